@@ -1,0 +1,1 @@
+"""What the job runs on: accelerators, network levels, nodes, clusters, and the catalogue of them."""

@@ -1,0 +1,117 @@
+"""Framework profiles: what a training framework fuses, stores, overlaps, buffers, and which layouts it can launch."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from planner.errors import PlannerError, suggest
+
+FRAMEWORKS = (
+    "megatron-lm",
+    "megatron-core",
+    "megatron-deepspeed",
+    "deepspeed",
+    "fsdp",
+    "torchtitan",
+    "composer-fsdp",
+    "maxtext",
+    "mindspeed",
+    "internevo",
+    "ideal",
+)
+
+Feature = Literal["tp", "sp", "ulysses", "ring", "cp_allgather", "pp", "vpp", "ep", "etp", "folding", "shard_subgroup", "offload"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StateLaw(_Frozen):
+    """Bytes per trained parameter by state class, moments apart (they belong to the optimizer)."""
+
+    parameters: float = Field(description="persistent storage of the weights")
+    gradients: float = Field(description="persistent gradient")
+    master: float = Field(description="separate fp32 copy of the weights kept with the optimizer")
+    gradient_copy: float = Field(0.0, description="fp32 gradient of the optimizer's shard")
+    gathered: float = Field(2.0, description="dtype of gathered parameters when they are sharded")
+    reduced: float = Field(description="dtype in which gradients travel")
+
+
+class Hidden(_Frozen):
+    """Share of each kind of traffic that overlaps with computation (0 exposed .. 1 hidden as far as there is work)."""
+
+    tp: float = 0.2
+    dp_reduce: float = 0.7
+    dp_gather: float = 0.7
+    pp: float = 0.5
+    ep: float = 0.0
+    cp: float = 0.8
+    offload: float = 0.9
+
+
+class HostCosts(_Frozen):
+    """Host-side work per launched operator and per micro-batch; a pass cannot be faster than it."""
+
+    forward_operator_s: float = 25e-6
+    backward_operator_s: float = 30e-6
+    expert_s: float = Field(20e-6, description="per local expert and pass")
+    step_s: float = 3e-3
+    compiled_share: float = Field(0.5, description="of it left when a compiler fuses operators")
+
+
+class Buffers(_Frozen):
+    """Memory that the framework and its runtime hold."""
+
+    bucket_bytes: float = 200e6
+    gradient_scratch: Literal["none", "distinct_shapes", "unsharded_unit", "buckets"] = "none"
+    optimizer_copy_bytes: float = Field(0.0, description="per local parameter while the optimizer steps (foreach)")
+    context_bytes: float = Field(1.5e9, description="driver context and communicators")
+    reserved_share: float = Field(0.06, description="allocator rounding and fragmentation, of allocated peak")
+    loss_logit_bytes: float = Field(2.0, description="per logit at the loss, fused")
+    loss_logit_bytes_unfused: float = 10.0
+
+
+class Framework(_Frozen):
+    """One profile."""
+
+    name: str
+    states: dict[str, StateLaw] = Field(description="by precision family: fp32, fp16, bf16 (fp8 kinds use bf16)")
+    fusions: frozenset[Literal["norm", "activation", "rope", "dropout_add", "softmax", "cross_entropy", "qkv", "optimizer"]]
+    hidden: Hidden = Hidden()
+    host: HostCosts = HostCosts()
+    buffers: Buffers = Buffers()
+    regather_inputs: bool = Field(True, description="sequence-parallel inputs are stored sharded and gathered again in backward")
+    shared_input_hook: bool = Field(True, description="one backward reduction for all consumers of an input")
+    recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
+    selective_modules: tuple[str, ...] = ("core_attention",)
+    reduce_per_micro_batch: bool = Field(False, description="stage >= 2 reduces gradients every micro-batch")
+    embedding_as_layer: bool = False
+    overlap_slowdown: float = Field(0.05, description="slow-down of computation while traffic overlaps it")
+    features: frozenset[Feature]
+    schedules: tuple[str, ...]
+    zero_stages: tuple[int, ...]
+    notes: str = ""
+
+    def state_law(self, precision: str) -> StateLaw:
+        """The byte law for a job's precision."""
+        family = precision if precision in ("fp32", "fp16", "bf16") else ("fp32" if precision == "tf32" else "bf16")
+        return self.states[family]
+
+
+def load_framework(name: str, *, file: str | None = None, line: int | None = None, field: str = "training.framework") -> Framework:
+    """The profile of that name.
+
+    Raises:
+        PlannerError: unknown name, with the nearest valid one.
+    """
+    if name not in FRAMEWORKS:
+        raise PlannerError(f"unknown framework '{name}'; {suggest(name, FRAMEWORKS)}", file=file, line=line, field=field)
+    from planner.documents import load_document, validate
+
+    path = resources.files("planner.jobs") / "frameworks" / f"{name}.yaml"
+    with resources.as_file(path) as file_path:
+        return validate(load_document(file_path), Framework)

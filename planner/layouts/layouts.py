@@ -1,0 +1,160 @@
+"""Many layouts as columns of arrays: the form in which costs are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.layouts.layout import SCHEDULES, Layout, Offload, Recompute, Shard
+
+IntArray = NDArray[np.int64]
+
+COLUMNS = (
+    "tp",
+    "sp",
+    "ulysses",
+    "ring",
+    "pp",
+    "vpp",
+    "schedule",  # index into SCHEDULES
+    "ep",
+    "etp",
+    "dp",
+    "shard_parameters",
+    "shard_gradients",
+    "shard_optimizer",
+    "shard_secondary",
+    "micro_batch",
+    "micro_batches",
+    "recompute",  # index into Layouts.recompute
+    "recompute_layers",  # first n layers of each pipeline rank; -1 for all
+    "offload",  # index into Layouts.offload
+    "partition",  # index into Layouts.partitions (None: even)
+    "axis_order",  # index into Layouts.axis_orders
+    "cp_gather",  # 1 when the ring degree is served by an all-gather of K and V
+)
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """A frozen set of equally long integer columns; some hold the index of an interned frozen object."""
+
+    columns: Mapping[str, IntArray]
+    recompute: tuple[Recompute, ...]
+    offload: tuple[Offload, ...]
+    partitions: tuple[tuple[int, ...] | None, ...]
+    axis_orders: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.columns["tp"])
+
+    def __getattr__(self, name: str) -> IntArray:
+        try:
+            columns: Mapping[str, IntArray] = object.__getattribute__(self, "columns")
+            return columns[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def cp(self) -> IntArray:
+        return self.columns["ulysses"] * self.columns["ring"]
+
+    @property
+    def edp(self) -> IntArray:
+        c = self.columns
+        return c["tp"] * c["ulysses"] * c["ring"] * c["dp"] // (c["etp"] * c["ep"])
+
+    def take(self, index: IntArray | NDArray[np.bool_] | slice) -> Layouts:
+        """The rows chosen by an index array, mask or slice."""
+        return self._with({name: column[index] for name, column in self.columns.items()})
+
+    def _with(self, columns: Mapping[str, IntArray]) -> Layouts:
+        return Layouts(columns, self.recompute, self.offload, self.partitions, self.axis_orders)
+
+    def row(self, index: int) -> Layout:
+        """One row as a ``Layout``."""
+        c = {name: int(column[index]) for name, column in self.columns.items()}
+        return Layout(
+            tp=c["tp"],
+            sp=bool(c["sp"]),
+            ulysses=c["ulysses"],
+            ring=c["ring"],
+            pp=c["pp"],
+            vpp=c["vpp"],
+            schedule=SCHEDULES[c["schedule"]],
+            ep=c["ep"],
+            etp=c["etp"],
+            dp=c["dp"],
+            shard=Shard(c["shard_parameters"], c["shard_gradients"], c["shard_optimizer"], c["shard_secondary"]),
+            micro_batch=c["micro_batch"],
+            micro_batches=c["micro_batches"],
+            recompute=self.recompute[c["recompute"]],
+            recompute_layers=None if c["recompute_layers"] < 0 else c["recompute_layers"],
+            offload=self.offload[c["offload"]],
+            layers_per_stage=self.partitions[c["partition"]],
+            axis_order=self.axis_orders[c["axis_order"]],
+            cp_kind="allgather" if c["cp_gather"] else "ring",
+        )
+
+    def unique(self, names: Sequence[str]) -> tuple[IntArray, IntArray]:
+        """Distinct combinations of some columns.
+
+        Returns:
+            (first, inverse): row index of the first occurrence of each combination, and for every row the position of
+            its combination in ``first``. A term that depends on these columns only is computed on ``take(first)`` and
+            spread with ``[inverse]``.
+        """
+        key = np.zeros(len(self), dtype=np.int64)
+        span = 1
+        for name in names:
+            column = self.columns[name]
+            values, codes = np.unique(column, return_inverse=True)
+            key = key * len(values) + codes
+            span *= len(values)
+            if span > 2**40:
+                key = np.unique(key, return_inverse=True)[1]
+                span = len(self) or 1
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        return first, inverse
+
+
+def from_layouts(rows: Iterable[Layout]) -> Layouts:
+    """Columns of the given layouts, in order."""
+    recompute: dict[Recompute, int] = {}
+    offload: dict[Offload, int] = {}
+    partitions: dict[tuple[int, ...] | None, int] = {}
+    orders: dict[tuple[str, ...], int] = {}
+    table: list[tuple[int, ...]] = []
+    for row in rows:
+        table.append(
+            (
+                row.tp,
+                int(row.sp),
+                row.ulysses,
+                row.ring,
+                row.pp,
+                row.vpp,
+                SCHEDULES.index(row.schedule),
+                row.ep,
+                row.etp,
+                row.dp,
+                row.shard.parameters,
+                row.shard.gradients,
+                row.shard.optimizer,
+                row.shard.parameters_secondary,
+                row.micro_batch,
+                row.micro_batches,
+                recompute.setdefault(row.recompute, len(recompute)),
+                -1 if row.recompute_layers is None else row.recompute_layers,
+                offload.setdefault(row.offload, len(offload)),
+                partitions.setdefault(row.layers_per_stage, len(partitions)),
+                orders.setdefault(row.axis_order, len(orders)),
+                int(row.cp_kind == "allgather"),
+            )
+        )
+    matrix = np.array(table, dtype=np.int64).reshape(len(table), len(COLUMNS))
+    columns = {name: np.ascontiguousarray(matrix[:, i]) for i, name in enumerate(COLUMNS)}
+    return Layouts(columns, tuple(recompute), tuple(offload), tuple(partitions), tuple(orders))

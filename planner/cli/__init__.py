@@ -1,0 +1,1 @@
+"""The ``plan`` command: one file per subcommand; no arithmetic here."""

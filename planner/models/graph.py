@@ -182,11 +182,11 @@ class Block:
         """Trained elements stored by this block (tied ones are counted where they are stored)."""
         return sum(p.count for p in self.parameters.values() if p.tied_to is None)
 
-    def graph(self) -> networkx.DiGraph:
+    def graph(self) -> networkx.DiGraph[str]:
         """The operators as nodes (attribute ``operator``), an edge per activation passed (attribute ``tensor``)."""
         import networkx
 
-        graph = networkx.DiGraph(name=self.name)
+        graph: networkx.DiGraph[str] = networkx.DiGraph(name=self.name)
         writer: dict[str, str] = {}
         for operator in self.operators:
             graph.add_node(operator.name, operator=operator)
@@ -252,11 +252,11 @@ class ModelGraph:
                 total += parameter.count * self.top_k // self.experts if routed else parameter.count
         return total
 
-    def graph(self) -> networkx.DiGraph:
+    def graph(self) -> networkx.DiGraph[tuple[int, str]]:
         """Block instances as nodes ``(position, name)`` in a DiGraph; edges follow the residual stream and side inputs."""
         import networkx
 
-        graph = networkx.DiGraph(name=self.name)
+        graph: networkx.DiGraph[tuple[int, str]] = networkx.DiGraph(name=self.name)
         previous: tuple[int, str] | None = None
         writers: dict[str, tuple[int, str]] = {}
         for position, name in enumerate(self.order):

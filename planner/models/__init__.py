@@ -1,0 +1,1 @@
+"""Models as blocks of operators over named axes: specification, families, presets, Hugging Face import."""

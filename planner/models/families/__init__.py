@@ -1,0 +1,1 @@
+"""One file per building block or family: a ``ModelSpec`` goes in, blocks of operators come out."""

@@ -1,0 +1,74 @@
+"""What must hold between the fields of a model description."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from planner.models.spec import ModelSpec
+
+
+def check(spec: ModelSpec) -> None:
+    """Raises ``ValueError`` with the first rule that the description breaks."""
+    _check_attention(spec)
+    _check_mlp(spec)
+    _check_moe(spec)
+    _check_family(spec)
+
+
+def _check_attention(spec: ModelSpec) -> None:
+    if all(kind == "mamba2" for kind in spec.layer_kinds()):
+        return
+    if spec.heads is None:
+        raise ValueError("heads is missing: layers with attention need it")
+    if spec.head_dim is None and spec.mla is None and spec.hidden % spec.heads:
+        raise ValueError(f"hidden {spec.hidden} is not a multiple of heads {spec.heads}: state head_dim")
+    if spec.heads % spec.key_heads:
+        raise ValueError(f"heads {spec.heads} is not a multiple of kv_heads {spec.key_heads}")
+    if "local" in spec.layer_pattern and spec.sliding_window is None:
+        raise ValueError("layer_pattern has 'local' layers: sliding_window is missing")
+
+
+def _check_mlp(spec: ModelSpec) -> None:
+    dense = any(
+        not routed and (kind != "mamba2" or (spec.mamba2 is not None and spec.mamba2.mlp))
+        for routed, kind in zip(spec.moe_layers(), spec.layer_kinds(), strict=True)
+    )
+    if dense and spec.ffn_hidden is None:
+        raise ValueError("ffn_hidden is missing: layers with a dense MLP need it")
+
+
+def _check_moe(spec: ModelSpec) -> None:
+    moe = spec.moe
+    if moe is None:
+        return
+    if moe.topk > moe.experts:
+        raise ValueError(f"moe.topk {moe.topk} exceeds moe.experts {moe.experts}")
+    if moe.dense_layers > spec.layers:
+        raise ValueError(f"moe.dense_layers {moe.dense_layers} exceeds layers {spec.layers}")
+    if not any(spec.moe_layers()):
+        raise ValueError("moe is given but no layer routes: lower moe.dense_layers or moe.every")
+    if moe.shared_gate and not moe.shared_ffn:
+        raise ValueError("moe.shared_gate needs shared_experts or shared_ffn_total")
+    if spec.parallel_block:
+        raise ValueError("parallel_block with moe is not a known architecture")
+
+
+def _check_family(spec: ModelSpec) -> None:
+    needs = {"encoder_decoder": "encoder", "vit": "vision", "mamba2": "mamba2", "hybrid": "mamba2"}
+    part = needs.get(spec.family)
+    if part is not None and getattr(spec, part) is None:
+        raise ValueError(f"family {spec.family} needs the section '{part}'")
+    for name in ("encoder", "vision", "mamba2"):
+        if getattr(spec, name) is not None and needs.get(spec.family) != name:
+            raise ValueError(f"section '{name}' does not belong to family {spec.family}")
+    if "mamba2" in spec.layer_kinds() and spec.mamba2 is None:
+        raise ValueError("layer_pattern has 'mamba2' layers: use family hybrid with the section 'mamba2'")
+    if spec.mamba2 is not None and (spec.mamba2.expand * spec.hidden) % spec.mamba2.head_dim:
+        raise ValueError(
+            f"mamba2: inner width {spec.mamba2.expand * spec.hidden:g} is not a multiple of head_dim {spec.mamba2.head_dim}"
+        )
+    if spec.mtp_layers and spec.family != "decoder":
+        raise ValueError("mtp_layers needs family decoder")
+    if spec.positions == "relative" and spec.family != "encoder_decoder":
+        raise ValueError("positions 'relative' needs family encoder_decoder")

@@ -1,0 +1,93 @@
+"""Arguments and options that commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from planner.cli.output import Output
+
+if TYPE_CHECKING:
+    from planner.jobs.types import Job
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json`` and ``-q/--quiet``; the command receives them as ``output: Output``."""
+
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress, no notes, only the main table.")
+    @functools.wraps(function)
+    def wrapped(*args: Any, as_json: bool, quiet: bool, **kwargs: Any) -> Any:
+        return function(*args, output=Output(as_json, quiet), **kwargs)
+
+    return wrapped
+
+
+def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``JOB``, ``--devices`` and ``--set``; the command receives the loaded job as ``job: Job``."""
+
+    @click.argument("job_file", metavar="JOB", type=click.Path())
+    @click.option("--devices", metavar="N", help="Use this many devices of the cluster.")
+    @click.option("--tokens", metavar="N", help="Token budget, for example 15T: gives days, cost and energy.")
+    @click.option(
+        "--set",
+        "settings",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Override a key, e.g. training.seq_len=32K.",
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,
+        job_file: str,
+        devices: str | None,
+        tokens: str | None,
+        settings: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:
+        overrides = parse_settings(settings)
+        if devices is not None:
+            overrides["devices"] = devices
+        if tokens is not None:
+            overrides["training.tokens"] = tokens
+        return function(*args, job=_load(job_file, overrides), **kwargs)
+
+    return wrapped
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """``key=value`` pairs as a mapping; values are read as YAML scalars or flow collections.
+
+    Raises:
+        click.UsageError: a setting without ``=``, or a value that is no YAML.
+    """
+    result: dict[str, Any] = {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or not key.strip():
+            raise click.UsageError(
+                f"--set {setting!r}: accepted: KEY=VALUE, for example training.seq_len=32K"
+            )
+        result[key.strip()] = _scalar(setting, value)
+    return result
+
+
+def _scalar(setting: str, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        raise click.UsageError(f"--set {setting!r}: the value is not valid YAML") from None
+
+
+def _load(job_file: str, overrides: dict[str, Any]) -> Job:
+    from planner.jobs.loader import load_job
+
+    return load_job(job_file, overrides=overrides)

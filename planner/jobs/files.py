@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from planner.documents.fields import count, quantity
 from planner.errors import PlannerError, suggest
 from planner.jobs.types import Attention, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
@@ -58,40 +59,10 @@ def _quiet(parse: Callable[[object], Any]) -> Callable[[object], Any]:
     return check
 
 
-def _positive_count(binary: bool) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        count = parse_count(value, binary)
-        if count < 1:
-            raise PlannerError(f"found {value!r}, but at least 1 is needed")
-        return count
-
-    return parse
-
-
-def _fraction_below_one(value: object) -> float:
-    fraction = parse_quantity(value, "1")
-    if fraction >= 1:
-        raise PlannerError(
-            f"found {value!r}; accepted: a fraction below 1 such as 0.06, or a percentage such as 6%"
-        )
-    return fraction
-
-
 def _dtype_bytes(value: object) -> float:
     if isinstance(value, str) and value in DTYPE_BYTES:
         return DTYPE_BYTES[value]
     raise PlannerError(f"found {value!r}; {suggest(str(value), DTYPE_BYTES)}")
-
-
-def _positive_seconds(value: object) -> float:
-    return parse_quantity(value, "s", allow_zero=False)
-
-
-def _at_least_one(value: object) -> float:
-    number = parse_quantity(value, "1")
-    if number < 1:
-        raise PlannerError(f"found {value!r}; accepted: 1 (balanced) or more")
-    return number
 
 
 def _overlap(value: object) -> dict[str, float]:
@@ -128,16 +99,20 @@ def _knob_table(value: object) -> dict[str, Any]:
 
 
 def _limits(value: object) -> dict[str, int]:
-    return {key: _positive_count(binary=False)(item) for key, item in _knob_table(value).items()}
+    limits = {key: parse_count(item) for key, item in _knob_table(value).items()}
+    for key, limit in limits.items():
+        if limit < 1:
+            raise PlannerError(f"{key}: found {limit}; accepted: 1 or more")
+    return limits
 
 
-Count = Annotated[int, BeforeValidator(_quiet(_positive_count(binary=False)))]
-TokenCount = Annotated[int, BeforeValidator(_quiet(_positive_count(binary=True)))]
-FractionBelowOne = Annotated[float, BeforeValidator(_quiet(_fraction_below_one))]
-Ratio = Annotated[float, BeforeValidator(_quiet(_at_least_one))]
+Count = Annotated[int, count(), Field(ge=1)]
+TokenCount = Annotated[int, count(binary=True), Field(ge=1)]
+Seconds = Annotated[float, quantity("s", allow_zero=False)]
+PositiveNumber = Annotated[float, quantity("1", allow_zero=False)]
+Ratio = Annotated[float, quantity("1"), Field(ge=1)]
+FractionBelowOne = Annotated[float, quantity("1"), Field(lt=1)]
 DTypeBytes = Annotated[float, BeforeValidator(_quiet(_dtype_bytes))]
-Seconds = Annotated[float, BeforeValidator(_quiet(_positive_seconds))]
-PositiveNumber = Annotated[float, BeforeValidator(_quiet(lambda value: parse_quantity(value, "1", allow_zero=False)))]
 Knobs = Annotated[dict[str, Any], BeforeValidator(_quiet(_knob_table))]
 Limits = Annotated[dict[str, int], BeforeValidator(_quiet(_limits))]
 Overlap = Annotated[dict[str, float], BeforeValidator(_quiet(_overlap))]

@@ -23,7 +23,20 @@ FRAMEWORKS = (
     "ideal",
 )
 
-Feature = Literal["tp", "sp", "ulysses", "ring", "cp_allgather", "pp", "vpp", "ep", "etp", "folding", "shard_subgroup", "offload"]
+Feature = Literal[
+    "tp",
+    "sp",
+    "ulysses",
+    "ring",
+    "cp_allgather",
+    "pp",
+    "vpp",
+    "ep",
+    "etp",
+    "folding",
+    "shard_subgroup",
+    "offload",
+]
 
 
 class _Frozen(BaseModel):
@@ -68,7 +81,9 @@ class Buffers(_Frozen):
 
     bucket_bytes: float = 200e6
     gradient_scratch: Literal["none", "distinct_shapes", "unsharded_unit", "buckets"] = "none"
-    optimizer_copy_bytes: float = Field(0.0, description="per local parameter while the optimizer steps (foreach)")
+    optimizer_copy_bytes: float = Field(
+        0.0, description="per local parameter while the optimizer steps (foreach)"
+    )
     context_bytes: float = Field(1.5e9, description="driver context and communicators")
     reserved_share: float = Field(0.06, description="allocator rounding and fragmentation, of allocated peak")
     loss_logit_bytes: float = Field(2.0, description="per logit at the loss, fused")
@@ -79,12 +94,18 @@ class Framework(_Frozen):
     """One profile."""
 
     name: str
-    states: dict[str, StateLaw] = Field(description="by precision family: fp32, fp16, bf16 (fp8 kinds use bf16)")
-    fusions: frozenset[Literal["norm", "activation", "rope", "dropout_add", "softmax", "cross_entropy", "qkv", "optimizer"]]
+    states: dict[str, StateLaw] = Field(
+        description="by precision family: fp32, fp16, bf16 (fp8 kinds use bf16)"
+    )
+    fusions: frozenset[
+        Literal["norm", "activation", "rope", "dropout_add", "softmax", "cross_entropy", "qkv", "optimizer"]
+    ]
     hidden: Hidden = Hidden()
     host: HostCosts = HostCosts()
     buffers: Buffers = Buffers()
-    regather_inputs: bool = Field(True, description="sequence-parallel inputs are stored sharded and gathered again in backward")
+    regather_inputs: bool = Field(
+        True, description="sequence-parallel inputs are stored sharded and gathered again in backward"
+    )
     shared_input_hook: bool = Field(True, description="one backward reduction for all consumers of an input")
     recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
     selective_modules: tuple[str, ...] = ("core_attention",)
@@ -98,18 +119,26 @@ class Framework(_Frozen):
 
     def state_law(self, precision: str) -> StateLaw:
         """The byte law for a job's precision."""
-        family = precision if precision in ("fp32", "fp16", "bf16") else ("fp32" if precision == "tf32" else "bf16")
+        family = (
+            precision
+            if precision in ("fp32", "fp16", "bf16")
+            else ("fp32" if precision == "tf32" else "bf16")
+        )
         return self.states[family]
 
 
-def load_framework(name: str, *, file: str | None = None, line: int | None = None, field: str = "training.framework") -> Framework:
+def load_framework(
+    name: str, *, file: str | None = None, line: int | None = None, field: str = "training.framework"
+) -> Framework:
     """The profile of that name.
 
     Raises:
         PlannerError: unknown name, with the nearest valid one.
     """
     if name not in FRAMEWORKS:
-        raise PlannerError(f"unknown framework '{name}'; {suggest(name, FRAMEWORKS)}", file=file, line=line, field=field)
+        raise PlannerError(
+            f"unknown framework '{name}'; {suggest(name, FRAMEWORKS)}", file=file, line=line, field=field
+        )
     from planner.documents import load_document, validate
 
     path = resources.files("planner.jobs") / "frameworks" / f"{name}.yaml"

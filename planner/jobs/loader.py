@@ -1,0 +1,218 @@
+"""From a job file, a plan file or a mapping to a resolved ``Job``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.documents import Document, fault, load_document, validate
+from planner.errors import PlannerError
+from planner.hardware.loader import load_cluster, use_devices
+from planner.hardware.types import Cluster
+from planner.jobs.files import JobFile, SearchSection, TrainingSection
+from planner.jobs.framework import load_framework
+from planner.jobs.lengths import equal_length
+from planner.jobs.rules import faults
+from planner.jobs.types import Job, LossOptions, MoeOptions, SearchOptions, Training
+from planner.models.catalogue import load_model
+from planner.models.graph import ModelGraph
+from planner.models.spec import ModelSpec
+
+DocumentPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class JobDocument:
+    """A job's place: the document, where the job stands in it (a plan holds one under ``job``), and its folder."""
+
+    document: Document
+    at: DocumentPath
+    base: Path | None
+    name: str
+
+    @property
+    def is_plan(self) -> bool:
+        return bool(self.at)
+
+    def fault(self, path: DocumentPath, message: str) -> PlannerError:
+        return fault(self.document, (*self.at, *path), message)
+
+
+def load_job(
+    source: str | Path | Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Job:
+    """The job that a file or a mapping describes, with model, cluster and framework profile resolved.
+
+    Args:
+        source: path of a job file or of a plan file (its job is used), or the content of a job file.
+        base: folder for relative paths of a mapping; a file's own folder otherwise.
+        overrides: values by dotted key, for example ``{"training.seq_len": "32K"}``, that replace the file's.
+
+    Raises:
+        PlannerError: anything that the job may not say; names file, line and field.
+    """
+    return resolve(open_job(source, base=base, overrides=overrides))
+
+
+def open_job(
+    source: str | Path | Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> JobDocument:
+    """Read a job or plan without resolving it; arguments as ``load_job``."""
+    if isinstance(source, Mapping):
+        document, name = Document(None, copy.deepcopy(dict(source))), str(source.get("name", "job"))
+    else:
+        document, name = load_document(source), Path(source).stem
+        base = Path(source).parent
+    plan = isinstance(document.data, Mapping) and "job" in document.data and "layout" in document.data
+    at: DocumentPath = ("job",) if plan else ()
+    if overrides:
+        document = _override(document, at, overrides)
+    return JobDocument(document, at, base, name)
+
+
+def resolve(place: JobDocument) -> Job:
+    """The job at that place; errors as ``load_job``."""
+    file = validate(place.document, JobFile, place.at)
+    spec, model = load_model(file.model, base=place.base, document=place.document, at=(*place.at, "model"))
+    cluster = _cluster(place, file)
+    framework = load_framework(
+        file.training.framework,
+        file=str(place.document.path) if place.document.path else None,
+        line=place.document.line((*place.at, "training", "framework")),
+        field=".".join(map(str, (*place.at, "training", "framework"))),
+    )
+    training = _training(place, file.training, model)
+    search = _search(file.search)
+    for path, message in faults(model, cluster, framework, training, search):
+        raise place.fault(path, message)
+    source = _source(place, file, spec, cluster, training)
+    return Job(file.name or place.name, model, cluster, training, framework, search, source)
+
+
+def _override(document: Document, at: DocumentPath, overrides: Mapping[str, Any]) -> Document:
+    data = copy.deepcopy(document.data)
+    for dotted_key, value in overrides.items():
+        keys = (*at, *dotted_key.split("."))
+        section = data
+        for key in keys[:-1]:
+            if not isinstance(section, dict):
+                break
+            if section.get(key) is None:
+                section[key] = {}
+            section = section[key]
+        if not isinstance(section, dict):
+            raise PlannerError(
+                f"cannot be set: its section is no mapping in {document.path}", field=dotted_key
+            )
+        section[keys[-1]] = value
+    return Document(document.path, data, document.lines)
+
+
+def _cluster(place: JobDocument, file: JobFile) -> Cluster:
+    cluster = load_cluster(file.cluster, base=place.base, document=place.document, at=(*place.at, "cluster"))
+    if file.devices is None:
+        return cluster
+    try:
+        return use_devices(cluster, file.devices)
+    except PlannerError as error:
+        raise place.fault(("devices",), error.message) from None
+
+
+def _training(place: JobDocument, section: TrainingSection, model: ModelGraph) -> Training:
+    seq_len = _seq_len(place, section, model)
+    return Training(
+        global_batch=_global_batch(place, section, seq_len),
+        seq_len=seq_len,
+        precision=section.precision,
+        optimizer=section.optimizer,
+        optimizer_state_dtype_bytes=section.optimizer_state_dtype,
+        gradient_dtype_bytes=section.gradient_dtype,
+        attention=section.attention,
+        dropout=section.dropout,
+        loss=LossOptions(section.loss.vocab_parallel, section.loss.fused, section.loss.chunk),
+        capture=section.capture,
+        compile=section.compile,
+        fp8_recipe=section.fp8_recipe,
+        moe=MoeOptions(section.moe.router_imbalance, section.moe.capacity_factor, section.moe.dispatcher),
+        overlap=section.overlap,
+        tokens=section.tokens,
+    )
+
+
+def _seq_len(place: JobDocument, section: TrainingSection, model: ModelGraph) -> int:
+    if section.lengths is None:
+        return section.seq_len or model.seq_len
+    if section.seq_len is not None:
+        raise place.fault(("training", "lengths"), "found besides seq_len; accepted: one of them")
+    try:
+        return equal_length(section.lengths, base=place.base)
+    except PlannerError as error:
+        raise place.fault(("training", "lengths"), error.message) from None
+
+
+def _global_batch(place: JobDocument, section: TrainingSection, seq_len: int) -> int:
+    tokens, sequences = section.global_batch_tokens, section.global_batch
+    if tokens is not None and sequences is not None:
+        raise place.fault(
+            ("training", "global_batch_tokens"), "found besides global_batch; accepted: one of them"
+        )
+    if sequences is not None:
+        return sequences
+    if tokens is None:
+        raise place.fault(("training", "global_batch"), "is missing; it (or global_batch_tokens) is required")
+    if tokens % seq_len:
+        below, above = tokens // seq_len * seq_len, -(-tokens // seq_len) * seq_len
+        near = f"{above}" if below == 0 else f"{below} or {above}"
+        raise place.fault(
+            ("training", "global_batch_tokens"),
+            f"found {tokens} tokens, which is no multiple of seq_len {seq_len}; nearest: {near}",
+        )
+    return tokens // seq_len
+
+
+def _search(section: SearchSection) -> SearchOptions:
+    target: dict[str, float] = {}
+    if section.target is not None:
+        given = (
+            ("tokens_per_s", section.target.tokens_per_s),
+            ("deadline_s", section.target.deadline),
+            ("tokens", section.target.tokens),
+        )
+        target = {name: float(value) for name, value in given if value is not None}
+    return SearchOptions(
+        objective=section.objective,
+        target=target,
+        fix=section.fix,
+        limit=section.limit,
+        allow=section.allow,
+        memory_reserve=section.memory_reserve,
+    )
+
+
+def _source(
+    place: JobDocument, file: JobFile, spec: ModelSpec, cluster: Cluster, training: Training
+) -> dict[str, Any]:
+    """The job as plain data that stands alone: files it refers to are taken in."""
+    source: dict[str, Any] = copy.deepcopy(dict(place.document.at(place.at)))
+    source["name"] = file.name or place.name
+    source["devices"] = cluster.devices
+    model, network = file.model, file.cluster
+    if isinstance(model, str) and model != spec.name:
+        source["model"] = spec.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(network, str) and network != cluster.name:
+        path = (place.base or Path()) / network
+        source["cluster"] = {"name": cluster.name, **load_document(path).data}
+    section = dict(source["training"])
+    if section.pop("lengths", None) is not None:
+        section["seq_len"] = training.seq_len
+    section.setdefault("seq_len", training.seq_len)
+    return source | {"training": section}

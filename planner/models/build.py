@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from planner.models.families.decoder import decoder
+from planner.models.families.encoder import encoder
+from planner.models.families.encoder_decoder import encoder_decoder
+from planner.models.families.vit import vit
 from planner.models.graph import Block, ModelGraph
 from planner.models.spec import ModelSpec
 
@@ -28,4 +31,10 @@ def build_graph(spec: ModelSpec) -> ModelGraph:
 
 
 def _family(spec: ModelSpec) -> tuple[dict[str, Block], tuple[str, ...]]:
+    if spec.encoder is not None:
+        return encoder_decoder(spec, spec.encoder)
+    if spec.vision is not None:
+        return vit(spec, spec.vision)
+    if spec.family == "encoder":
+        return encoder(spec)
     return decoder(spec)

@@ -1,4 +1,4 @@
-"""Decoder-only language models: GPT, Llama-style, mixtures of experts, alternating windows."""
+"""Decoder-only language models: GPT, Llama-style, mixtures of experts, alternating windows, state-space hybrids."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from planner.models.builder import BlockBuilder
 from planner.models.families.axes import ModelAxes
 from planner.models.families.ends import embedding, head
 from planner.models.families.layer import STREAM, transformer_layer
+from planner.models.families.mamba2 import mamba2_layer
 from planner.models.families.mtp import mtp
 from planner.models.graph import Block
 from planner.models.spec import LayerKind, ModelSpec
@@ -30,12 +31,16 @@ def decoder(spec: ModelSpec) -> tuple[dict[str, Block], tuple[str, ...]]:
 
 
 def layer_name(kind: LayerKind, routed: bool, mixed: bool) -> str:
-    """``dense`` or ``moe``, led by the attention kind where the model mixes several."""
+    """``dense``, ``moe`` or ``mamba2``, led by the attention kind where the model mixes several."""
+    if kind == "mamba2":
+        return "mamba2_moe" if routed else "mamba2"
     name = "moe" if routed else "dense"
     return f"{kind}_{name}" if mixed else name
 
 
 def decoder_layer(spec: ModelSpec, name: str, kind: LayerKind, routed: bool) -> Block:
-    """One causal transformer layer."""
+    """One causal layer: a transformer's, or a state-space one."""
+    if kind == "mamba2" and spec.mamba2 is not None:
+        return mamba2_layer(spec, spec.mamba2, name, routed=routed)
     block = BlockBuilder(name, "layer", STREAM, ModelAxes(spec).stream)
     return block.build(transformer_layer(block, spec, STREAM, local=kind == "local", routed=routed))

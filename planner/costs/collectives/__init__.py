@@ -1,0 +1,16 @@
+"""Time and traffic of collectives on hierarchical networks, over arrays of groups."""
+
+from planner.costs.collectives.constants import CollectiveConstants
+from planner.costs.collectives.dispatch import algorithms, busbw_factor, collective_cost
+from planner.costs.collectives.types import COLLECTIVES, Algorithm, Collective, CollectiveCost
+
+__all__ = [
+    "COLLECTIVES",
+    "Algorithm",
+    "Collective",
+    "CollectiveConstants",
+    "CollectiveCost",
+    "algorithms",
+    "busbw_factor",
+    "collective_cost",
+]

@@ -1,0 +1,57 @@
+"""All-to-all: every member sends an equal part of its buffer to every other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.costs.collectives.paths import Paths
+from planner.costs.collectives.types import Collective, Estimate, Floats
+
+
+def linear(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """n - 1 messages of 1/n of the buffer, all levels at the same time (NCCL's grouped send and receive).
+
+    A level takes its bytes over its rate, plus one latency per message that it starts: small messages never reach the
+    rate (Tutel, arXiv 2206.03382). On a rail network the bytes for other rails first cross the node.
+    """
+    n = paths.ranks[:, None]
+    peers = paths.inside * (paths.members - 1)
+    exact = nbytes[:, None] * peers / n
+    exact[:, 0] += _to_other_rails(exact, paths)
+    loads = paths.loads(exact)
+    times = loads / paths.uniform + peers * paths.latency
+    latency = paths.constants.base_s + (peers * paths.latency).max(axis=1)
+    return Estimate(
+        seconds=paths.constants.base_s + np.where(paths.crossed, times, 0).max(axis=1),
+        latency_s=latency,
+        bytes_per_level=loads,
+        legal=np.ones(len(nbytes), dtype=np.bool_),
+    )
+
+
+def two_level(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """One all-to-all per level, of the whole buffer in fewer and larger messages (Tutel's 2DH, arXiv 2206.03382).
+
+    Between the phases the buffer is re-ordered in memory: one strided read and write per phase.
+    """
+    accelerator = paths.cluster.accelerator
+    copy_rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
+    sent = np.where(paths.crossed, nbytes[:, None] * (paths.members - 1) / paths.members, 0)
+    start = np.where(paths.crossed, paths.constants.base_s + (paths.members - 1) * paths.latency, 0)
+    phases = paths.crossed.sum(axis=1)
+    return Estimate(
+        seconds=start.sum(axis=1) + (sent / paths.uniform).sum(axis=1) + phases * 2 * nbytes / copy_rate,
+        latency_s=start.sum(axis=1),
+        bytes_per_level=paths.loads(sent),
+        legal=phases >= 2,
+    )
+
+
+def _to_other_rails(exact: Floats, paths: Paths) -> Floats:
+    """(rows,): bytes that cross the node to reach the network card of the receiver's rail."""
+    extra = np.zeros(len(exact))
+    for index, level in enumerate(paths.cluster.network):
+        if index > 0 and level.fabric == "rail":
+            inside = paths.inside[:, index]
+            extra += exact[:, index] * (inside - 1) / inside
+    return extra

@@ -1,0 +1,92 @@
+"""Algorithms that treat the group as one: ring, double binary tree, star, and a single message."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.costs.collectives.paths import Paths
+from planner.costs.collectives.types import Collective, Estimate, Floats
+
+
+def ring(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """Ring (NCCL): each device sends (n-1)/n of the buffer once, twice for all-reduce.
+
+    The ring leaves each inner domain once, and as many rings run as the domain has members, so a level gives the members of
+    a domain below it times its rate per device; the slowest level sets the pace. A chunk meets every edge of the ring once
+    per pass, so latency sums over the edges (NCCL src/graph/tuning.cc).
+    """
+    n = paths.ranks
+    passes = 2 if collective == "all_reduce" else 1
+    sent = nbytes if collective == "broadcast" else passes * (n - 1) / n * nbytes
+    rate = (paths.neighbour * paths.inside).min(axis=1)
+    latency = passes * (paths.domains * paths.hops * paths.latency).sum(axis=1)
+    below = np.concatenate([n[:, None], paths.domains[:, :-1]], axis=1)
+    leaving = np.where(below > 1, below, 0)
+    edges = leaving - np.concatenate([leaving[:, 1:], np.zeros((len(n), 1))], axis=1)
+    return Estimate(
+        seconds=paths.constants.base_s + paths.pipelined(latency, sent / rate),
+        latency_s=paths.constants.base_s + latency,
+        bytes_per_level=paths.loads(sent[:, None] * edges / n[:, None]),
+        legal=np.ones(len(n), dtype=np.bool_),
+    )
+
+
+def tree(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """Double binary tree (Sanders, Speck, Traff 2009; NCCL): two trees, each with half of the buffer.
+
+    Every node is a leaf of one tree and an inner node of the other, so it sends the buffer twice (up to one parent, down to
+    two children); two nodes send it once. Depth log2 of the members per level, there and back for all-reduce.
+    """
+    two_way = collective == "all_reduce"
+    share = np.where(paths.members > 2, 2, 1) if not two_way else tree_share(paths.members)
+    rate = paths.neighbour * paths.constants.tree_efficiency * paths.inside
+    transfer = (nbytes[:, None] * share / rate).max(axis=1)
+    depth = np.ceil(np.log2(np.maximum(paths.members, 1)))
+    latency = (1 + two_way) * (depth * paths.latency).sum(axis=1)
+    torus = np.array([level.fabric in ("torus", "ring") for level in paths.cluster.network])
+    return Estimate(
+        seconds=paths.constants.base_s + paths.pipelined(latency, transfer),
+        latency_s=paths.constants.base_s + latency,
+        bytes_per_level=paths.loads(np.where(paths.crossed, nbytes[:, None] * share / paths.inside, 0)),
+        legal=~(paths.crossed & torus).any(axis=1),
+    )
+
+
+def tree_share(members: Floats) -> Floats:
+    """How often the buffer leaves a domain in an all-reduce over double binary trees: 1 between two, else 2."""
+    return np.where(members > 2, 2, 2 * (members - 1) / np.maximum(members, 1))
+
+
+def star(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """All-reduce through one root: two hops, but the root moves 2 (n-1) buffers (TPI-LLM, arXiv 2410.00531).
+
+    Legal where the host drives the network; device libraries do not offer it.
+    """
+    n = paths.ranks
+    latency = 2 * np.where(paths.crossed, paths.latency, 0).max(axis=1)
+    transfer = 2 * (n - 1) * nbytes / paths.uniform.min(axis=1)
+    kinds = np.array(
+        [(level.kind or "").startswith(paths.constants.host_driven) for level in paths.cluster.network]
+    )
+    exact = np.where(paths.crossed, (paths.members - 1) * paths.inside * nbytes[:, None], 0)
+    return Estimate(
+        seconds=paths.constants.base_s + paths.pipelined(latency, transfer),
+        latency_s=paths.constants.base_s + latency,
+        bytes_per_level=paths.loads(exact),
+        legal=(paths.crossed & kinds).any(axis=1),
+    )
+
+
+def direct(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """One message to the next member of the group, over the slowest level that any such message crosses."""
+    times = paths.constants.base_s + paths.pipelined(paths.latency[None, :], nbytes[:, None] / paths.flow)
+    times = np.where(paths.crossed, times, 0)
+    slowest = np.argmax(times, axis=1)[:, None]
+    exact = np.zeros_like(times)
+    np.put_along_axis(exact, slowest, nbytes[:, None], axis=1)
+    return Estimate(
+        seconds=np.take_along_axis(times, slowest, axis=1)[:, 0],
+        latency_s=paths.constants.base_s + paths.latency[slowest[:, 0]],
+        bytes_per_level=paths.loads(exact),
+        legal=np.ones(len(nbytes), dtype=np.bool_),
+    )

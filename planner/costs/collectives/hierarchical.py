@@ -1,0 +1,64 @@
+"""Algorithms that work level by level: hierarchical ring, and reduction inside the switches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.costs.collectives.flat import tree_share
+from planner.costs.collectives.paths import Paths
+from planner.costs.collectives.types import Collective, Estimate, Floats
+
+
+def hierarchical(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """Reduce-scatter inside, all-reduce of the shards between, all-gather inside: one ring per level, one after the other.
+
+    A level with r members handles the buffer divided by the ranks inside one domain below it. Two calls per level for
+    all-reduce, except one for the outermost; one call per level for all-gather and reduce-scatter.
+    """
+    passes = 2 if collective == "all_reduce" else 1
+    sent = np.where(
+        paths.crossed, passes * (paths.members - 1) / paths.members * nbytes[:, None] / paths.inside, 0
+    )
+    hop_latency = passes * paths.hops * paths.latency
+    calls = np.where(paths.crossed.any(axis=1), passes * paths.crossed.sum(axis=1) - (passes - 1), 0)
+    latency = calls * paths.constants.base_s + hop_latency.sum(axis=1)
+    times = paths.pipelined(hop_latency, sent / paths.neighbour)
+    return Estimate(
+        seconds=calls * paths.constants.base_s + times.sum(axis=1),
+        latency_s=latency,
+        bytes_per_level=paths.loads(sent),
+        legal=np.ones(len(nbytes), dtype=np.bool_),
+    )
+
+
+def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
+    """All-reduce in which switches add: the buffer passes such a level once, priced on algbw.
+
+    NVLS reaches a fixed part of the ring's bus bandwidth whatever the number of ranks (H200: 259 to 276 GB/s for 5 to 8
+    GPUs); levels without it join by double binary trees (NVLSTree). All levels work at the same time, chunk by chunk.
+    """
+    constants, network = paths.constants, paths.cluster.network
+    offered = np.array([level.in_network_reduction for level in network])
+    efficiency = np.array([_efficiency(index, level.kind, paths) for index, level in enumerate(network)])
+    enough = paths.members >= np.where(paths.outside, 2, constants.in_switch_min_ranks)
+    reducing = paths.crossed & offered & enough
+    share = np.where(reducing, 1 / efficiency, tree_share(paths.members) / constants.tree_efficiency)
+    transfer = (nbytes[:, None] * share / (paths.neighbour * paths.inside)).max(axis=1)
+    depth = np.ceil(np.log2(np.maximum(paths.members, 1)))
+    latency = (np.where(reducing, 4, 2 * depth) * paths.latency).sum(axis=1)
+    sent = np.where(reducing, 1, tree_share(paths.members)) * nbytes[:, None] / paths.inside
+    torus = np.array([level.fabric in ("torus", "ring") for level in network])
+    return Estimate(
+        seconds=constants.base_s + paths.pipelined(latency, transfer),
+        latency_s=constants.base_s + latency,
+        bytes_per_level=paths.loads(np.where(paths.crossed, sent, 0)),
+        legal=reducing.any(axis=1) & ~(paths.crossed & torus).any(axis=1),
+    )
+
+
+def _efficiency(index: int, kind: str | None, paths: Paths) -> float:
+    if paths.outside[index] and index > 0:
+        return paths.constants.in_network_efficiency
+    if kind is not None and "nvlink5" in kind:
+        return paths.constants.in_switch_efficiency_nvlink5
+    return paths.constants.in_switch_efficiency

@@ -1,0 +1,91 @@
+"""The network as one group sees it: arrays shared by all algorithms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.collectives.constants import CollectiveConstants
+from planner.costs.collectives.fabrics import reach
+from planner.costs.collectives.types import Booleans, Floats
+from planner.hardware.types import Cluster
+from planner.layouts.mesh import Spread
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """Rates, hops and members by level for each group.
+
+    Args:
+        cluster, constants: as given.
+        ranks: (rows,), size of the group.
+        members: (rows, levels), members that share a domain, counted in domains of the level below.
+        inside: (rows, levels), ranks of the group inside one domain of the level below: so many network cards work for it.
+        domains: (rows, levels), domains of the level that the group touches.
+        crossed: (rows, levels), whether the level joins members at all.
+        neighbour, uniform, flow: (rows, levels), bytes/s per device; infinite where the level is not crossed.
+        hops: (rows, levels), hops of a pass over the members of one domain.
+        latency: (levels,), seconds of one hop.
+        outside: (levels,), whether the level lies outside the node, behind the network card.
+    """
+
+    cluster: Cluster
+    constants: CollectiveConstants
+    ranks: Floats
+    members: Floats
+    inside: Floats
+    domains: Floats
+    crossed: Booleans
+    neighbour: Floats
+    uniform: Floats
+    flow: Floats
+    hops: Floats
+    latency: Floats
+    outside: Booleans
+
+    def loads(self, exact: Floats) -> Floats:
+        """Bytes through a device's links of each level from the bytes that go exactly as far as it.
+
+        All levels outside the node are reached through the same network card, so bytes for an outer one load the inner ones.
+        """
+        loaded = exact.copy()
+        for index in range(exact.shape[1] - 2, -1, -1):
+            if self.outside[index]:
+                loaded[:, index] += loaded[:, index + 1]
+        return loaded
+
+    def pipelined(self, latency: Floats, transfer: Floats) -> Floats:
+        """Time of a message cut into chunks that follow each other over the hops.
+
+        With c chunks it takes (hops + c) chunk times of (hop latency + transfer / c); the best c gives
+        latency + transfer + 2 sqrt(latency x transfer).
+        """
+        return latency + transfer + 2 * self.constants.pipelining * np.sqrt(latency * transfer)
+
+
+def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> Paths:
+    """The network of a cluster as the groups of a spread see it."""
+    members = spread.ranks_per_level
+    crossed = members > 1
+    inside = np.concatenate([np.ones((len(members), 1)), np.cumprod(members, axis=1)[:, :-1]], axis=1)
+    inner = [1, *(level.size for level in cluster.network[:-1])]
+    levels = [
+        reach(level, index, below, spread, constants)
+        for index, (level, below) in enumerate(zip(cluster.network, inner, strict=True))
+    ]
+    return Paths(
+        cluster=cluster,
+        constants=constants,
+        ranks=spread.size.astype(np.float64),
+        members=members,
+        inside=inside,
+        domains=spread.domains.astype(np.float64),
+        crossed=crossed,
+        neighbour=np.where(crossed, np.stack([level.neighbour for level in levels], axis=1), np.inf),
+        uniform=np.where(crossed, np.stack([level.uniform for level in levels], axis=1), np.inf),
+        flow=np.where(crossed, np.stack([level.flow for level in levels], axis=1), np.inf),
+        hops=np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0),
+        latency=np.array([level.latency_s for level in cluster.network]),
+        outside=np.array([level.size > cluster.devices_per_node for level in cluster.network]),
+    )

@@ -1,0 +1,1 @@
+"""Array functions of layouts: kernels, collectives, memory, pipeline, step time."""

@@ -1,0 +1,293 @@
+"""Price of one block (embedding, layer, head) for one micro-batch, over the few knobs that it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from planner.costs.operators import OperatorCost, operator_cost
+from planner.costs.saved import BlockMemory, block_memory
+from planner.costs.sizes import FloatArray, Sizes
+from planner.costs.transfers import Transfer, price_exchange, strides_of
+from planner.jobs.types import Job
+from planner.layouts.layout import Recompute
+from planner.layouts.layouts import Layouts
+from planner.layouts.sharding import Derivation, Pattern, derive
+from planner.models.graph import Block, Operator
+
+BLOCK_KNOBS = ("tp", "sp", "ulysses", "ring", "cp_gather", "ep", "etp", "micro_batch", "axis_order")
+"""Knobs that a block's price depends on, besides recompute."""
+
+AXES = ("tp", "cp", "ep", "etp")
+
+
+@dataclass(frozen=True)
+class PassPrice:
+    """One pass of one block and micro-batch, shape (rows,): parts of its time, and what overlaps.
+
+    ``compute_s`` includes ``recompute_s`` and ``contention_s``. ``seconds`` = compute + exposed + host.
+    """
+
+    compute_s: FloatArray
+    recompute_s: FloatArray
+    contention_s: FloatArray
+    exposed: Mapping[str, FloatArray]
+    host_s: FloatArray
+    hidden_s: FloatArray
+
+    @property
+    def seconds(self) -> FloatArray:
+        total = self.compute_s + self.host_s
+        for part in self.exposed.values():
+            total = total + part
+        return total
+
+
+@dataclass(frozen=True)
+class BlockPrice:
+    """Everything that the step needs of one block under one recompute policy, shape (rows,) each."""
+
+    forward: PassPrice
+    backward: PassPrice
+    weight_gradient_s: FloatArray
+    forward_flops: FloatArray
+    backward_flops: FloatArray
+    recompute_flops: FloatArray
+    memory: BlockMemory
+    transfers: tuple[Transfer, ...] = field(default=(), repr=False)
+    repeated: tuple[bool, ...] = ()
+
+
+def block_knobs(layouts: Layouts) -> tuple[str, ...]:
+    """Columns that the price of a block depends on: dp and pp join when they lie inside another axis of some row."""
+    inner = any(
+        order.index(outer) < order.index(axis)
+        for order in layouts.axis_orders
+        for outer in ("dp", "pp")
+        for axis in order[:-1]
+        if axis not in ("dp", "pp")
+    )
+    return (*BLOCK_KNOBS, "dp", "pp") if inner else BLOCK_KNOBS
+
+
+def pattern_of(layouts: Layouts, job: Job) -> list[tuple[Pattern, np.ndarray]]:
+    """Rows grouped by the discrete pattern that decides which collectives exist: (pattern, row indices)."""
+    c = layouts.columns
+    kv_heads = job.model.kv_heads or job.model.heads or 1
+    flags = np.stack(
+        [c[name] > 1 for name in ("tp", "ulysses", "ring", "ep", "etp")]
+        + [(c["sp"] > 0) & (c["tp"] > 1), c["cp_gather"] > 0, c["tp"] > kv_heads],
+        axis=1,
+    )
+    distinct, inverse = np.unique(flags, axis=0, return_inverse=True)
+    framework, loss = job.framework, job.training.loss
+    groups = []
+    for index, row in enumerate(distinct.tolist()):
+        tp, ulysses, ring, ep, etp, sp, gather, replicated = row
+        pattern = Pattern(
+            tp=tp,
+            sp=sp,
+            ulysses=ulysses,
+            ring=ring,
+            cp_gather=gather and ring,
+            ep=ep,
+            etp=etp,
+            kv_replicated=replicated,
+            vocab_parallel_loss=loss.vocab_parallel,
+            regather_inputs=framework.regather_inputs,
+            shared_input_hook=framework.shared_input_hook,
+        )
+        groups.append((pattern, np.flatnonzero(inverse.ravel() == index)))
+    return groups
+
+
+def price_block(block: Block, layouts: Layouts, job: Job, policies: Sequence[Recompute]) -> list[BlockPrice]:
+    """Prices of a block for each recompute policy over all rows.
+
+    Args:
+        block: the operators.
+        layouts: rows (usually the distinct combinations of ``BLOCK_KNOBS``).
+        policies: recompute policies; the result has one price each.
+    """
+    strides = strides_of(layouts)
+    parts: list[tuple[np.ndarray, list[BlockPrice]]] = []
+    for pattern, rows in pattern_of(layouts, job):
+        sizes = Sizes(layouts.take(rows), job, block)
+        local = {axis: values[rows] for axis, values in strides.items()}
+        parts.append((rows, _price_pattern(block, pattern, sizes, local, policies)))
+    return [_merge(len(layouts), [(rows, prices[i]) for rows, prices in parts]) for i in range(len(policies))]
+
+
+def _price_pattern(
+    block: Block,
+    pattern: Pattern,
+    sizes: Sizes,
+    strides: Mapping[str, FloatArray],
+    policies: Sequence[Recompute],
+) -> list[BlockPrice]:
+    derivation = derive(block, pattern)
+    costs = {o.name: operator_cost(o, block, derivation, sizes) for o in block.operators}
+    owners = {o.name: o.module for o in block.operators}
+    transfers = tuple(
+        price_exchange(e, owners[e.owner], block, sizes, strides, pattern) for e in derivation.exchanges
+    )
+    return [_price_policy(block, derivation, sizes, costs, transfers, policy) for policy in policies]
+
+
+def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) -> tuple[Operator, ...]:
+    """Operators whose forward runs again in backward."""
+    if block.kind != "layer" or policy.mode == "none":
+        return ()
+    if policy.mode == "selective":
+        return tuple(o for o in block.operators if o.module in policy.modules)
+    if not stops_early:
+        return block.operators
+    last = max((i for i, o in enumerate(block.operators) if o.kind == "einsum"), default=len(block.operators))
+    return block.operators[:last]
+
+
+def _price_policy(
+    block: Block,
+    derivation: Derivation,
+    sizes: Sizes,
+    costs: Mapping[str, OperatorCost],
+    transfers: tuple[Transfer, ...],
+    policy: Recompute,
+) -> BlockPrice:
+    framework = sizes.job.framework
+    again = {o.name for o in recomputed_operators(block, policy, stops_early=framework.recompute_stops_early)}
+    repeated = tuple(t.exchange.pass_ == "forward" and t.exchange.owner in again for t in transfers)
+    every = list(costs.values())
+    repeat = [costs[name] for name in again]
+    zero = np.zeros(len(sizes.layouts))
+
+    def total(name: str, chosen: list[OperatorCost]) -> FloatArray:
+        return sum((getattr(cost, name) for cost in chosen), zero)
+
+    core = [o.name for o in block.operators if o.kind in ("attention", "scan")]
+    window_f = sum((costs[name].forward_s for name in core), zero)
+    window_b = sum((costs[name].input_gradient_s for name in core), zero)
+    weights = total("weight_gradient_s", every)
+    recompute = total("forward_s", repeat)
+    host_forward, host_backward = _host(
+        sizes, block, total("launches_forward", every), total("launches_backward", every)
+    )
+    host_again = _host(sizes, block, total("launches_forward", repeat), zero)[0] if repeat else zero
+    forward = _pass(
+        sizes,
+        total("forward_s", every),
+        zero,
+        window_f,
+        [t for t in transfers if t.exchange.pass_ == "forward"],
+        host_forward,
+    )
+    backward = _pass(
+        sizes,
+        total("input_gradient_s", every) + weights,
+        recompute,
+        window_b + (window_f if set(core) & again else zero),
+        [t for t in transfers if t.exchange.pass_ == "backward"]
+        + [t for t, r in zip(transfers, repeated, strict=True) if r],
+        host_backward + host_again,
+    )
+    return BlockPrice(
+        forward=forward,
+        backward=backward,
+        weight_gradient_s=weights,
+        forward_flops=total("forward_flops", every),
+        backward_flops=total("backward_flops", every),
+        recompute_flops=total("forward_flops", repeat),
+        memory=block_memory(block, derivation, sizes, again, policy),
+        transfers=transfers,
+        repeated=repeated,
+    )
+
+
+def _host(
+    sizes: Sizes, block: Block, forward: FloatArray, backward: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Host-side work of the two passes: launches, plus the bookkeeping of each local expert; none when captured."""
+    host, training = sizes.job.framework.host, sizes.job.training
+    share = 0.0 if training.capture else (host.compiled_share if training.compile else 1.0)
+    experts = np.zeros(len(sizes.layouts))
+    if any("experts" in p.axis_names for p in block.parameters.values()):
+        experts = sizes.job.model.experts / sizes.degrees["ep"] * host.expert_s
+    return (
+        share * (forward * host.forward_operator_s + experts),
+        share * (backward * host.backward_operator_s + experts),
+    )
+
+
+def _pass(
+    sizes: Sizes,
+    compute: FloatArray,
+    recompute: FloatArray,
+    window: FloatArray,
+    transfers: Sequence[Transfer],
+    host: FloatArray,
+) -> PassPrice:
+    """Exposed and hidden communication of one pass.
+
+    Transfers hide behind computation by the framework's share for their kind, but no two behind the same computation:
+    what one hides is no longer there for the next. A ring hides behind the attention core only; Ulysses' all-to-alls
+    have nothing to hide behind.
+    """
+    hidden_share, overlap = sizes.job.framework.hidden, sizes.job.training.overlap
+    zero = np.zeros(len(sizes.layouts))
+    spare = compute + recompute
+    exposed: dict[str, FloatArray] = {}
+    hidden_total = zero
+    for axis in AXES:
+        mine = [t for t in transfers if t.axis == axis]
+        if not mine:
+            exposed[axis] = zero
+            continue
+        seconds = sum((t.seconds for t in mine), zero)
+        able = sum((t.seconds for t in mine if t.exchange.axis != "ulysses"), zero)
+        share = float(overlap.get(axis, getattr(hidden_share, "ep" if axis == "etp" else axis)))
+        limit = np.minimum(spare, window) if axis == "cp" else spare
+        hidden = np.minimum(share * able, limit)
+        exposed[axis] = seconds - hidden
+        hidden_total = hidden_total + hidden
+        spare = spare - hidden
+    contention = sizes.job.framework.overlap_slowdown * hidden_total
+    busy = compute + recompute + contention
+    device = busy + sum(exposed.values(), zero)
+    return PassPrice(busy, recompute, contention, exposed, np.maximum(host - device, 0.0), hidden_total)
+
+
+def _merge(count: int, parts: Sequence[tuple[np.ndarray, BlockPrice]]) -> BlockPrice:
+    """Prices of disjoint row groups as one price over all rows; transfers are kept when there is one group only."""
+    only = parts[0][1]
+    if len(parts) == 1:
+        return only
+
+    def array(pick: str, owner: str | None = None) -> FloatArray:
+        out = np.zeros(count)
+        for rows, price in parts:
+            out[rows] = getattr(getattr(price, owner) if owner else price, pick)
+        return out
+
+    def merged_pass(owner: str) -> PassPrice:
+        names = ("compute_s", "recompute_s", "contention_s", "host_s", "hidden_s")
+        arrays = {name: array(name, owner) for name in names}
+        exposed: dict[str, FloatArray] = {}
+        for axis in AXES:
+            out = np.zeros(count)
+            for rows, price in parts:
+                out[rows] = getattr(price, owner).exposed[axis]
+            exposed[axis] = out
+        return PassPrice(exposed=exposed, **arrays)
+
+    memory = BlockMemory(**{f.name: array(f.name, "memory") for f in fields(BlockMemory)})
+    return BlockPrice(
+        forward=merged_pass("forward"),
+        backward=merged_pass("backward"),
+        weight_gradient_s=array("weight_gradient_s"),
+        forward_flops=array("forward_flops"),
+        backward_flops=array("backward_flops"),
+        recompute_flops=array("recompute_flops"),
+        memory=memory,
+    )

@@ -1,0 +1,263 @@
+"""Seconds, FLOPs and kernel launches of one operator on one rank, for one micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.kernels import (
+    ATTENTION_BACKWARD,
+    attention_seconds,
+    matmul_seconds,
+    memory_bound_seconds,
+)
+from planner.costs.sizes import FloatArray, Sizes, activation_bytes
+from planner.layouts.sharding import Derivation
+from planner.models.graph import Block, Operator
+
+SSD_CHUNK = 256
+"""Tokens per chunk of the state-space dual form (Mamba-2, arXiv 2405.21060)."""
+
+PERMUTE_PASSES = {"dispatch": (4.0, 4.0), "combine": (3.0, 3.0)}
+"""Reads and writes of the routed tokens, forward and backward, on both sides of the all-to-all."""
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """Arrays of shape (rows,) for one micro-batch: seconds of forward, input gradient and weight gradient; FLOPs; launches.
+
+    FLOPs count matmuls and attention as PyTorch's FlopCounterMode does: the full square even when causal.
+    """
+
+    forward_s: FloatArray
+    input_gradient_s: FloatArray
+    weight_gradient_s: FloatArray
+    forward_flops: FloatArray
+    backward_flops: FloatArray
+    launches_forward: FloatArray
+    launches_backward: FloatArray
+
+
+def operator_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    """Cost of one operator; members of a fused group other than its first cost nothing (the first carries the sum)."""
+    return _COSTS.get(operator.kind, _pointwise)(operator, block, derivation, sizes)
+
+
+def _result(
+    sizes: Sizes,
+    forward: FloatArray | float,
+    input_gradient: FloatArray | float,
+    weight_gradient: FloatArray | float = 0.0,
+    flops: tuple[FloatArray | float, FloatArray | float] = (0.0, 0.0),
+    launches: tuple[FloatArray | float, FloatArray | float] = (1.0, 1.0),
+) -> OperatorCost:
+    zero = np.zeros(len(sizes.layouts))
+    return OperatorCost(
+        *(zero + part for part in (forward, input_gradient, weight_gradient, *flops, *launches))
+    )
+
+
+def fused(sizes: Sizes, what: str) -> bool:
+    """Whether the framework (or a compiler) runs this pattern as one kernel."""
+    return sizes.job.training.compile or what in sizes.job.framework.fusions
+
+
+def matmul_precision(operator: Operator, sizes: Sizes) -> str:
+    """Precision of a matmul: routers run in fp32, the head stays in 16 bits under low-precision recipes."""
+    precision = sizes.job.training.precision
+    if operator.module == "router" and "fp32" in sizes.job.cluster.accelerator.peak_flops:
+        return "fp32"
+    if operator.module in ("head", "embedding") and precision in ("fp8", "mxfp8", "nvfp4", "int8"):
+        return "bf16"
+    return precision
+
+
+def _group(operator: Operator, block: Block, sizes: Sizes) -> tuple[Operator, ...]:
+    """Operators that run in the same kernel launch as this one; empty when another one carries them."""
+    if operator.fused_group is None or not fused(sizes, "qkv"):
+        return (operator,)
+    members = tuple(
+        o
+        for o in block.operators
+        if o.fused_group == operator.fused_group and o.inputs[:1] == operator.inputs[:1]
+    )
+    return members if members[0].name == operator.name else ()
+
+
+def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    members = _group(operator, block, sizes)
+    if not members:
+        return _result(sizes, 0.0, 0.0, launches=(0.0, 0.0))
+    source = block.tensors[operator.inputs[0]]
+    placement = derivation.rules[operator.name].inputs[0]
+    outputs = [(block.tensors[o.output], derivation.rules[o.name].output) for o in members]
+    kept = outputs[0][0].axis_names
+    m = sizes.local([a for a in source.axes if a.name in kept], placement)
+    k = sizes.local([a for a in source.axes if a.name not in kept], placement)
+    width = [sizes.local([a for a in t.axes if a.name not in source.axis_names], p) for t, p in outputs]
+    n = np.sum(width, axis=0)
+    experts = np.ones(len(sizes.layouts))
+    weight = block.parameters[operator.parameters[0]]
+    for axis in weight.axes:
+        if axis.name == "experts":
+            experts = np.maximum(1.0, float(axis.size or 1) / sizes.degrees["ep"])
+    accelerator = sizes.job.cluster.accelerator
+    precision = matmul_precision(operator, sizes)
+    element = 4.0 if precision == "fp32" else activation_bytes(precision)
+    rows = m / experts
+    # grouped kernels launch once: the floor of each expert's part is not paid
+    spare = (experts - 1.0) * accelerator.kernels.launch_s
+    forward = experts * matmul_seconds(rows, n, k, accelerator, precision, element) - spare
+    data = experts * matmul_seconds(rows, k, n, accelerator, precision, element) - spare
+    weights = experts * matmul_seconds(k, n, rows, accelerator, precision, element) - spare
+    flops = 2.0 * m * n * k
+    launches = 1.0 if sizes.job.framework.host.expert_s == 0.0 else experts
+    return _result(sizes, forward, data, weights, (flops, 2.0 * flops), (np.minimum(launches, 1.0), 2.0))
+
+
+def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    query, key, value = (block.tensors[name] for name in operator.inputs[:3])
+    placements = derivation.rules[operator.name].inputs
+    tokens = (
+        sizes.local([a for a in query.axes if a.name in ("batch", "sequence")], placements[0]) / sizes.batch
+    )
+    heads = sizes.local([a for a in query.axes if a.name in ("heads", "kv_heads")], placements[0])
+    keys = float(np.max([sizes.axis(a) for a in key.axes if a.name in ("sequence", "sequence_kv")]))
+    head_dims = float(sum((t.axes[-1].size or 0) for t in (query, value)))
+    causal, window = bool(operator.attributes.get("causal", False)), operator.attributes.get("window")
+    seen = visible_keys(keys, causal, float(window) if window else None)
+    square = 2.0 * sizes.batch * tokens * keys * heads * head_dims
+    kernel = sizes.job.training.attention
+    executed = square if kernel == "unfused" else square * (seen / keys)
+    scores = sizes.batch * tokens * keys * heads
+    accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
+    forward, backward = (
+        attention_seconds(executed, scores, accelerator, precision, kernel, backward=b) for b in (False, True)
+    )
+    launches = (1.0, 1.0) if kernel != "unfused" else (5.0, 8.0)
+    return _result(sizes, forward, backward, 0.0, (square, ATTENTION_BACKWARD[kernel] * square), launches)
+
+
+def visible_keys(keys: float, causal: bool, window: float | None) -> float:
+    """Mean number of keys that a query sees: half when causal, less inside a window.
+
+    A causal window of w over s keys has s w - w^2 / 2 pairs.
+    """
+    if window is not None and window < keys:
+        pairs = keys * window - window * window / 2 if causal else keys * min(2.0 * window, keys)
+        return pairs / keys
+    return keys / 2 if causal else keys
+
+
+def _scan(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    """State-space dual form: inside chunks as attention, between chunks through the state (arXiv 2405.21060, section 6)."""
+    output = block.tensors[operator.output]
+    elements = sizes.elements(output, derivation.rules[operator.name].output)
+    state = max(
+        (float(a.size or 1) for t in block.tensors.values() for a in t.axes if a.name == "state"),
+        default=128.0,
+    )
+    flops = elements * (2.0 * SSD_CHUNK / 2 + 4.0 * state)
+    accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
+    forward, backward = (
+        attention_seconds(flops, elements, accelerator, precision, "flash", backward=b) for b in (False, True)
+    )
+    return _result(sizes, forward, backward, 0.0, (flops, ATTENTION_BACKWARD["flash"] * flops), (4.0, 6.0))
+
+
+def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    name = operator.output if operator.kind == "dispatch" else operator.inputs[0]
+    nbytes = sizes.bytes(block.tensors[name], derivation.outputs[name])
+    accelerator = sizes.job.cluster.accelerator
+    forward, backward = (memory_bound_seconds(p * nbytes, accelerator) for p in PERMUTE_PASSES[operator.kind])
+    return _result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
+
+
+def _loss(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    logits = block.tensors[operator.inputs[0]]
+    nbytes = sizes.elements(logits, derivation.rules[operator.name].inputs[0])
+    quick = sizes.job.training.loss.fused and (fused(sizes, "cross_entropy") or sizes.job.training.compile)
+    forward, backward = (4.0, 4.0) if quick else (16.0, 10.0)
+    accelerator = sizes.job.cluster.accelerator
+    return _result(
+        sizes,
+        memory_bound_seconds(forward * nbytes, accelerator),
+        memory_bound_seconds(backward * nbytes, accelerator),
+        launches=(2.0, 1.0) if quick else (8.0, 4.0),
+    )
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Reads and writes of a memory-bound operator: multiples of its input and output bytes, when fused; else ``apart`` x more."""
+
+    forward_in: float
+    forward_out: float
+    backward_in: float
+    backward_out: float
+    fusion: str | None
+    apart: float
+
+
+_PASSES: Mapping[str, _Passes] = {
+    "norm": _Passes(1, 1, 2, 1, "norm", 3.0),
+    "activation": _Passes(1, 1, 2, 1, "activation", 2.0),
+    "multiply": _Passes(1, 1, 2, 1, "activation", 1.0),
+    "rope": _Passes(1, 1, 1, 1, "rope", 3.0),
+    "residual": _Passes(1, 1, 0, 0, None, 1.0),
+    "add": _Passes(1, 1, 0, 0, None, 1.0),
+    "embedding": _Passes(0, 2, 0, 3, None, 1.0),
+    "router": _Passes(2, 2, 2, 2, None, 1.0),
+    "conv": _Passes(1, 1, 2, 2, None, 1.0),
+    "pool": _Passes(0, 1, 0, 1, None, 1.0),
+}
+
+
+def _pointwise(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    if operator.kind == "dropout":
+        return _dropout(operator, block, derivation, sizes)
+    passes = _PASSES[operator.kind]
+    rule = derivation.rules[operator.name]
+    read = np.zeros(len(sizes.layouts))
+    for name, placement in zip(operator.inputs, rule.inputs, strict=True):
+        if name in block.tensors and operator.kind != "embedding":
+            read = read + sizes.bytes(block.tensors[name], placement)
+    written = sizes.bytes(block.tensors[operator.output], rule.output)
+    apart = 1.0 if passes.fusion is None or fused(sizes, passes.fusion) else passes.apart
+    accelerator = sizes.job.cluster.accelerator
+    forward = memory_bound_seconds(
+        apart * (passes.forward_in * read + passes.forward_out * written), accelerator
+    )
+    backward = memory_bound_seconds(
+        apart * (passes.backward_in * read + passes.backward_out * written), accelerator
+    )
+    return _result(
+        sizes, forward, backward, launches=(apart, apart if passes.backward_in + passes.backward_out else 0.0)
+    )
+
+
+def _dropout(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    """Nothing without dropout; fused into the residual add by most frameworks (then only the mask travels)."""
+    if sizes.job.training.dropout <= 0:
+        return _result(sizes, 0.0, 0.0, launches=(0.0, 0.0))
+    tensor = block.tensors[operator.output]
+    elements = sizes.elements(tensor, derivation.rules[operator.name].output)
+    apart = 0.0 if fused(sizes, "dropout_add") else 2.0 * sizes.element_bytes(tensor)
+    accelerator = sizes.job.cluster.accelerator
+    seconds = memory_bound_seconds(elements * (1.0 + apart), accelerator)
+    launches = 0.0 if apart == 0.0 else 1.0
+    return _result(sizes, seconds, seconds, launches=(launches, launches))
+
+
+_CostFunction = Callable[[Operator, Block, Derivation, Sizes], OperatorCost]
+
+_COSTS: Mapping[str, _CostFunction] = {
+    "einsum": _einsum,
+    "attention": _attention,
+    "scan": _scan,
+    "dispatch": _routing,
+    "combine": _routing,
+    "vocabulary_loss": _loss,
+}

@@ -1,0 +1,119 @@
+"""Closed forms of pipeline schedules: makespan, hop latency, micro-batches in flight. Docs: docs/schedules.md.
+
+Formulas hold for unequal stages where every stage keeps its order: the fill and drain cost one pass through all other
+ranks, the steady state runs at the pace of the slowest. Symbols: p ranks, v chunks per rank, m micro-batches, f and b
+forward and backward seconds of a whole rank, w the weight-gradient part of b, c seconds of one hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from planner.costs.sizes import FloatArray
+from planner.layouts.layout import SCHEDULES, Schedule
+from planner.layouts.layouts import IntArray
+
+CLOSED_FORMS: tuple[Schedule, ...] = (
+    "gpipe",
+    "1f1b",
+    "eager_1f1b",
+    "interleaved_1f1b",
+    "looped_bfs",
+    "zb_h1",
+    "zb_h2",
+    "zb_v",
+    "interleaved_zb",
+    "dualpipe",
+    "dualpipe_v",
+)
+"""Schedules with a closed form; the others need the event simulation."""
+
+_INDEX: Mapping[str, int] = {name: i for i, name in enumerate(SCHEDULES)}
+
+
+def _is(schedule: IntArray, *names: str) -> np.ndarray:
+    return np.isin(schedule, [_INDEX[name] for name in names])
+
+
+def fill_share(schedule: IntArray, vpp: IntArray, f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:
+    """Seconds that one other rank adds to the makespan while the pipeline fills and drains.
+
+    gpipe, 1f1b, eager_1f1b: f + b (GPipe, arXiv 1811.06965; PipeDream-flush, arXiv 2104.04473).
+    interleaved_1f1b, looped_bfs: (f + b) / v. zb_h1: f + max(0, bi - w) and interleaved_zb the same / v
+    (arXiv 2401.10241). zb_h2: f. zb_v: f / 2. dualpipe_v: (f + b - 3w) / 2, dualpipe: the same per pair of ranks.
+    """
+    bi = b - w
+    v = np.maximum(vpp, 1)
+    split = f + np.maximum(0.0, bi - w)
+    both = np.maximum(f + b - 3.0 * w, 0.0) / 2.0
+    return np.select(
+        [
+            _is(schedule, "interleaved_1f1b", "looped_bfs"),
+            _is(schedule, "zb_h1"),
+            _is(schedule, "interleaved_zb"),
+            _is(schedule, "zb_h2"),
+            _is(schedule, "zb_v"),
+            _is(schedule, "dualpipe", "dualpipe_v"),
+        ],
+        [(f + b) / v, split, split / v, f, f / 2.0, both],
+        default=f + b,
+    )
+
+
+def hop_count(schedule: IntArray, pp: IntArray, vpp: IntArray, micro_batches: IntArray) -> FloatArray:
+    """How many hop latencies the makespan holds.
+
+    1f1b: 2(p-1)(m/p + 1) - 2, because a hop recurs once per p micro-batches; gpipe and eager: 2(p-1); interleaved:
+    2(pv - 1); zero-bubble: 4(p-1).
+    """
+    p, v, m = pp.astype(float), np.maximum(vpp, 1).astype(float), micro_batches.astype(float)
+    plain = 2.0 * (p - 1.0)
+    recurring = 2.0 * (p - 1.0) * (np.maximum(m / p, 1.0) + 1.0) - 2.0
+    chunks = 2.0 * (p * v - 1.0)
+    counts = np.select(
+        [
+            _is(schedule, "1f1b"),
+            _is(schedule, "interleaved_1f1b", "looped_bfs", "interleaved_zb"),
+            _is(schedule, "zb_h1", "zb_h2"),
+            _is(schedule, "zb_v", "dualpipe_v"),
+        ],
+        [recurring, chunks, 2.0 * plain, 2.0 * (2.0 * p - 1.0)],
+        default=plain,
+    )
+    return np.where(p > 1, counts, 0.0)
+
+
+def in_flight(
+    schedule: IntArray, pp: IntArray, vpp: IntArray, micro_batches: IntArray, rank: IntArray | int
+) -> FloatArray:
+    """Micro-batches whose activations a rank holds at its peak, in units of one micro-batch on all its chunks."""
+    p, v, m = pp.astype(float), np.maximum(vpp, 1).astype(float), micro_batches.astype(float)
+    r = np.asarray(rank, dtype=float)
+    return np.select(
+        [
+            _is(schedule, "gpipe", "looped_bfs"),
+            _is(schedule, "eager_1f1b"),
+            _is(schedule, "interleaved_1f1b"),
+            _is(schedule, "zb_h1", "interleaved_zb", "zb_v"),
+            _is(schedule, "zb_h2"),
+            _is(schedule, "dualpipe"),
+            _is(schedule, "dualpipe_v"),
+        ],
+        [
+            m,
+            np.minimum(2.0 * (p - 1.0 - r) + 1.0, m),
+            np.minimum(2.0 * (p - 1.0 - r) + (v - 1.0) * p + 1.0, m * v) / v,
+            np.minimum(p, m),
+            np.minimum(2.0 * p - 1.0, m),
+            np.minimum((p + 1.0) / 2.0, m),
+            np.minimum(p + 0.5, m),
+        ],
+        default=np.minimum(p - r, m),
+    )
+
+
+def keeps_logits(schedule: IntArray) -> np.ndarray:
+    """Whether all micro-batches' logits are alive at once (no backward starts before the last forward)."""
+    return _is(schedule, "gpipe", "looped_bfs")

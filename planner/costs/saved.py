@@ -1,0 +1,191 @@
+"""Memory of one block: what backward needs kept, what one layer needs for a moment, and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.sizes import FloatArray, Sizes
+from planner.jobs.types import Job
+from planner.layouts.layout import Recompute
+from planner.layouts.sharding import Derivation, Saved
+from planner.models.graph import Block, Operator
+
+
+@dataclass(frozen=True)
+class BlockMemory:
+    """Bytes (or elements) on one rank, shape (rows,).
+
+    Args:
+        saved_bytes: kept from forward to backward, per micro-batch.
+        again_bytes: what recompute brings back while this block runs backward.
+        moment_bytes: gradients alive at the worst moment of the block's backward, saved tensors apart.
+        logits_bytes: logits and their gradient at the loss (head only).
+        stream_bytes: the residual stream of one micro-batch, what a pipeline hop carries.
+        dense_parameters, expert_parameters: local elements.
+    """
+
+    saved_bytes: FloatArray
+    again_bytes: FloatArray
+    moment_bytes: FloatArray
+    logits_bytes: FloatArray
+    stream_bytes: FloatArray
+    dense_parameters: FloatArray
+    expert_parameters: FloatArray
+
+
+def block_memory(
+    block: Block, derivation: Derivation, sizes: Sizes, again: Iterable[str], policy: Recompute
+) -> BlockMemory:
+    """Memory of a block whose operators ``again`` run twice.
+
+    A tensor made inside the recomputed part is dropped unless an operator outside needs it; what enters the part is
+    kept. Full recompute keeps the layer's input only (Korthikanti et al., arXiv 2205.05198, section 5).
+    """
+    repeated = set(again)
+    everything = _saved_bytes(block, derivation, sizes, derivation.saved, set())
+    if policy.mode == "full" and block.kind == "layer":
+        kept = _input_bytes(block, derivation, sizes)
+    elif repeated:
+        kept = _saved_bytes(block, derivation, sizes, derivation.saved, repeated)
+    else:
+        kept = everything
+    dense, expert = _parameters(block, derivation, sizes)
+    stream = _stream(block, derivation, sizes)
+    return BlockMemory(
+        saved_bytes=kept,
+        again_bytes=np.maximum(everything - kept, 0.0),
+        moment_bytes=_moment(block, derivation, sizes, stream),
+        logits_bytes=_logits(block, derivation, sizes),
+        stream_bytes=stream,
+        dense_parameters=dense,
+        expert_parameters=expert,
+    )
+
+
+def _saved_bytes(
+    block: Block, derivation: Derivation, sizes: Sizes, saved: Iterable[Saved], repeated: set[str]
+) -> FloatArray:
+    total = np.zeros(len(sizes.layouts))
+    for item in saved:
+        if block.kind == "head" and "vocab" in block.tensors[item.tensor].axis_names:
+            continue  # logits are counted apart, see _logits
+        made_again = item.producer in repeated
+        if made_again and all(user in repeated for user in item.users):
+            continue
+        total = total + sizes.bytes(block.tensors[item.tensor], item.placement)
+    for operator in block.operators:
+        if operator.name not in repeated:
+            total = total + _extra(operator, block, derivation, sizes)
+    return total
+
+
+def _extra(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
+    """What an operator keeps besides whole activations: dropout masks, scores or the softmax statistics of attention."""
+    zero = np.zeros(len(sizes.layouts))
+    output = derivation.rules[operator.name].output
+    dropout = sizes.job.training.dropout > 0
+    if operator.kind == "dropout":
+        return sizes.elements(block.tensors[operator.output], output) if dropout else zero
+    if operator.kind == "attention":
+        query = block.tensors[operator.inputs[0]]
+        rows = sizes.local(
+            [a for a in query.axes if a.name != "head_dim"], derivation.rules[operator.name].inputs[0]
+        )
+        if sizes.job.training.attention != "unfused":
+            return 4.0 * rows  # log-sum-exp in fp32
+        keys = float(
+            np.max([sizes.axis(a) for a in block.tensors[operator.inputs[1]].axes if "sequence" in a.name])
+        )
+        # probabilities (2 bytes); with dropout also the mask (1) and the dropped probabilities (2)
+        return rows * keys * (2.0 + (3.0 if dropout else 0.0))
+    return zero
+
+
+def _input_bytes(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
+    total = np.zeros(len(sizes.layouts))
+    for name in (block.input, *block.side_inputs):
+        if name in block.tensors:
+            total = total + sizes.bytes(block.tensors[name], derivation.outputs[name])
+    return total
+
+
+def _stream(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
+    name = block.output if block.kind != "head" else block.input
+    if name not in block.tensors:
+        return np.zeros(len(sizes.layouts))
+    placement = derivation.outputs[name]
+    if placement.on("tp") == "partial":
+        placement = placement.dual()
+    return sizes.bytes(block.tensors[name], placement)
+
+
+def _moment(block: Block, derivation: Derivation, sizes: Sizes, stream: FloatArray) -> FloatArray:
+    """Gradients alive while the block's most demanding operator runs backward.
+
+    The gradient of that operator's input, the gradient that entered the branch, and the gradient of the residual stream
+    (for a gated MLP: 4 T f / t + 2 T h + 2 T h).
+    """
+    if block.kind == "embedding":
+        return stream
+    largest = entered = np.zeros(len(sizes.layouts))
+    for operator in block.operators:
+        rule = derivation.rules[operator.name]
+        for name, placement in zip(operator.inputs, rule.inputs, strict=True):
+            if name in block.tensors and operator.kind != "vocabulary_loss":
+                largest = np.maximum(largest, sizes.bytes(block.tensors[name], placement))
+        if operator.kind == "einsum":
+            tensor = block.tensors[operator.output]
+            if "hidden" in tensor.axis_names:
+                entered = np.maximum(entered, sizes.bytes(tensor, rule.output.dual()))
+        if operator.kind == "attention" and sizes.job.training.attention == "unfused":
+            largest = np.maximum(largest, 2.0 * _extra(operator, block, derivation, sizes))
+    return largest + entered + stream
+
+
+def _logits(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
+    """Logits at the loss: one copy in place when fused, else the framework's number of bytes per logit."""
+    total = np.zeros(len(sizes.layouts))
+    job: Job = sizes.job
+    for operator in block.operators:
+        if operator.kind != "vocabulary_loss":
+            continue
+        elements = sizes.elements(
+            block.tensors[operator.inputs[0]], derivation.rules[operator.name].inputs[0]
+        )
+        buffers = job.framework.buffers
+        width = buffers.loss_logit_bytes if job.training.loss.fused else buffers.loss_logit_bytes_unfused
+        if job.training.loss.chunk is not None:
+            tokens = sizes.stream_tokens * np.where(sizes.layouts.columns["sp"] > 0, sizes.degrees["tp"], 1.0)
+            elements = elements * np.minimum(1.0, job.training.loss.chunk / tokens)
+        total = total + elements * width
+    return total
+
+
+def _parameters(block: Block, derivation: Derivation, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
+    """Local elements of the block's own parameters: (dense, routed experts)."""
+    dense = expert = np.zeros(len(sizes.layouts))
+    for name, parameter in block.parameters.items():
+        elements = sizes.parameter(parameter, derivation.parameters[name])
+        if "experts" in parameter.axis_names:
+            expert = expert + elements
+        else:
+            dense = dense + elements
+    return dense, expert
+
+
+def scratch_elements(
+    block: Block, derivation: Derivation, sizes: Sizes
+) -> dict[tuple[tuple[str, int], ...], FloatArray]:
+    """Local elements of each distinct matrix shape, one expert at a time, keyed by its axes."""
+    shapes: dict[tuple[tuple[str, int], ...], FloatArray] = {}
+    for operator in block.operators:
+        if operator.kind != "einsum":
+            continue
+        parameter = block.parameters[operator.parameters[0]]
+        axes = [a for a in parameter.axes if a.name != "experts"]
+        key = tuple((a.name, a.size or 1) for a in axes)
+        shapes[key] = sizes.local(axes, derivation.parameters[operator.parameters[0]])
+    return shapes

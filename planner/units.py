@@ -213,7 +213,9 @@ def _from_text(text: str, dimension: str) -> float:
         if dimension != "1":
             raise ValueError(f"found {_shown(text)}, but a percentage does not fit here")
         return number / 100.0
-    return number * _factor(re.sub(r"\s", "", unit), dimension)
+    factor = _factor(re.sub(r"\s", "", unit), dimension)
+    # Dividing by 1e6 is exact where multiplying by 1e-6 is not: "5 us" is the float 5e-6.
+    return number / round(1.0 / factor) if factor < 1.0 else number * factor
 
 
 @functools.cache

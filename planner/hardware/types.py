@@ -43,8 +43,12 @@ class KernelConstants:
     matmul_mn_half: float = 100.0
     memory_efficiency: float = 0.85
     memory_ramp_bytes: float = 2e6
-    attention_forward: Mapping[str, float] = field(default_factory=lambda: {"flash": 0.50, "unfused": 0.45, "cudnn": 0.55})
-    attention_backward: Mapping[str, float] = field(default_factory=lambda: {"flash": 0.42, "unfused": 0.45, "cudnn": 0.46})
+    attention_forward: Mapping[str, float] = field(
+        default_factory=lambda: {"flash": 0.50, "unfused": 0.45, "cudnn": 0.55}
+    )
+    attention_backward: Mapping[str, float] = field(
+        default_factory=lambda: {"flash": 0.42, "unfused": 0.45, "cudnn": 0.46}
+    )
     launch_s: float = 5e-6
 
 
@@ -91,6 +95,10 @@ class NetworkLevel:
         in_network_reduction: the switches add (NVLS, SHARP).
         oversubscription: >= 1; bandwidth that leaves the leaf is divided by it.
         efficiency: achieved fraction of the wire rate by large transfers.
+        in_network_efficiency: all-reduce bytes (of one rank's buffer) per second over the wire rate when the
+            switches add; None: not measured for this kind.
+        wrap_unit: a slice of the torus keeps its wrap-around links on extents that are multiples of this
+            (optical switches); 0: only on axes that it takes whole.
         kind: catalogue name of the link kind (``nvlink4``, ``infiniband-ndr``), for reports and evidence.
     """
 
@@ -105,6 +113,8 @@ class NetworkLevel:
     in_network_reduction: bool = False
     oversubscription: float = 1.0
     efficiency: float = 0.8
+    in_network_efficiency: float | None = None
+    wrap_unit: int = 0
     kind: str | None = None
 
 
@@ -141,7 +151,10 @@ class Cluster:
         power_per_device_w: wall power per device including its share of the node, None when unknown.
         mtbf_s: mean time between failures of one device, None when unknown.
         calibration: path of a calibration file, None for priors.
-        evidence: by figure name.
+        links: path of a CSV matrix of measured node-to-node bandwidths, None when not measured.
+        groups: a heterogeneous cluster: its homogeneous parts; the other fields then describe the first one and
+            only code that asks for groups may use such a cluster.
+        evidence: by figure name (``network[nvlink].bandwidth``, ``host.memory_bytes``, ...).
     """
 
     name: str
@@ -154,6 +167,8 @@ class Cluster:
     power_per_device_w: float | None = None
     mtbf_s: float | None = None
     calibration: str | None = None
+    links: str | None = None
+    groups: tuple[Cluster, ...] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     notes: str | None = None
 

@@ -1,0 +1,170 @@
+"""Clusters from the catalogue, from a file or from an inline mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from planner.documents import Document, fault, load_document, validate
+from planner.errors import PlannerError, suggest
+from planner.hardware import catalogue
+from planner.hardware.accelerators import load_accelerator
+from planner.hardware.catalogue import list_accelerators, list_clusters, list_networks
+from planner.hardware.checks import check_levels, level_sizes
+from planner.hardware.evidence import evidence, value
+from planner.hardware.networks import build_level, load_network_kind
+from planner.hardware.schema import ClusterFile, GroupedFile, HostFile
+from planner.hardware.types import Cluster, Evidence, Host, NetworkLevel
+
+__all__ = [
+    "list_accelerators",
+    "list_clusters",
+    "list_networks",
+    "load_accelerator",
+    "load_cluster",
+    "load_network_kind",
+]
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+Keys = tuple[str | int, ...]
+
+
+def load_cluster(
+    reference: str | Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    document: Document | None = None,
+    at: Keys = (),
+    allow_groups: bool = False,
+) -> Cluster:
+    """One cluster.
+
+    Args:
+        reference: a catalogue name, the path of a cluster file, or the mapping of one.
+        base: folder that relative paths start from (that of the job); default: the working directory.
+        document, at: where the reference stands, for messages.
+        allow_groups: also return heterogeneous clusters; without it they are refused, because most of the planner
+            prices one kind of node.
+
+    Raises:
+        PlannerError: no such cluster, or a file that does not describe a physical one.
+    """
+    if isinstance(reference, str):
+        path = _locate(reference, base, document, at)
+        document, at, base = load_document(path), (), path.parent
+    elif document is None:
+        document = Document(None, reference)
+    data = document.at(at)
+    if isinstance(data, Mapping) and "groups" in data:
+        if not allow_groups:
+            raise fault(
+                document,
+                (*at, "groups"),
+                "heterogeneous clusters cannot be planned here; describe one kind of node",
+            )
+        return _grouped(document, at, base)
+    return _single(document, at, base)
+
+
+def _locate(reference: str, base: Path | None, document: Document | None, at: Keys) -> Path:
+    looks_like_path = "/" in reference or "\\" in reference or reference.endswith(_SUFFIXES)
+    if looks_like_path:
+        path = Path(reference).expanduser()
+        path = path if base is None or path.is_absolute() else base / path
+        if not path.exists() and document is not None:
+            raise fault(document, at, f"the cluster file '{path}' does not exist")
+        return path
+    try:
+        return catalogue.find(catalogue.CLUSTERS, reference)
+    except PlannerError:
+        hint = suggest(reference, list_clusters())
+        message = f"unknown cluster '{reference}'; {hint} (or the path of a cluster file ending in .yaml)"
+        raise fault(document, at, message) from None
+
+
+def _single(document: Document, at: Keys, base: Path | None) -> Cluster:
+    file = validate(document, ClusterFile, at)
+    accelerator = load_accelerator(file.accelerator, document=document, at=(*at, "accelerator"))
+    levels: list[NetworkLevel] = []
+    origins: dict[str, Evidence] = {}
+    for index, size in enumerate(level_sizes(file, document, at)):
+        here = (*at, "network", index)
+        level, found = build_level(file.network[index], size, document, here, file.sources)
+        levels.append(level)
+        origins |= found
+    check_levels(levels, document, at)
+    host, found = _host(file.host, file.sources)
+    _check_host(file, document, at)
+    extra = [("price_per_device_hour", file.price_per_device_hour), ("power_per_device_w", file.power)]
+    return Cluster(
+        name=file.name or (document.path.stem if document.path else "inline"),
+        accelerator=accelerator,
+        nodes=file.nodes,
+        devices_per_node=file.devices_per_node,
+        network=tuple(levels),
+        host=host,
+        price_per_device_hour=value(file.price_per_device_hour),
+        power_per_device_w=value(file.power),
+        mtbf_s=value(file.mtbf),
+        calibration=_existing(file.calibration, base, document, (*at, "calibration")),
+        links=_existing(file.links, base, document, (*at, "links")),
+        evidence={**origins, **found, **evidence([*extra, ("mtbf_s", file.mtbf)], file.sources)},
+        notes=file.notes,
+    )
+
+
+def _grouped(document: Document, at: Keys, base: Path | None) -> Cluster:
+    file = validate(document, GroupedFile, at)
+    parts = []
+    for index, group in enumerate(file.groups):
+        here = (*at, "groups", index)
+        if isinstance(group, str):
+            parts.append(load_cluster(group, base=base, document=document, at=here))
+        else:
+            parts.append(_single(document, here, base))
+    first = parts[0]
+    return Cluster(
+        name=file.name or (document.path.stem if document.path else "inline"),
+        accelerator=first.accelerator,
+        nodes=first.nodes,
+        devices_per_node=first.devices_per_node,
+        network=first.network,
+        host=first.host,
+        links=_existing(file.links, base, document, (*at, "links")),
+        groups=tuple(parts),
+        notes=file.notes,
+    )
+
+
+def _host(file: HostFile, sources: Mapping[str, str]) -> tuple[Host, dict[str, Evidence]]:
+    nvme = file.nvme
+    figures = {
+        "memory_bytes": file.memory,
+        "link_bandwidth": file.link,
+        "nvme_bytes": nvme.capacity if nvme else None,
+        "nvme_read": nvme.read if nvme else None,
+        "nvme_write": nvme.write if nvme else None,
+    }
+    origins = evidence([(f"host.{name}", figure) for name, figure in figures.items()], sources)
+    return Host(shared_by=file.shared_by, **{name: value(item) for name, item in figures.items()}), origins
+
+
+def _check_host(file: ClusterFile, document: Document, at: Keys) -> None:
+    if file.devices_per_node % file.host.shared_by:
+        raise fault(
+            document,
+            (*at, "host", "shared_by"),
+            f"found {file.host.shared_by}; a divisor of devices_per_node = {file.devices_per_node} is accepted",
+        )
+
+
+def _existing(name: str | None, base: Path | None, document: Document, at: Keys) -> str | None:
+    """The path of a file that a cluster names, which must exist."""
+    if name is None:
+        return None
+    path = Path(name).expanduser()
+    path = path if base is None or path.is_absolute() else base / path
+    if not path.is_file():
+        raise fault(document, at, f"the file '{path}' does not exist")
+    return str(path)

@@ -12,34 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from planner.documents.fields import count, quantity
 from planner.errors import PlannerError, suggest
+from planner.jobs.knobs import KNOBS
 from planner.jobs.types import Attention, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
-
-KNOBS = (
-    "tp",
-    "sp",
-    "cp",
-    "ulysses",
-    "ring",
-    "cp_kind",
-    "pp",
-    "vpp",
-    "schedule",
-    "layers_per_stage",
-    "ep",
-    "etp",
-    "dp",
-    "zero_stage",
-    "shard",
-    "micro_batch",
-    "grad_accum",
-    "recompute",
-    "recompute_modules",
-    "recompute_layers",
-    "offload",
-    "axis_order",
-)
-"""Names of the layout knobs in flags, YAML and JSON."""
 
 DTYPE_BYTES: Mapping[str, float] = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0}
 """Storage formats that states and gradients may be kept in."""

@@ -1,0 +1,116 @@
+"""The ranking of a search, its space and certificate, and the Pareto set, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from planner.jobs.prediction import Prediction
+from planner.jobs.types import Job
+from planner.report.text import GIB, gib, layout_words, percent, seconds, share
+from planner.units import format_bytes, format_count, format_rate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PRUNED_BECAUSE = {
+    "memory": "does not fit in memory",
+    "bound": "cannot beat the best found (bound)",
+    "dominated": "worse in time, memory, devices and cost",
+}
+
+
+def job_line(job: Job) -> str:
+    """Model, batch and cluster in one line."""
+    training, cluster = job.training, job.cluster
+    accelerator = cluster.accelerator
+    return (
+        f"{job.model.name} ({format_count(job.model.parameter_count)} parameters) on {cluster.devices} × {accelerator.name}"
+        f" ({cluster.name}: {cluster.nodes} × {cluster.devices_per_node},"
+        f" {format_bytes(accelerator.memory_bytes, binary=True)},"
+        f" {format_rate(accelerator.peak_flops[training.precision], 'FLOP/s')} {training.precision})\n"
+        f"{training.global_batch} sequences of {training.seq_len} tokens per step"
+        f" ({format_count(training.tokens_per_step)} tokens), {training.optimizer}, {job.framework.name}"
+    )
+
+
+def ranking_table(plans: Sequence[Prediction], title: str | None = None) -> Table:
+    """One row per plan: layout, speed, utilisation, memory, what is lost and where."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("layout", overflow="fold", ratio=1)
+    for heading in ("step", "tokens/s/dev", "MFU", "memory / limit GiB", "exposed", "bubble"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for position, plan in enumerate(plans, 1):
+        memory = plan.memory
+        limit = memory.capacity_bytes - memory.reserve_bytes
+        table.add_row(
+            str(plan.rank if plan.rank is not None else position),
+            layout_words(plan.layout),
+            seconds(plan.step_time_s),
+            f"{plan.tokens_per_s_per_device:,.0f}",
+            percent(plan.mfu),
+            f"{memory.device_used_bytes / GIB:.1f} / {limit / GIB:.1f}{'' if memory.fits else ' OVER'}",
+            share(sum(plan.time.exposed.values()), plan.step_time_s),
+            share(plan.time.bubble_s, plan.step_time_s),
+            style="bold" if position == 1 else None,
+        )
+    return table
+
+
+def space_lines(space: Mapping[str, Any]) -> list[str]:
+    """How many layouts there were and why the others were dropped."""
+    lines = [
+        f"{space['candidates']:,} legal layouts, {space['evaluated']:,} evaluated in {seconds(space['seconds'])}"
+    ]
+    for reason, count in space.get("pruned", {}).items():
+        if count:
+            lines.append(f"  {count:>12,}  {PRUNED_BECAUSE.get(reason, reason)}")
+    return lines
+
+
+def certificate_line(certificate: Mapping[str, Any]) -> str:
+    """What is proved about the first plan."""
+    best, bound, gap = certificate.get("best_s"), certificate.get("lower_bound_s"), certificate.get("gap")
+    model = {"closed_form": "closed-form model", "simulation": "simulation"}.get(
+        certificate.get("exact_for", ""), str(certificate.get("exact_for"))
+    )
+    if best is None or bound is None or gap is None:
+        return "not proved"
+    if gap <= 0:
+        return f"proved optimal for the {model} over this space"
+    return f"within {percent(gap)} of the optimum of the {model} (lower bound {seconds(bound)}); not proved further"
+
+
+def pareto_table(points: Iterable[Mapping[str, Any]], limit: int = 8) -> Table:
+    """Plans that no other one beats in time and memory (and devices and cost, where they differ)."""
+    from rich.table import Table
+
+    rows = sorted(points, key=lambda point: (point["step_time_s"], memory_of(point)))
+    title = "Pareto set: no other layout is better in every respect"
+    if len(rows) > limit:
+        title += f" (first {limit} of {len(rows)})"
+    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table.add_column("step", justify="right", no_wrap=True)
+    table.add_column("memory", justify="right", no_wrap=True)
+    table.add_column("devices", justify="right", no_wrap=True)
+    priced = any(point.get("cost") is not None for point in rows)
+    if priced:
+        table.add_column("cost per step", justify="right", no_wrap=True)
+    table.add_column("layout", overflow="fold", ratio=1)
+    for point in rows[:limit]:
+        cells = [seconds(point["step_time_s"]), gib(memory_of(point)), str(point.get("devices", "-"))]
+        if priced:
+            cells.append(f"{point['cost']:.4g}" if point.get("cost") is not None else "-")
+        table.add_row(*cells, layout_words(point["layout"]))
+    return table
+
+
+def memory_of(point: Mapping[str, Any]) -> float:
+    """Device bytes of a Pareto point."""
+    for key in ("device_used_bytes", "memory_bytes", "peak_bytes"):
+        if key in point:
+            return float(point[key])
+    raise KeyError("a Pareto point names no memory")

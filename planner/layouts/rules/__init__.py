@@ -1,0 +1,1 @@
+"""Legality rules by topic; each is one array function over layouts."""

@@ -13,7 +13,7 @@ from planner.costs.sizes import FloatArray, Sizes
 from planner.costs.transfers import Transfer, price_exchange, strides_of
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
-from planner.layouts.layouts import Layouts
+from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.sharding import Derivation, Pattern, derive
 from planner.models.graph import Block, Operator
 
@@ -38,7 +38,13 @@ class PassPrice:
     hidden_s: FloatArray
 
     @property
+    def spare_s(self) -> FloatArray:
+        """Computation behind which nothing hides yet."""
+        return np.maximum(self.compute_s - self.hidden_s, 0.0)
+
+    @property
     def seconds(self) -> FloatArray:
+        """The whole pass."""
         total = self.compute_s + self.host_s
         for part in self.exposed.values():
             total = total + part
@@ -55,6 +61,7 @@ class BlockPrice:
     forward_flops: FloatArray
     backward_flops: FloatArray
     recompute_flops: FloatArray
+    step_exchange_s: FloatArray
     memory: BlockMemory
     transfers: tuple[Transfer, ...] = field(default=(), repr=False)
     repeated: tuple[bool, ...] = ()
@@ -124,7 +131,7 @@ def _price_pattern(
     block: Block,
     pattern: Pattern,
     sizes: Sizes,
-    strides: Mapping[str, FloatArray],
+    strides: Mapping[str, IntArray],
     policies: Sequence[Recompute],
 ) -> list[BlockPrice]:
     derivation = derive(block, pattern)
@@ -199,6 +206,7 @@ def _price_policy(
         forward_flops=total("forward_flops", every),
         backward_flops=total("backward_flops", every),
         recompute_flops=total("forward_flops", repeat),
+        step_exchange_s=sum((t.seconds for t in transfers if t.exchange.pass_ == "optimizer"), zero),
         memory=block_memory(block, derivation, sizes, again, policy),
         transfers=transfers,
         repeated=repeated,
@@ -289,5 +297,6 @@ def _merge(count: int, parts: Sequence[tuple[np.ndarray, BlockPrice]]) -> BlockP
         forward_flops=array("forward_flops"),
         backward_flops=array("backward_flops"),
         recompute_flops=array("recompute_flops"),
+        step_exchange_s=array("step_exchange_s"),
         memory=memory,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.sizes import FloatArray, Sizes
+from planner.costs.sizes import FloatArray, Sizes, local_parameter
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
 from planner.layouts.sharding import Derivation, Saved
@@ -24,7 +24,7 @@ class BlockMemory:
         moment_bytes: gradients alive at the worst moment of the block's backward, saved tensors apart.
         logits_bytes: logits and their gradient at the loss (head only).
         stream_bytes: the residual stream of one micro-batch, what a pipeline hop carries.
-        dense_parameters, expert_parameters: local elements.
+        dense_parameters, expert_parameters: local elements that this block stores (tied ones are stored elsewhere).
     """
 
     saved_bytes: FloatArray
@@ -52,7 +52,7 @@ def block_memory(
         kept = _saved_bytes(block, derivation, sizes, derivation.saved, repeated)
     else:
         kept = everything
-    dense, expert = _parameters(block, derivation, sizes)
+    dense, expert = _parameters(block, sizes)
     stream = _stream(block, derivation, sizes)
     return BlockMemory(
         saved_bytes=kept,
@@ -164,28 +164,15 @@ def _logits(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
     return total
 
 
-def _parameters(block: Block, derivation: Derivation, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
+def _parameters(block: Block, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
     """Local elements of the block's own parameters: (dense, routed experts)."""
     dense = expert = np.zeros(len(sizes.layouts))
-    for name, parameter in block.parameters.items():
-        elements = sizes.parameter(parameter, derivation.parameters[name])
+    for parameter in block.parameters.values():
+        if parameter.tied_to is not None:
+            continue
+        elements = local_parameter(parameter.axes, sizes.layouts)
         if "experts" in parameter.axis_names:
             expert = expert + elements
         else:
             dense = dense + elements
     return dense, expert
-
-
-def scratch_elements(
-    block: Block, derivation: Derivation, sizes: Sizes
-) -> dict[tuple[tuple[str, int], ...], FloatArray]:
-    """Local elements of each distinct matrix shape, one expert at a time, keyed by its axes."""
-    shapes: dict[tuple[tuple[str, int], ...], FloatArray] = {}
-    for operator in block.operators:
-        if operator.kind != "einsum":
-            continue
-        parameter = block.parameters[operator.parameters[0]]
-        axes = [a for a in parameter.axes if a.name != "experts"]
-        key = tuple((a.name, a.size or 1) for a in axes)
-        shapes[key] = sizes.local(axes, derivation.parameters[operator.parameters[0]])
-    return shapes

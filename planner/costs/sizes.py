@@ -13,7 +13,8 @@ from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
 from planner.layouts.sharding import Placement
 from planner.layouts.sharding.placement import TOKENS
-from planner.models.graph import Axis, Block, ModelGraph, Parameter, Tensor
+from planner.layouts.sharding.rules import PARAMETER_AXES
+from planner.models.graph import Axis, Block, ModelGraph, Tensor
 
 FloatArray = NDArray[np.float64]
 
@@ -104,9 +105,15 @@ class Sizes:
         """Bytes of one rank's part of an activation."""
         return self.elements(tensor, placement) * self.element_bytes(tensor)
 
-    def parameter(self, parameter: Parameter, placement: Placement) -> FloatArray:
-        """Elements of one rank's part of a parameter."""
-        return self.local(parameter.axes, placement)
+
+def local_parameter(axes: Iterable[Axis], layouts: Layouts) -> FloatArray:
+    """Elements of one rank's part of a parameter with these axes: each sharded axis is cut by its mesh axis, rounded up."""
+    total = np.ones(len(layouts))
+    for axis in axes:
+        mesh = PARAMETER_AXES.get(axis.name)
+        degree = 1.0 if mesh is None else layouts.columns[mesh].astype(np.float64)
+        total = total * np.ceil((axis.size or 1) / degree)
+    return total
 
 
 def routed_copies(model: ModelGraph, job: Job) -> float:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
-from planner.costs.sizes import FloatArray, Sizes
+from planner.costs.sizes import FloatArray, Sizes, local_parameter
 from planner.jobs.types import Job
-from planner.layouts.layouts import Layouts
+from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, mesh_strides, spread
 from planner.layouts.sharding import Exchange
 from planner.layouts.sharding.pattern import Pattern
@@ -38,11 +38,11 @@ class Transfer:
     cost: CollectiveCost
 
 
-def strides_of(layouts: Layouts) -> Mapping[str, FloatArray]:
+def strides_of(layouts: Layouts) -> Mapping[str, IntArray]:
     """Strides of all mesh axes for every row, following each row's axis order."""
     names = ("tp", "ulysses", "ring", "dp", "pp", "etp", "ep")
     degrees = {name: layouts.columns[name] for name in names} | {"edp": layouts.edp}
-    result: dict[str, FloatArray] = {}
+    result: dict[str, IntArray] = {}
     order_column = layouts.columns["axis_order"]
     for index, order in enumerate(layouts.axis_orders):
         rows = np.flatnonzero(order_column == index)
@@ -59,7 +59,7 @@ def price_exchange(
     module: str,
     block: Block,
     sizes: Sizes,
-    strides: Mapping[str, FloatArray],
+    strides: Mapping[str, IntArray],
     pattern: Pattern,
 ) -> Transfer:
     """Bytes, calls and seconds of one exchange.
@@ -96,7 +96,7 @@ def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray
     """Size of one call: the larger of one rank's input and output buffer, shape (rows,)."""
     if exchange.pass_ == "optimizer":
         law = sizes.job.framework.state_law(sizes.job.training.precision)
-        return sizes.parameter(block.parameters[exchange.what], exchange.source) * law.reduced
+        return local_parameter(block.parameters[exchange.what].axes, sizes.layouts) * law.reduced
     total = np.zeros(len(sizes.layouts))
     for name in exchange.tensors:
         tensor = block.tensors[name]
@@ -111,7 +111,7 @@ def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray
     return total
 
 
-def _calls(exchange: Exchange, degree: FloatArray) -> FloatArray:
+def _calls(exchange: Exchange, degree: IntArray) -> FloatArray:
     hops = degree.astype(np.float64)
     if exchange.calls == "ring-1":
         return hops - 1.0

@@ -109,7 +109,6 @@ class Framework(_Frozen):
     shared_input_hook: bool = Field(True, description="one backward reduction for all consumers of an input")
     recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
     selective_modules: tuple[str, ...] = ("core_attention",)
-    reduce_per_micro_batch: bool = Field(False, description="stage >= 2 reduces gradients every micro-batch")
     embedding_as_layer: bool = False
     overlap_slowdown: float = Field(0.05, description="slow-down of computation while traffic overlaps it")
     features: frozenset[Feature]

@@ -1,0 +1,200 @@
+"""Peak memory of one device by class: which instant is worst, and what is alive then. Docs: docs/memory.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.pipeline import in_flight, keeps_logits
+from planner.costs.prices import PriceRows
+from planner.costs.sizes import FloatArray, local_parameter
+from planner.costs.stages import StageClass
+from planner.costs.states import (
+    Groups,
+    StateBytes,
+    shard_groups,
+    stage_elements,
+    state_bytes,
+    tier_fraction,
+)
+from planner.jobs.prediction import MEMORY_CLASSES
+from planner.jobs.types import Job
+from planner.layouts.layout import StateClass, Tier
+from planner.layouts.layouts import Layouts
+
+INSTANTS = ("layer backward", "head backward", "optimizer step")
+SCRATCH_BYTES = 2.0
+"""Transformer Engine keeps one 16-bit weight gradient per distinct weight shape while it accumulates in fp32."""
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """Memory of the worst member of a stage class, shape (rows,).
+
+    Args:
+        by_class: class -> bytes at the worst instant; they add up to ``peak``.
+        instant: index into ``INSTANTS``.
+        peak, reserved, used: allocated; with allocator rounding and fragmentation; with context.
+        host, nvme: bytes of one device's states and activations on those tiers.
+        states: persistent states before offload.
+    """
+
+    by_class: Mapping[str, FloatArray]
+    instant: FloatArray
+    peak: FloatArray
+    reserved: FloatArray
+    used: FloatArray
+    host: FloatArray
+    nvme: FloatArray
+    states: StateBytes
+
+
+def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> StageMemory:
+    """Peak memory of a stage class.
+
+    Args:
+        layouts, prices: rows that share the stage's blocks.
+        stage: its first rank holds most micro-batches in flight.
+    """
+    counts = (stage.recomputed, stage.plain)
+    c = layouts.columns
+    dense = stage_elements(
+        job, layouts, stage, prices.total("dense", *counts), prices.total("expert", *counts)
+    )
+    expert = prices.total("expert", *counts)
+    groups = shard_groups(layouts)
+    states = state_bytes(job, groups, dense, expert)
+    flight = in_flight(c["schedule"], c["pp"], c["vpp"], c["micro_batches"], stage.ranks[0])
+    saved = flight * prices.total("saved", *counts)
+    moved = 1.0 - tier_fraction(layouts, "activations", "hbm")
+    buffers = 2.0 * moved * prices.largest(("saved",), *counts)
+    activations = saved * (1.0 - moved) + np.minimum(buffers, saved)
+    layers = _only(job, stage, "layer")
+    moment = prices.largest(("again", "moment"), *layers) if any(layers) else np.zeros(len(layouts))
+    head = _only(job, stage, "head")
+    logits = prices.total("logits", *head) * np.where(keeps_logits(c["schedule"]), c["micro_batches"], 1.0)
+    instants = _instants(job, layouts, prices, stage, groups, states, activations, moment, logits, head)
+    totals = np.stack([sum(parts.values(), np.zeros(len(layouts))) for parts in instants])
+    worst = np.argmax(totals, axis=0)
+    chosen = {name: np.choose(worst, [parts[name] for parts in instants]) for name in MEMORY_CLASSES}
+    peak = np.max(totals, axis=0)
+    framework = job.framework.buffers
+    reserved = peak * (1.0 + framework.reserved_share)
+    off = {tier: _moved(layouts, states, saved, tier) for tier in ("host", "nvme")}
+    return StageMemory(
+        chosen,
+        worst.astype(float),
+        peak,
+        reserved,
+        reserved + framework.context_bytes,
+        off["host"],
+        off["nvme"],
+        states,
+    )
+
+
+def _only(job: Job, stage: StageClass, kind: str) -> tuple[dict[str, int], dict[str, int]]:
+    def chosen(counts: Mapping[str, int]) -> dict[str, int]:
+        return {name: n for name, n in counts.items() if job.model.blocks[name].kind == kind}
+
+    return chosen(stage.recomputed), chosen(stage.plain)
+
+
+def _instants(
+    job: Job,
+    layouts: Layouts,
+    prices: PriceRows,
+    stage: StageClass,
+    groups: Groups,
+    states: StateBytes,
+    activations: FloatArray,
+    moment: FloatArray,
+    logits: FloatArray,
+    head: tuple[dict[str, int], dict[str, int]],
+) -> list[dict[str, FloatArray]]:
+    """What is alive at each candidate for the worst instant, by class."""
+    buffers = job.framework.buffers
+    law = job.framework.state_law(job.training.precision)
+    zero = np.zeros(len(layouts))
+    counts = (stage.recomputed, stage.plain)
+    unit = prices.largest(("dense", "expert"), *counts)
+    gathered = _gathered(law.gathered, law.parameters, unit, groups, states)
+    gradients = states.gradients * tier_fraction(layouts, "gradients", "hbm")
+    transient_gradients = zero
+    if buffers.gradient_scratch == "distinct_shapes":
+        gradients = gradients + SCRATCH_BYTES * _scratch(job, stage, layouts)
+    elif buffers.gradient_scratch == "unsharded_unit":
+        transient_gradients = np.where(groups.gradients > 1, unit * law.reduced, 0.0)
+    replicas = (groups.replicas > 1) | (groups.expert_replicas > 1)
+    bucket = float(job.training.overlap.get("bucket_bytes", buffers.bucket_bytes))
+    communication = np.where(replicas, 2.0 * bucket, 0.0)
+    communication = communication + np.where(
+        layouts.columns["pp"] > 1, 2.0 * prices.largest(("stream",), *counts), 0.0
+    )
+    common = {
+        "parameters": states.parameters * tier_fraction(layouts, "parameters", "hbm")
+        + np.minimum(unit * law.gathered * 2.0, states.parameters)
+        * (1.0 - tier_fraction(layouts, "parameters", "hbm")),
+        "gradients": gradients,
+        "optimizer": states.optimizer * tier_fraction(layouts, "optimizer", "hbm"),
+        "gathered_parameters": gathered,
+        "activations": activations,
+        "transient": zero,
+        "logits": zero,
+        "communication_buffers": communication,
+        "optimizer_transient": zero,
+    }
+    layer = common | {"transient": moment + transient_gradients}
+    at_head = common | {"transient": prices.total("moment", *head) + transient_gradients, "logits": logits}
+    resident = np.minimum(gathered, np.where(groups.parameters > 1, 0.0, gathered))
+    copy = buffers.optimizer_copy_bytes * (
+        states.dense_elements / groups.optimizer + states.expert_elements / groups.expert_optimizer
+    )
+    step = common | {
+        "activations": zero,
+        "gathered_parameters": resident,
+        "optimizer_transient": copy * tier_fraction(layouts, "optimizer", "hbm"),
+    }
+    return [layer, at_head if any(head) else layer, step]
+
+
+def _gathered(
+    width: float, stored: float, unit: FloatArray, groups: Groups, states: StateBytes
+) -> FloatArray:
+    """Gathered parameters: two units at a time when the shards are gathered per layer, all when a 16-bit copy stays."""
+    sharded = 2.0 * unit * width
+    whole = width * (states.dense_elements + states.expert_elements)
+    copies = np.where((stored > width) & (groups.optimizer > 1), whole, 0.0)
+    return np.where(groups.parameters > 1, np.minimum(sharded, whole), copies)
+
+
+def _scratch(job: Job, stage: StageClass, layouts: Layouts) -> FloatArray:
+    """Local elements of the distinct matrix shapes of a stage, one expert at a time."""
+    total = np.zeros(len(layouts))
+    seen: set[tuple[object, ...]] = set()
+    for name in {**stage.recomputed, **stage.plain}:
+        block = job.model.blocks[name]
+        for operator in block.operators:
+            if operator.kind != "einsum":
+                continue
+            axes = tuple(a for a in block.parameters[operator.parameters[0]].axes if a.name != "experts")
+            if axes not in seen:
+                seen.add(axes)
+                total = total + local_parameter(axes, layouts)
+    return total
+
+
+def _moved(layouts: Layouts, states: StateBytes, saved: FloatArray, tier: Tier) -> FloatArray:
+    """Bytes of one device's states and activations that live on a tier."""
+    values: Mapping[StateClass, FloatArray] = {
+        "parameters": states.parameters,
+        "gradients": states.gradients,
+        "optimizer": states.optimizer,
+        "activations": saved,
+    }
+    total = np.zeros(len(layouts))
+    for state, nbytes in values.items():
+        total = total + nbytes * tier_fraction(layouts, state, tier)
+    return total

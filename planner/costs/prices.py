@@ -1,0 +1,135 @@
+"""Block prices of a whole set of layouts: computed once per distinct combination of knobs, looked up per row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.block import BlockPrice, block_knobs, price_block
+from planner.costs.sizes import FloatArray
+from planner.jobs.types import Job
+from planner.layouts.layout import Recompute
+from planner.layouts.layouts import IntArray, Layouts
+
+PLAIN = Recompute("none")
+
+QUANTITIES: Mapping[str, tuple[str, ...]] = {
+    "forward_s": ("forward", "seconds"),
+    "backward_s": ("backward", "seconds"),
+    "weight_s": ("weight_gradient_s",),
+    "forward_spare_s": ("forward", "spare_s"),
+    "backward_spare_s": ("backward", "spare_s"),
+    "step_exchange_s": ("step_exchange_s",),
+    "saved": ("memory", "saved_bytes"),
+    "again": ("memory", "again_bytes"),
+    "moment": ("memory", "moment_bytes"),
+    "logits": ("memory", "logits_bytes"),
+    "stream": ("memory", "stream_bytes"),
+    "dense": ("memory", "dense_parameters"),
+    "expert": ("memory", "expert_parameters"),
+}
+"""Name -> path of attributes in a ``BlockPrice``."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Tables over (recompute policy, distinct combination of block knobs).
+
+    Args:
+        knobs: the columns that distinguish combinations.
+        values: sorted distinct values of each knob.
+        keys: packed combinations, ascending; position = column of the tables.
+        policies: recompute policies; the last one is ``none``.
+        tables: block name -> quantity -> (policies, combinations) flattened row by row.
+        blocks: block name -> one ``BlockPrice`` per policy.
+    """
+
+    knobs: tuple[str, ...]
+    values: tuple[IntArray, ...]
+    keys: IntArray
+    policies: tuple[Recompute, ...]
+    tables: Mapping[str, Mapping[str, FloatArray]]
+    blocks: Mapping[str, Sequence[BlockPrice]]
+
+    def rows(self, layouts: Layouts) -> PriceRows:
+        """Where each row of ``layouts`` finds its prices."""
+        position = np.searchsorted(self.keys, _pack(layouts, self.knobs, self.values))
+        order = np.array([self.policies.index(policy) for policy in layouts.recompute], dtype=np.int64)
+        width = len(self.keys)
+        policy = order[layouts.columns["recompute"]]
+        return PriceRows(self, policy * width + position, (len(self.policies) - 1) * width + position)
+
+
+@dataclass(frozen=True)
+class PriceRows:
+    """Prices gathered for the rows of one ``Layouts``: under each row's recompute policy, or without recompute."""
+
+    prices: Prices
+    with_policy: IntArray
+    plain: IntArray
+
+    def take(self, rows: IntArray) -> PriceRows:
+        """The same for a choice of rows."""
+        return PriceRows(self.prices, self.with_policy[rows], self.plain[rows])
+
+    def get(self, block: str, quantity: str, *, recomputed: bool) -> FloatArray:
+        """One quantity of one block instance for every row."""
+        index = self.with_policy if recomputed else self.plain
+        return self.prices.tables[block][quantity][index]
+
+    def total(self, quantity: str, recomputed: Mapping[str, int], plain: Mapping[str, int]) -> FloatArray:
+        """Sum of a quantity over the blocks that a rank owns."""
+        total = np.zeros(len(self.plain))
+        for counts, flag in ((recomputed, True), (plain, False)):
+            for block, count in counts.items():
+                if count:
+                    total = total + count * self.get(block, quantity, recomputed=flag)
+        return total
+
+    def largest(
+        self, quantities: Sequence[str], recomputed: Mapping[str, int], plain: Mapping[str, int]
+    ) -> FloatArray:
+        """Largest sum of the named quantities over single blocks that a rank owns."""
+        largest = np.zeros(len(self.plain))
+        for counts, flag in ((recomputed, True), (plain, False)):
+            for block, count in counts.items():
+                if count:
+                    value = self.get(block, quantities[0], recomputed=flag)
+                    for name in quantities[1:]:
+                        value = value + self.get(block, name, recomputed=flag)
+                    largest = np.maximum(largest, value)
+        return largest
+
+
+def price_model(job: Job, layouts: Layouts) -> Prices:
+    """Prices of every block of the job's model for all combinations that occur in ``layouts``."""
+    knobs = block_knobs(layouts)
+    values = tuple(np.unique(layouts.columns[name]) for name in knobs)
+    keys, first = np.unique(_pack(layouts, knobs, values), return_index=True)
+    small = layouts.take(first)
+    policies = (*(p for p in layouts.recompute if p != PLAIN), PLAIN)
+    blocks = {name: price_block(block, small, job, policies) for name, block in job.model.blocks.items()}
+    tables = {name: _table(prices) for name, prices in blocks.items()}
+    return Prices(knobs, values, keys, policies, tables, blocks)
+
+
+def _pack(layouts: Layouts, knobs: Sequence[str], values: Sequence[IntArray]) -> IntArray:
+    key = np.zeros(len(layouts), dtype=np.int64)
+    for name, known in zip(knobs, values, strict=True):
+        key = key * len(known) + np.searchsorted(known, layouts.columns[name])
+    return key
+
+
+def _table(prices: Sequence[BlockPrice]) -> dict[str, FloatArray]:
+    table: dict[str, FloatArray] = {}
+    for quantity, path in QUANTITIES.items():
+        rows = []
+        for price in prices:
+            value: object = price
+            for attribute in path:
+                value = getattr(value, attribute)
+            rows.append(np.asarray(value, dtype=np.float64))
+        table[quantity] = np.concatenate(rows)
+    return table

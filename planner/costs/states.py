@@ -1,0 +1,141 @@
+"""Bytes of the persistent training states on one rank, by state class, shard group and tier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.sizes import FloatArray, local_parameter
+from planner.costs.stages import StageClass
+from planner.jobs.framework import StateLaw
+from planner.jobs.types import Job, Training
+from planner.layouts.layout import StateClass, Tier
+from planner.layouts.layouts import IntArray, Layouts
+from planner.models.graph import ModelGraph, Parameter
+
+MOMENT_ELEMENTS: Mapping[str, float] = {
+    "adamw": 2.0,
+    "lamb": 2.0,
+    "adam8bit": 2.0,
+    "sgd": 1.0,
+    "adafactor": 0.01,
+    "muon": 1.0,
+    "galore": 0.75,
+}
+"""Moment elements per parameter. adafactor keeps a row and a column; galore's moments live in a subspace (arXiv 2403.03507,
+rank 1024 of 4096: 0.375 of Adam's); muon keeps one momentum."""
+
+MOMENT_BYTES: Mapping[str, float] = {"adam8bit": 1.0}
+
+
+def moment_bytes(training: Training) -> float:
+    """Bytes of optimizer moments per parameter."""
+    element = training.optimizer_state_dtype_bytes or MOMENT_BYTES.get(training.optimizer, 4.0)
+    return MOMENT_ELEMENTS[training.optimizer] * element
+
+
+def gradient_bytes(job: Job) -> tuple[float, float]:
+    """(stored, travelling) bytes per gradient element."""
+    law = job.framework.state_law(job.training.precision)
+    asked = job.training.gradient_dtype_bytes
+    return (law.gradients, law.reduced) if asked is None else (asked, asked)
+
+
+def optimizer_bytes(job: Job) -> float:
+    """Bytes per parameter that belong to the optimizer: master copy, gradient copy, moments."""
+    law = job.framework.state_law(job.training.precision)
+    copy = law.gradient_copy if job.training.gradient_dtype_bytes is None else 0.0
+    return law.master + copy + moment_bytes(job.training)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Shard group sizes of the dense states (over dp x cp) and of the experts' (over edp), shape (rows,)."""
+
+    replicas: FloatArray
+    expert_replicas: FloatArray
+    parameters: FloatArray
+    gradients: FloatArray
+    optimizer: FloatArray
+    secondary: FloatArray
+    expert_parameters: FloatArray
+    expert_gradients: FloatArray
+    expert_optimizer: FloatArray
+
+
+def shard_groups(layouts: Layouts) -> Groups:
+    """Group sizes of every row; those of experts are cut to edp."""
+    c = layouts.columns
+    replicas = (layouts.cp * c["dp"]).astype(np.float64)
+    edp = layouts.edp.astype(np.float64)
+    sizes = [c[f"shard_{state}"].astype(np.float64) for state in ("parameters", "gradients", "optimizer")]
+    # the expert group shrinks with edp: a full dense shard is a full expert shard
+    expert = [
+        np.where(size >= replicas, np.where(size > 1, edp, 1.0), np.minimum(size, edp)) for size in sizes
+    ]
+    return Groups(
+        replicas, edp, sizes[0], sizes[1], sizes[2], c["shard_secondary"].astype(np.float64), *expert
+    )
+
+
+@dataclass(frozen=True)
+class StateBytes:
+    """Bytes of one rank's states before offload, and the elements behind them, shape (rows,)."""
+
+    parameters: FloatArray
+    gradients: FloatArray
+    optimizer: FloatArray
+    dense_elements: FloatArray
+    expert_elements: FloatArray
+
+
+def stage_elements(
+    job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray, expert: FloatArray
+) -> FloatArray:
+    """Dense elements that a stage stores: its own and a copy of every tied parameter whose owner sits elsewhere.
+
+    Args:
+        dense, expert: own local elements of the stage's blocks.
+    """
+    extra = np.zeros(len(layouts))
+    for parameter in tied_elsewhere(job.model, stage):
+        extra = extra + local_parameter(parameter.axes, layouts)
+    return dense + extra
+
+
+def tied_elsewhere(model: ModelGraph, stage: StageClass) -> tuple[Parameter, ...]:
+    """Tied parameters that a stage uses while their storage is on another stage; each once."""
+    owned = [model.blocks[name] for name in {*stage.recomputed, *stage.plain}]
+    stored = {p.name for block in owned for p in block.parameters.values() if p.tied_to is None}
+    found: dict[str, Parameter] = {}
+    for block in owned:
+        for parameter in block.parameters.values():
+            if parameter.tied_to is not None and parameter.tied_to not in stored:
+                found.setdefault(parameter.tied_to, parameter)
+    return tuple(found.values())
+
+
+def state_bytes(job: Job, groups: Groups, dense: FloatArray, expert: FloatArray) -> StateBytes:
+    """Persistent bytes of one rank: weights, gradients and optimizer state, each over its shard group.
+
+    ZeRO (arXiv 1910.02054) with K = optimizer bytes per parameter; bytes per element are the framework's law.
+    """
+    law: StateLaw = job.framework.state_law(job.training.precision)
+    stored, _ = gradient_bytes(job)
+    second = np.where(groups.secondary > 0, law.gathered * dense / np.maximum(groups.secondary, 1.0), 0.0)
+    return StateBytes(
+        parameters=law.parameters * (dense / groups.parameters + expert / groups.expert_parameters) + second,
+        gradients=stored * (dense / groups.gradients + expert / groups.expert_gradients),
+        optimizer=optimizer_bytes(job) * (dense / groups.optimizer + expert / groups.expert_optimizer),
+        dense_elements=dense,
+        expert_elements=expert,
+    )
+
+
+def tier_fraction(layouts: Layouts, state: StateClass, tier: Tier) -> FloatArray:
+    """Share of a state class that lives in a tier, for every row."""
+    table = np.array([policy.fraction(state, tier) for policy in layouts.offload])
+    index: IntArray = layouts.columns["offload"]
+    return np.asarray(table[index], dtype=np.float64)

@@ -43,7 +43,7 @@ def activation(config: Config, name: str) -> str:
         PlannerError: one that the operators do not know.
     """
     value = config.get(name)
-    if value not in _ACTIVATIONS:
+    if not isinstance(value, str) or value not in _ACTIVATIONS:
         raise config.fault(name, f"found {value!r}; accepted: {', '.join(sorted(_ACTIVATIONS))}")
     return _ACTIVATIONS[value]
 

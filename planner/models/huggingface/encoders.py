@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from planner.models.huggingface.architecture import Architecture, Fields
 from planner.models.huggingface.common import activation, decoder_fields, refuse
 from planner.models.huggingface.fields import Config
@@ -83,7 +85,7 @@ def _vit(config: Config) -> Fields:
         "heads": config.size("num_attention_heads"),
         "ffn_hidden": config.size("intermediate_size"),
         "activation": activation(config, "hidden_act"),
-        "vocab": len(labels) if labels else config.size("num_labels"),
+        "vocab": len(labels) if isinstance(labels, Mapping) and labels else config.size("num_labels"),
         "seq_len": (image // patch) ** 2 + 1,
         "norm": "layer",
         "biases": "all",

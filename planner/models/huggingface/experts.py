@@ -89,7 +89,7 @@ def _qwen_experts(config: Config) -> Fields:
     """Layers in ``mlp_only_layers`` stay dense; that list must be the first n layers."""
     dense = config.get("mlp_only_layers") or []
     every = config.size("decoder_sparse_step")
-    if dense != list(range(len(dense))) or (dense and every > 1):
+    if not isinstance(dense, list) or dense != list(range(len(dense))) or (dense and every > 1):
         raise config.fault("mlp_only_layers", f"found {dense!r}; only the first n layers can be dense here")
     return {
         "experts": config.size("num_experts"),

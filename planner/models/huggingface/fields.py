@@ -55,6 +55,17 @@ class Config:
         value = self.get(name)
         return None if value is None else self._positive(name, value)
 
+    def number(self, name: str) -> float:
+        """A number > 0 that need not be whole.
+
+        Raises:
+            PlannerError: absent without a default, or something else.
+        """
+        value = self.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
+            raise self.fault(name, f"found {value!r}; a number > 0 is accepted")
+        return float(value)
+
     def flag(self, name: str) -> bool:
         """A boolean; absent is false unless the architecture's default says otherwise."""
         value = self.get(name)

@@ -107,7 +107,7 @@ def _mpt(config: Config) -> Fields:
 def _falcon(config: Config) -> Fields:
     new = config.flag("new_decoder_architecture")
     heads = config.size("num_attention_heads")
-    norms = config.get("num_ln_in_parallel_attn") or (2 if new else 1)
+    norms = config.optional_size("num_ln_in_parallel_attn") or 2
     if new:
         kv_heads = config.optional_size("num_kv_heads") or heads
     else:

@@ -51,9 +51,11 @@ def _architecture(document: Document) -> Architecture:
             raise _unknown(document, ("architectures",), named[0], [item.name for item in ARCHITECTURES])
         return found
     kind = data.get("model_type")
+    if not isinstance(kind, str):
+        raise fault(document, (), "names no architecture: 'architectures' (a list) or 'model_type' is needed")
     found = next((item for item in ARCHITECTURES if item.model_type == kind), None)
     if found is None:
-        raise _unknown(document, ("model_type",), str(kind), [item.model_type for item in ARCHITECTURES])
+        raise _unknown(document, ("model_type",), kind, [item.model_type for item in ARCHITECTURES])
     return found
 
 
@@ -65,7 +67,7 @@ def _unknown(document: Document, at: tuple[str, ...], name: str, names: list[str
         document,
         at,
         f"architecture '{name}' is not supported: what its layers compute is unknown here{lacking}; "
-        f"{suggest(name, names)} A model YAML can describe it instead",
+        f"a model YAML can describe it instead; {suggest(name, names)}",
     )
 
 

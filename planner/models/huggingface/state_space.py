@@ -8,10 +8,10 @@ from planner.models.huggingface.fields import Config
 
 def _mamba2(config: Config) -> Fields:
     hidden, heads, head_dim = config.size("hidden_size"), config.size("num_heads"), config.size("head_dim")
-    if heads * head_dim != config.get("expand") * hidden:
+    inner = config.number("expand") * hidden
+    if heads * head_dim != inner:
         raise config.fault(
-            "num_heads",
-            f"found {heads}; num_heads x head_dim must be expand x hidden_size = {config.get('expand') * hidden}",
+            "num_heads", f"found {heads}; num_heads x head_dim must be expand x hidden_size = {inner:g}"
         )
     return {
         "family": "mamba2",
@@ -24,7 +24,7 @@ def _mamba2(config: Config) -> Fields:
             "state": config.size("state_size"),
             "groups": config.size("n_groups"),
             "conv": config.size("conv_kernel"),
-            "expand": config.get("expand"),
+            "expand": config.number("expand"),
             "head_dim": head_dim,
             "conv_bias": config.flag("use_conv_bias"),
             "biases": config.flag("use_bias"),

@@ -59,6 +59,12 @@ class StageGroup:
     pp: int
     vpp: int
     classes: tuple[StageClass, ...]
+    placement: int
+
+    @property
+    def turns(self) -> float:
+        """Share of a rank's blocks that one micro-batch passes: half when each direction has its own stage."""
+        return 0.5 if self.placement == 2 else 1.0
 
 
 def stage_groups(layouts: Layouts, model: ModelGraph, *, every_rank: bool = False) -> Iterator[StageGroup]:
@@ -80,7 +86,7 @@ def stage_groups(layouts: Layouts, model: ModelGraph, *, every_rank: bool = Fals
         classes = stage_classes(
             model, pp, vpp, shares, None if first_n < 0 else first_n, kind, every_rank=every_rank
         )
-        yield StageGroup(rows, pp, vpp, classes)
+        yield StageGroup(rows, pp, vpp, classes, kind)
 
 
 def _placement(schedule: str) -> int:

@@ -83,7 +83,7 @@ def stage_time(
 ) -> StageTime:
     """Time of a stage class for the rows of a group."""
     counts = (stage.recomputed, stage.plain)
-    turns = 0.5 if group.classes and _both_directions(group) else 1.0
+    turns = group.turns
     forward = turns * prices.total("forward_s", *counts)
     backward = turns * prices.total("backward_s", *counts)
     weight = turns * prices.total("weight_s", *counts)
@@ -110,16 +110,6 @@ def stage_time(
         + job.framework.host.step_s * (not job.training.capture),
         exchanges=prices.total("step_exchange_s", *counts),
         tied=_tied(job, layouts, stage),
-    )
-
-
-def _both_directions(group: StageGroup) -> bool:
-    first = group.classes[0]
-    return (
-        group.vpp == 1
-        and len(first.virtual_stages) == 2
-        and group.pp > 1
-        and first.virtual_stages[1] == group.pp - 1
     )
 
 

@@ -1,0 +1,202 @@
+"""One pipeline rank's step taken apart: time by class, FLOPs, and every transfer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from planner.costs.block import AXES, BlockPrice, PassPrice
+from planner.costs.collectives import Algorithm, collective_cost
+from planner.costs.pipeline import hop_count
+from planner.costs.prices import PriceRows
+from planner.costs.stages import StageClass, StageGroup
+from planner.costs.states import stage_elements
+from planner.costs.step import StageTime, hop_seconds, stage_flows
+from planner.costs.transfers import Transfer, strides_of
+from planner.jobs.prediction import EXPOSED_AXES, CommunicationRow, Pass, TimeBreakdown
+from planner.jobs.types import Job
+from planner.layouts.layouts import Layouts
+from planner.layouts.mesh import spread
+
+
+def _owned(prices: PriceRows, stage: StageClass) -> Iterator[tuple[str, int, BlockPrice]]:
+    """(block name, instances, price) for recomputed and plain blocks of a single row."""
+    table = prices.prices
+    width = len(table.keys)
+    policy = int(prices.with_policy[0]) // width
+    for counts, index in ((stage.recomputed, policy), (stage.plain, len(table.policies) - 1)):
+        for name, count in counts.items():
+            if count:
+                yield name, count, table.blocks[name][index]
+
+
+def rank_time(
+    row: Layouts,
+    prices: PriceRows,
+    stage: StageClass,
+    group: StageGroup,
+    time: StageTime,
+    hops_s: float,
+    total_s: float,
+) -> TimeBreakdown:
+    """Time of one rank by class; what is left of the step is its bubble."""
+    m = float(row.columns["micro_batches"][0])
+    scale = m * group.turns
+    compute = recompute = contention = host = 0.0
+    exposed = dict.fromkeys(EXPOSED_AXES, 0.0)
+    for _, count, price in _owned(prices, stage):
+        parts: tuple[PassPrice, ...] = (price.forward, price.backward)
+        for part in parts:
+            compute += scale * count * float(part.compute_s[0])
+            recompute += scale * count * float(part.recompute_s[0])
+            contention += scale * count * float(part.contention_s[0])
+            host += scale * count * float(part.host_s[0])
+            for axis in AXES:
+                exposed[axis] += scale * count * float(part.exposed[axis][0])
+    exposed["dp"] += float(time.traffic.by_axis["dp"][0])
+    exposed["edp"] += float(time.traffic.by_axis["edp"][0])
+    exposed["offload"] += float(time.offload[0])
+    exposed["tp"] += float(time.exchanges[0])
+    exposed["pp"] += float(time.tied[0]) + hops_s
+    slowed = float(time.contention[0])
+    optimizer = float(time.optimizer[0])
+    known = compute + slowed + host + optimizer + sum(exposed.values())
+    return TimeBreakdown(
+        compute_s=compute + slowed,
+        optimizer_s=optimizer,
+        exposed=exposed,
+        host_s=host,
+        bubble_s=max(total_s - known, 0.0),
+        of_which={"recompute_s": recompute, "contention_s": contention + slowed},
+    )
+
+
+def rank_flops(row: Layouts, prices: PriceRows, stage: StageClass, group: StageGroup) -> tuple[float, float]:
+    """Matmul and attention FLOPs that one rank executes in a step: (all, of which repeated by recompute)."""
+    again = sum(count * float(p.recompute_flops[0]) for _, count, p in _owned(prices, stage))
+    once = sum(
+        count * float(p.forward_flops[0] + p.backward_flops[0]) for _, count, p in _owned(prices, stage)
+    )
+    scale = float(row.columns["micro_batches"][0]) * group.turns
+    return scale * (once + again), scale * again
+
+
+def rank_communication(
+    job: Job, row: Layouts, prices: PriceRows, group: StageGroup, stage: StageClass, time: TimeBreakdown
+) -> tuple[CommunicationRow, ...]:
+    """Every kind of transfer of one rank's step; equal ones of several blocks are added up."""
+    rows = [
+        *_block_rows(row, prices, stage),
+        *_replica_rows(job, row, prices, stage),
+        *_hop_rows(job, row, prices, group),
+    ]
+    merged: dict[object, CommunicationRow] = {}
+    for item in rows:
+        key = (item.what, item.collective, item.axis, item.pass_, item.ranks, item.bytes_per_call)
+        known = merged.get(key)
+        merged[key] = item if known is None else _added(known, item)
+    return tuple(_with_exposure(merged.values(), time.exposed))
+
+
+def _added(a: CommunicationRow, b: CommunicationRow) -> CommunicationRow:
+    return dataclasses.replace(
+        a, calls_per_step=a.calls_per_step + b.calls_per_step, seconds=a.seconds + b.seconds
+    )
+
+
+def _with_exposure(
+    items: Collection[CommunicationRow], exposed: Mapping[str, float]
+) -> Iterator[CommunicationRow]:
+    """Shares each axis' exposed time among its transfers by their seconds."""
+    totals: dict[str, float] = {}
+    for item in items:
+        totals[item.axis] = totals.get(item.axis, 0.0) + item.seconds
+    for item in items:
+        total = totals[item.axis]
+        share = item.seconds / total if total else 0.0
+        yield dataclasses.replace(item, exposed_s=share * exposed.get(item.axis, 0.0))
+
+
+def _block_rows(row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
+    m = float(row.columns["micro_batches"][0])
+    for _, count, price in _owned(prices, stage):
+        for transfer, repeated in zip(price.transfers, price.repeated, strict=True):
+            pass_: Pass = transfer.exchange.pass_
+            times = count * (1.0 if pass_ == "optimizer" else m)
+            yield _transfer_row(transfer, pass_, times)
+            if repeated:
+                yield _transfer_row(transfer, "recompute", times)
+
+
+def _transfer_row(transfer: Transfer, pass_: Pass, times: float) -> CommunicationRow:
+    return CommunicationRow(
+        what=transfer.exchange.what,
+        collective=transfer.exchange.collective,
+        axis=transfer.axis,
+        pass_=pass_,
+        ranks=int(transfer.ranks[0]),
+        ranks_per_level=tuple(float(x) for x in transfer.spread.ranks_per_level[0]),
+        algorithm=Algorithm(int(transfer.cost.algorithm[0])).label,
+        bytes_per_call=float(transfer.nbytes[0]),
+        calls_per_step=float(transfer.calls[0]) * times,
+        seconds=float(transfer.seconds[0]) * times,
+        exposed_s=0.0,
+    )
+
+
+def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
+    counts = (stage.recomputed, stage.plain)
+    expert = prices.total("expert", *counts)
+    dense = stage_elements(job, row, stage, prices.total("dense", *counts), expert)
+    m = float(row.columns["micro_batches"][0])
+    passes: Mapping[str, Pass] = {
+        "forward_gather": "forward", "backward_gather": "backward", "micro_reduce": "backward",
+        "step_reduce": "backward", "step_gather": "optimizer",
+    }  # fmt: skip
+    for flow in stage_flows(job, row, stage, dense, expert):
+        if not flow.calls[0]:
+            continue
+        times = 1.0 if flow.occasion.startswith("step") else m
+        yield CommunicationRow(
+            what=flow.what,
+            collective=flow.collective,
+            axis=flow.axis,
+            pass_=passes[flow.occasion],
+            ranks=int(flow.ranks[0]),
+            ranks_per_level=tuple(float(x) for x in flow.spread.ranks_per_level[0]),
+            algorithm=Algorithm(int(flow.cost.algorithm[0])).label,
+            bytes_per_call=float(flow.nbytes[0]),
+            calls_per_step=float(flow.calls[0]) * times,
+            seconds=float(flow.seconds[0]) * times,
+            exposed_s=0.0,
+        )
+
+
+def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> Iterator[CommunicationRow]:
+    """Sends of the residual stream, counted at the sender: forward to the next rank, gradients to the previous one."""
+    if group.pp == 1:
+        return
+    stream = float(max(prices.largest(("stream",), s.recomputed, s.plain)[0] for s in group.classes))
+    reach = spread(row.columns["pp"], strides_of(row)["pp"], job.cluster)
+    cost = collective_cost("send_recv", np.array([stream]), reach, job.cluster)
+    m = float(row.columns["micro_batches"][0])
+    c = row.columns
+    waits = float(hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])[0])
+    seconds = float(hop_seconds(job, row, prices, group)[0])
+    passes: tuple[Pass, ...] = ("forward", "backward")
+    for pass_ in passes:
+        yield CommunicationRow(
+            what="residual stream",
+            collective="send_recv",
+            axis="pp",
+            pass_=pass_,
+            ranks=group.pp,
+            ranks_per_level=tuple(float(x) for x in reach.ranks_per_level[0]),
+            algorithm=Algorithm(int(cost.algorithm[0])).label,
+            bytes_per_call=stream,
+            calls_per_step=m * group.vpp,
+            seconds=seconds * max(m * group.vpp, waits / 2.0),
+            exposed_s=0.0,
+        )

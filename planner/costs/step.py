@@ -32,7 +32,7 @@ from planner.costs.states import (
 from planner.costs.transfers import strides_of
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
-from planner.layouts.mesh import spread
+from planner.layouts.mesh import Spread, spread
 
 UPDATE_BYTES = 14.0
 """Bytes that an update moves per parameter besides its state read and written: gradient read, weight written, ..."""
@@ -163,15 +163,17 @@ def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:
     ]
     users = {name for name, b in model.blocks.items() for p in b.parameters.values() if p.tied_to}
     sources = [] if users <= owned else here
-    stride = strides_of(layouts)["pp"] * np.maximum(layouts.columns["pp"] - 1, 1)
-    size = np.where(layouts.columns["pp"] > 1, 2, 1)
+    reach = _ends(layouts, job)
     for parameter in (*copies, *sources):
         nbytes = local_parameter(parameter.axes, layouts) * gradient_bytes(job)[1]
-        total = (
-            total
-            + collective_cost("all_reduce", nbytes, spread(size, stride, job.cluster), job.cluster).seconds
-        )
+        total = total + collective_cost("all_reduce", nbytes, reach, job.cluster).seconds
     return total
+
+
+def _ends(layouts: Layouts, job: Job) -> Spread:
+    """The pair of the first and the last pipeline rank: they share a domain where the whole axis does."""
+    axis = spread(layouts.columns["pp"], strides_of(layouts)["pp"], job.cluster)
+    return Spread(np.minimum(axis.size, 2), axis.stride, axis.devices, np.minimum(axis.domains, 2))
 
 
 def _offload(

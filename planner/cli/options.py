@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from planner.cli.output import Output
 
 if TYPE_CHECKING:
+    from planner.jobs.plan import Plan
     from planner.jobs.types import Job
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from planner.layouts.layout import Layout
 
 
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +30,7 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``JOB``, ``--devices`` and ``--set``; the command receives the loaded job as ``job: Job``."""
+    """``JOB`` and its overrides; the command receives ``loaded: LoadedJob``."""
 
     @click.argument("job_file", metavar="JOB", type=click.Path())
     @click.option("--devices", metavar="N", help="Use this many devices of the cluster.")
@@ -55,9 +56,56 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
             overrides["devices"] = devices
         if tokens is not None:
             overrides["training.tokens"] = tokens
-        return function(*args, job=_load(job_file, overrides), **kwargs)
+        return function(*args, loaded=load(job_file, overrides), **kwargs)
 
     return wrapped
+
+
+def layout_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--layout``; the command receives ``layout: str | None``."""
+    return click.option(
+        "--layout",
+        metavar="KNOBS",
+        help="Knobs such as tp=8,pp=4,micro_batch=2 (a plan file brings its own).",
+    )(function)
+
+
+@dataclass(frozen=True)
+class LoadedJob:
+    """A job, and the plan that it came from when the file was one."""
+
+    job: Job
+    plan: Plan | None
+
+    def layout(self, text: str | None) -> Layout:
+        """The layout of ``--layout``, else the plan's.
+
+        Raises:
+            PlannerError: neither is there, or the knobs are faulty.
+        """
+        from planner.layouts.knobs import parse_layout
+
+        if text is not None:
+            return parse_layout(text, self.job)
+        if self.plan is None:
+            raise click.UsageError(
+                "a job needs --layout, for example --layout tp=8,pp=4 (a plan file brings its own)"
+            )
+        return parse_layout(
+            self.plan.knobs, self.job, file=str(self.plan.document.path), line=self.plan.line("layout")
+        )
+
+
+def load(path: str, overrides: dict[str, Any] | None = None) -> LoadedJob:
+    """A job file or a plan file."""
+    from planner.jobs.loader import open_job, resolve
+    from planner.jobs.plan import plan_at
+
+    place = open_job(path, overrides=overrides)
+    if not place.is_plan:
+        return LoadedJob(resolve(place), None)
+    plan = plan_at(place)
+    return LoadedJob(plan.job, plan)
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -85,9 +133,3 @@ def _scalar(setting: str, text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError:
         raise click.UsageError(f"--set {setting!r}: the value is not valid YAML") from None
-
-
-def _load(job_file: str, overrides: dict[str, Any]) -> Job:
-    from planner.jobs.loader import load_job
-
-    return load_job(job_file, overrides=overrides)

@@ -10,7 +10,8 @@ from typing import Any
 
 from planner.documents import Document, fault, load_document, validate
 from planner.errors import PlannerError
-from planner.hardware.loader import load_cluster, use_devices
+from planner.hardware.loader import load_cluster
+from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
 from planner.jobs.files import JobFile, SearchSection, TrainingSection
 from planner.jobs.framework import load_framework

@@ -83,7 +83,7 @@ def _print(
 
     console.print(job_line(job), "", sep="\n")
     if not output.quiet:
-        console.print("[bold]The best plan[/bold]")
+        console.print("The best plan", style="bold")
         print_plan(console, result.plans[0])
         console.print()
         if explanation is not None:

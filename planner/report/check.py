@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.jobs.prediction import Prediction
 from planner.report.plan import memory_table
+from planner.report.tables import new_table
 from planner.report.text import gib, layout_words
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def print_check(
             f"ILLEGAL: {len(violations)} rule{'s' if len(violations) > 1 else ''} broken", style="bold"
         )
         for violation in violations:
-            console.print(f"  {violation.rule}: {violation.message}", markup=False)
+            console.print(f"  {violation.rule}: {violation.message}")
         return
     console.print("legal", style="bold")
     if prediction is not None:
@@ -56,9 +57,7 @@ def print_check(
 
 def groups_table(groups: Mapping[str, list[list[int]]]) -> Table:
     """Per mesh axis: how many groups of which size, and the first ones."""
-    from rich.table import Table
-
-    table = Table(title="Rank groups", title_justify="left", header_style="bold", pad_edge=False)
+    table = new_table("Rank groups")
     table.add_column("axis")
     table.add_column("size", justify="right")
     table.add_column("groups", justify="right")

@@ -19,6 +19,7 @@ from planner.report.difference import (
     time_words,
 )
 from planner.report.plan import MEMORY_WORDS
+from planner.report.tables import new_table
 from planner.report.text import GIB, layout_words, percent, seconds
 
 if TYPE_CHECKING:
@@ -94,14 +95,12 @@ def _print_difference(console: Console, base: Compared, plan: Compared) -> None:
     job = job_differences(base.job, plan.job)
     if job:
         changes = ", ".join(f"{name} {a} -> {b}" for name, (a, b) in job.items())
-        console.print(f"  other job: {changes}", markup=False)
+        console.print(f"  other job: {changes}")
         per_device = after.tokens_per_s_per_device / before.tokens_per_s_per_device - 1
         console.print(f"  tokens/s per device: {per_device:+.1%}")
     knobs = knob_difference(before.layout, after.layout)
     if knobs:
-        console.print(
-            "  knobs: " + ", ".join(f"{name} {a} -> {b}" for name, (a, b) in knobs.items()), markup=False
-        )
+        console.print("  knobs: " + ", ".join(f"{name} {a} -> {b}" for name, (a, b) in knobs.items()))
     console.print(f"  time: {time_words(time_difference(before, after), before.step_time_s)}")
     console.print(f"  memory: {memory_words(memory_difference(before, after))}")
 
@@ -137,9 +136,7 @@ def _memory_rows(plans: Sequence[Compared]) -> list[list[str]]:
 
 
 def _table(title: str, plans: Sequence[Compared], rows: Sequence[Sequence[str]]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table = new_table(title)
     table.add_column("")
     for plan in plans:
         table.add_column(plan.name, justify="right", overflow="fold")

@@ -14,6 +14,7 @@ from planner.report.difference import (
     time_difference,
     time_words,
 )
+from planner.report.tables import new_table
 from planner.report.text import GIB, layout_words, percent
 
 if TYPE_CHECKING:
@@ -83,11 +84,9 @@ def explain_plan(job: Job, best: Prediction) -> Explanation:
 
 def print_explanation(console: Console, explanation: Explanation, limit: int = 24) -> None:
     """One row per neighbour: the change of the step and where it comes from, or what memory it lacks."""
-    from rich.table import Table
-
     best = explanation.best
     title = "Why the others lost: one knob changed"
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table = new_table(title)
     table.add_column("knob", no_wrap=True)
     table.add_column("step", justify="right", no_wrap=True)
     table.add_column("because", overflow="fold")

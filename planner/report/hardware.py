@@ -10,6 +10,7 @@ from planner.errors import PlannerError, suggest
 from planner.hardware.catalogue import list_accelerators, list_clusters, list_networks
 from planner.hardware.loader import load_accelerator, load_cluster, load_network_kind
 from planner.hardware.types import Accelerator, Cluster, Evidence, NetworkLevel
+from planner.report.tables import new_table
 from planner.units import format_bytes, format_rate, format_seconds
 
 if TYPE_CHECKING:
@@ -80,11 +81,8 @@ def hardware_list() -> dict[str, list[dict[str, Any]]]:
 
 def print_hardware_list(console: Console, catalogue: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Tables of accelerators, clusters and network kinds."""
-    from rich.table import Table
-
-    table = Table(title="Accelerators", title_justify="left", header_style="bold", pad_edge=False)
-    for heading in ("name", "vendor", "memory", "bandwidth", "16-bit dense", "8-bit float"):
-        table.add_column(heading, justify="left" if heading in ("name", "vendor") else "right")
+    headings = ("name", "vendor", "memory", "bandwidth", "16-bit dense", "8-bit float")
+    table = new_table("Accelerators", headings, left=headings[:2])
     for item in catalogue["accelerators"]:
         peaks = item["peak_flops"]
         table.add_row(
@@ -96,9 +94,8 @@ def print_hardware_list(console: Console, catalogue: Mapping[str, Sequence[Mappi
             _peak(peaks.get("fp8")),
         )
     console.print(table)
-    table = Table(title="Clusters", title_justify="left", header_style="bold", pad_edge=False)
-    for heading in ("name", "accelerator", "nodes × devices", "network, innermost first"):
-        table.add_column(heading)
+    words = ("name", "accelerator", "nodes × devices", "network, innermost first")
+    table = new_table("Clusters", words, left=words)
     for item in catalogue["clusters"]:
         size = f"{item['nodes']:,} × {item['devices_per_node']}"
         table.add_row(item["name"], item["accelerator"], size, ", ".join(item["network"]))
@@ -127,11 +124,7 @@ def hardware_sheet(name: str) -> Sheet:
 
 def print_sheet(console: Console, sheet: Sheet) -> None:
     """One row per figure."""
-    from rich.table import Table
-
-    table = Table(
-        title=f"{sheet.kind} {sheet.name}", title_justify="left", header_style="bold", pad_edge=False
-    )
+    table = new_table(f"{sheet.kind} {sheet.name}")
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("grade", justify="center")
@@ -142,7 +135,7 @@ def print_sheet(console: Console, sheet: Sheet) -> None:
         table.add_row(row.figure, row.text, origin.grade if origin else "", source)
     console.print(table)
     if sheet.notes:
-        console.print(sheet.notes.strip(), markup=False)
+        console.print(sheet.notes.strip())
     console.print(
         "grades: A read in the source; B published figure, recalled; C judgement, or sources disagree",
         style="dim",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.models.catalogue import list_models, load_model
+from planner.report.tables import new_table
 from planner.units import format_count
 
 if TYPE_CHECKING:
@@ -39,12 +40,8 @@ def model_list() -> list[dict[str, Any]]:
 
 def print_model_list(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """One row per preset."""
-    from rich.table import Table
-
-    table = Table(header_style="bold", pad_edge=False)
     headings = ("name", "family", "parameters", "active", "layers", "hidden", "heads", "experts", "seq_len")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("name", "family") else "right")
+    table = new_table(None, headings, left=headings[:2])
     for row in rows:
         heads = "-" if row["heads"] is None else str(row["heads"])
         if row["kv_heads"] is not None and row["kv_heads"] != row["heads"]:
@@ -94,9 +91,7 @@ def model_sheet(reference: str) -> dict[str, Any]:
 
 def print_model(console: Console, sheet: Mapping[str, Any]) -> None:
     """Specification, counts and blocks."""
-    from rich.table import Table
-
-    table = Table(title=f"model {sheet['name']}", title_justify="left", header_style="bold", pad_edge=False)
+    table = new_table(f"model {sheet['name']}")
     table.add_column("figure", no_wrap=True)
     table.add_column("value", overflow="fold")
     for key, value in _flat(sheet["specification"]):
@@ -113,10 +108,9 @@ def print_model(console: Console, sheet: Mapping[str, Any]) -> None:
         )
         console.print(f"published: {published['published_parameters']:,}{within}")
     if published["source"]:
-        console.print(f"source: {published['source']}", markup=False)
-    table = Table(title="Blocks", title_justify="left", header_style="bold", pad_edge=False)
-    for heading in ("block", "kind", "instances", "parameters each", "operators"):
-        table.add_column(heading, justify="left" if heading in ("block", "kind") else "right")
+        console.print(f"source: {published['source']}")
+    headings = ("block", "kind", "instances", "parameters each", "operators")
+    table = new_table("Blocks", headings, left=headings[:2])
     for row in sheet["blocks"]:
         count = f"{row['parameters_each']:,}"
         table.add_row(row["block"], row["kind"], str(row["instances"]), count, str(row["operators"]))

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from planner.jobs.prediction import Prediction, TimeBreakdown
+from planner.report.tables import new_table
 from planner.report.text import GIB, gib, layout_words, percent, seconds, share
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+LEFT = ("", "what")
+"""Headings of columns that hold words."""
+
 MEMORY_WORDS = {
     "parameters": "parameters",
     "gradients": "gradients",
-    "optimizer": "optimizer state (and master weights)",
+    "optimizer": "optimizer state, master weights",
     "gathered_parameters": "gathered parameters",
     "activations": "activations kept for backward",
     "transient": "the layer at work",
@@ -44,7 +48,7 @@ def time_rows(time: TimeBreakdown) -> list[tuple[str, float]]:
 
 def time_table(plan: Prediction) -> Table:
     """Where the step's time goes on the busiest pipeline rank."""
-    table = _table("Step time by class", ("", "time", "share"))
+    table = new_table("Step time by class", ("", "time", "share"), left=LEFT)
     for label, value in time_rows(plan.time):
         if value:
             table.add_row(label, seconds(value), share(value, plan.step_time_s))
@@ -53,7 +57,7 @@ def time_table(plan: Prediction) -> Table:
                     if part:
                         word = {
                             "recompute_s": "recomputation",
-                            "contention_s": "slow-down by overlapped traffic",
+                            "contention_s": "overlap slow-down",
                         }
                         table.add_row(f"  of which {word.get(name, name)}", seconds(part), "", style="dim")
     table.add_section()
@@ -64,7 +68,7 @@ def time_table(plan: Prediction) -> Table:
 def memory_table(plan: Prediction) -> Table:
     """Bytes by class at the worst instant of the fullest device."""
     memory = plan.memory
-    table = _table(f"Memory at the peak ({memory.peak_at})", ("", "GiB", "share"))
+    table = new_table(f"Memory at the peak ({memory.peak_at})", ("", "GiB", "share"), left=LEFT)
     for name, value in memory.by_class.items():
         if value:
             table.add_row(MEMORY_WORDS.get(name, name), _g(value), share(value, memory.peak_bytes))
@@ -85,18 +89,18 @@ def communication_table(plan: Prediction, limit: int = 12) -> Table:
     """The transfers of one step that cost most."""
     rows = sorted(plan.communication, key=lambda row: -row.seconds)
     title = "Communication of one step" + (f" (first {limit} of {len(rows)})" if len(rows) > limit else "")
-    table = _table(
-        title, ("what", "collective", "axis", "pass", "ranks", "per call", "calls", "time", "exposed")
+    table = new_table(
+        title,
+        ("what", "collective", "pass", "ranks", "MiB/call", "calls", "time", "exposed"),
+        left=LEFT,
     )
-    table.columns[0].overflow = "fold"
     for row in rows[:limit]:
         table.add_row(
             row.what,
             f"{row.collective} ({row.algorithm})" if row.algorithm else row.collective,
-            row.axis,
             row.pass_,
-            f"{row.ranks} ({'×'.join(f'{r:g}' for r in row.ranks_per_level)})",
-            f"{row.bytes_per_call / 2**20:,.1f} MiB",
+            f"{row.axis} {row.ranks} ({'×'.join(f'{r:g}' for r in row.ranks_per_level)})",
+            f"{row.bytes_per_call / 2**20:,.1f}",
             f"{row.calls_per_step:,.0f}",
             seconds(row.seconds),
             seconds(row.exposed_s),
@@ -132,8 +136,10 @@ def budget_line(budget: Mapping[str, float]) -> str:
 
 def ranks_table(plan: Prediction) -> Table:
     """One row per pipeline rank: its work, idle time and memory."""
-    table = _table(
-        "Pipeline ranks", ("rank", "layers", "compute", "exposed", "bubble", "memory GiB", "peak at")
+    table = new_table(
+        "Pipeline ranks",
+        ("rank", "layers", "compute", "exposed", "bubble", "memory GiB", "peak at"),
+        left=LEFT,
     )
     for rank in plan.ranks:
         table.add_row(
@@ -167,12 +173,3 @@ def print_plan(console: Console, plan: Prediction) -> None:
 
 def _g(value_bytes: float) -> str:
     return f"{value_bytes / GIB:,.2f}"
-
-
-def _table(title: str, headings: tuple[str, ...]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right", no_wrap=index > 0)
-    return table

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
+from planner.report.tables import new_table
 from planner.report.text import GIB, gib, layout_words, percent, seconds, share
 from planner.units import format_bytes, format_count, format_rate
 
@@ -36,9 +37,7 @@ def job_line(job: Job) -> str:
 
 def ranking_table(plans: Sequence[Prediction], title: str | None = None) -> Table:
     """One row per plan: layout, speed, utilisation, memory, what is lost and where."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table = new_table(title)
     table.add_column("#", justify="right")
     table.add_column("layout", overflow="fold", ratio=1)
     for heading in ("step", "tokens/s/dev", "MFU", "memory / limit GiB", "exposed", "bubble"):
@@ -86,13 +85,11 @@ def certificate_line(certificate: Mapping[str, Any]) -> str:
 
 def pareto_table(points: Iterable[Mapping[str, Any]], limit: int = 8) -> Table:
     """Plans that no other one beats in time and memory (and devices and cost, where they differ)."""
-    from rich.table import Table
-
     rows = sorted(points, key=lambda point: (point["step_time_s"], memory_of(point)))
     title = "Pareto set: no other layout is better in every respect"
     if len(rows) > limit:
         title += f" (first {limit} of {len(rows)})"
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table = new_table(title)
     table.add_column("step", justify="right", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
     table.add_column("devices", justify="right", no_wrap=True)

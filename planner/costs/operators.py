@@ -131,6 +131,8 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     square = 2.0 * sizes.batch * tokens * keys * heads * head_dims
     kernel = sizes.job.training.attention
     executed = square if kernel == "unfused" else square * (seen / keys)
+    if causal and window is None and kernel != "unfused" and sizes.job.training.cp_balance == "contiguous":
+        executed = executed * contiguous_excess(sizes.degrees["ring"])
     scores = sizes.batch * tokens * keys * heads
     accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
     forward, backward = (
@@ -138,6 +140,14 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     )
     launches = (1.0, 1.0) if kernel != "unfused" else (5.0, 8.0)
     return _result(sizes, forward, backward, 0.0, (square, ATTENTION_BACKWARD[kernel] * square), launches)
+
+
+def contiguous_excess(ring: FloatArray) -> FloatArray:
+    """Work of the busiest rank over the mean when a causal ring of c ranks holds the sequence in order: (2c - 1) / c.
+
+    The last rank sees c - 1 whole blocks and half of its own, the mean is c / 2 (Striped Attention, arXiv 2311.09431).
+    """
+    return (2.0 * ring - 1.0) / ring
 
 
 def visible_keys(keys: float, causal: bool, window: float | None) -> float:

@@ -156,6 +156,8 @@ def _requests(
     bucket = job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes)
     buckets = np.maximum(np.ceil(whole / bucket), 1.0) if bucket else pieces * one
     gathered = elements * law.gathered
+    quantised = job.training.parameter_gather_bytes
+    ahead = gathered if quantised is None else elements * quantised
     back = np.where(secondary > 0, secondary, parameters)
 
     def where(condition: np.ndarray, value: FloatArray) -> FloatArray:
@@ -196,7 +198,7 @@ def _requests(
             "all_gather",
             one,
             parameters,
-            where(sharded, gathered),
+            where(sharded, ahead),
             pieces * one,
         ),
         _Request(

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.sizes import FloatArray, Sizes, local_parameter
+from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
 from planner.layouts.sharding import Derivation, Saved
 from planner.models.graph import Block, Operator
+
+DENSE_DISPATCH_BYTES = 27.0
+"""Bytes per element of the tokens x experts x capacity tensors of dense dispatch (masks, combine weights, gradients):
+half of the 53 to 56 bytes x tokens^2 at top-2 between the published sizes of Tutel's table 4 (arXiv 2206.03382)."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,9 @@ def _extra(operator: Operator, block: Block, derivation: Derivation, sizes: Size
     dropout = sizes.job.training.dropout > 0
     if operator.kind == "dropout":
         return sizes.elements(block.tensors[operator.output], output) if dropout else zero
+    if operator.kind == "dispatch" and sizes.job.training.moe.dispatcher == "dense":
+        copies = routed_copies(sizes.job.model, sizes.job)
+        return DENSE_DISPATCH_BYTES * copies * sizes.stream_tokens**2
     if operator.kind == "attention":
         query = block.tensors[operator.inputs[0]]
         rows = sizes.local(

@@ -39,8 +39,9 @@ def moment_bytes(training: Training) -> float:
 def gradient_bytes(job: Job) -> tuple[float, float]:
     """(stored, travelling) bytes per gradient element."""
     law = job.framework.state_law(job.training.precision)
-    asked = job.training.gradient_dtype_bytes
-    return (law.gradients, law.reduced) if asked is None else (asked, asked)
+    asked, wire = job.training.gradient_dtype_bytes, job.training.gradient_reduce_bytes
+    stored, travelling = (law.gradients, law.reduced) if asked is None else (asked, asked)
+    return stored, (travelling if wire is None else wire)
 
 
 def optimizer_bytes(job: Job) -> float:

@@ -16,8 +16,8 @@ from planner.jobs.knobs import KNOBS
 from planner.jobs.types import Attention, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
 
-DTYPE_BYTES: Mapping[str, float] = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0}
-"""Storage formats that states and gradients may be kept in."""
+DTYPE_BYTES: Mapping[str, float] = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
+"""Formats in which states and gradients may be kept or travel."""
 
 OVERLAPS = ("tp", "dp_reduce", "dp_gather", "pp", "ep", "cp", "offload")
 
@@ -124,6 +124,9 @@ class TrainingSection(_Section):
     optimizer: Optimizer = "adamw"
     optimizer_state_dtype: DTypeBytes | None = None
     gradient_dtype: DTypeBytes | None = None
+    gradient_reduce_dtype: DTypeBytes | None = None
+    parameter_gather_dtype: DTypeBytes | None = None
+    cp_balance: Literal["zigzag", "contiguous"] = "zigzag"
     framework: str = "megatron-core"
     attention: Attention = "flash"
     dropout: FractionBelowOne = 0.0

@@ -114,7 +114,8 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON and plan files."""
-        return _plain(dataclasses.asdict(self))
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
 
 
 def _plain(value: Any) -> Any:

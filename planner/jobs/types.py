@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Attention = Literal["flash", "unfused", "cudnn"]
 Optimizer = Literal["adamw", "adam8bit", "sgd", "adafactor", "muon", "galore", "lamb"]
-Dispatcher = Literal["alltoall", "allgather", "deepep", "hybridep"]
+Dispatcher = Literal["alltoall", "allgather", "deepep", "hybridep", "dense"]
 Objective = Literal["step_time", "memory", "cost", "devices"]
 
 
@@ -34,7 +34,10 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class MoeOptions:
-    """Routing: hottest rank's load over the mean, capacity factor (None: dropless), dispatcher."""
+    """Routing: hottest rank's load over the mean, capacity factor (None: dropless), dispatcher.
+
+    ``dense`` routes by one-hot tensors of tokens x experts x capacity (GShard, arXiv 2006.16668).
+    """
 
     router_imbalance: float = 1.0
     capacity_factor: float | None = None
@@ -52,6 +55,9 @@ class Training:
         optimizer: kind; decides bytes of state and the cost of the step.
         optimizer_state_dtype_bytes: bytes per moment element, None for the optimizer's own.
         gradient_dtype_bytes: bytes per gradient element, None for the framework's.
+        gradient_reduce_bytes: per gradient element on the wire when it differs (quantised reduction, ZeRO++ qgZ: 0.5).
+        parameter_gather_bytes: per element of the forward parameter gather when it differs (ZeRO++ qwZ: 1).
+        cp_balance: how a ring shares out a causal sequence: paired chunks (zigzag), or in order (contiguous).
         attention: kernel family.
         dropout: probability; above 0 masks are stored.
         capture: CUDA graphs; compile: a compiler fuses pointwise operators.
@@ -67,6 +73,9 @@ class Training:
     optimizer: Optimizer = "adamw"
     optimizer_state_dtype_bytes: float | None = None
     gradient_dtype_bytes: float | None = None
+    gradient_reduce_bytes: float | None = None
+    parameter_gather_bytes: float | None = None
+    cp_balance: Literal["zigzag", "contiguous"] = "zigzag"
     attention: Attention = "flash"
     dropout: float = 0.0
     loss: LossOptions = LossOptions()

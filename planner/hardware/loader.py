@@ -15,6 +15,7 @@ from planner.hardware.checks import check_levels, level_sizes
 from planner.hardware.evidence import evidence, value
 from planner.hardware.networks import build_level, load_network_kind
 from planner.hardware.schema import ClusterFile, GroupedFile, HostFile
+from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster, Evidence, Host, NetworkLevel
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "load_accelerator",
     "load_cluster",
     "load_network_kind",
+    "use_devices",
 ]
 
 _SUFFIXES = (".yaml", ".yml", ".json")

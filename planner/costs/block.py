@@ -167,7 +167,7 @@ def _price_policy(
     again = {o.name for o in recomputed_operators(block, policy, stops_early=framework.recompute_stops_early)}
     repeated = tuple(t.exchange.pass_ == "forward" and t.exchange.owner in again for t in transfers)
     every = list(costs.values())
-    repeat = [costs[name] for name in again]
+    repeat = [costs[o.name] for o in block.operators if o.name in again]
     zero = np.zeros(len(sizes.layouts))
 
     def total(name: str, chosen: list[OperatorCost]) -> FloatArray:

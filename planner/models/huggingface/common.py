@@ -20,15 +20,15 @@ _ACTIVATIONS = {
 }
 
 
-def decoder_fields(config: Config) -> Fields:
-    """Sizes, activation and tying of a decoder with the usual field names."""
+def decoder_fields(config: Config, ffn_hidden: int | None = None) -> Fields:
+    """Sizes, activation and tying of a decoder with the usual field names; ``ffn_hidden`` where the file need not say."""
     return {
         "layers": config.size("num_hidden_layers"),
         "hidden": config.size("hidden_size"),
         "heads": config.size("num_attention_heads"),
         "kv_heads": config.optional_size("num_key_value_heads"),
         "head_dim": config.optional_size("head_dim"),
-        "ffn_hidden": config.size("intermediate_size"),
+        "ffn_hidden": ffn_hidden or config.size("intermediate_size"),
         "activation": activation(config, "hidden_act"),
         "vocab": config.size("vocab_size"),
         "seq_len": config.size("max_position_embeddings"),

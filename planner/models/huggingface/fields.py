@@ -27,10 +27,10 @@ class Config:
     at: tuple[str, ...] = ()
 
     def get(self, name: str) -> Any:
-        """The value of a field, the architecture's default, or None."""
+        """The value of a field as the file writes it (null is None), else the architecture's default, else None."""
         data = self.document.at(self.at)
-        for key in (name, self.aliases.get(name)):
-            if key is not None and data.get(key) is not None:
+        for key in (self.aliases.get(name), name):
+            if key is not None and key in data:
                 return data[key]
         return self.defaults.get(name)
 
@@ -42,7 +42,7 @@ class Config:
         """
         value = self.get(name)
         if value is None:
-            raise self.fault(name, "is missing and the architecture has no default for it")
+            raise self.fault(name, "is missing or null; the architecture needs a whole number >= 1")
         return self._positive(name, value)
 
     def count(self, name: str) -> int:

@@ -19,7 +19,7 @@ _GPT2_NAMES = {
 def _gpt2(config: Config) -> Fields:
     refuse(config, "add_cross_attention")
     return {
-        **decoder_fields(_with_ffn(config)),
+        **_gpt_fields(config),
         "norm": "layer",
         "biases": "all",
         "positions": "learned",
@@ -29,7 +29,7 @@ def _gpt2(config: Config) -> Fields:
 
 def _gptj(config: Config) -> Fields:
     return {
-        **decoder_fields(_with_ffn(config)),
+        **_gpt_fields(config),
         "norm": "layer",
         "biases": "mlp",
         "head_bias": True,
@@ -37,12 +37,10 @@ def _gptj(config: Config) -> Fields:
     }
 
 
-def _with_ffn(config: Config) -> Config:
-    """The same file with an inner width of 4 x hidden when it states none."""
-    if config.get("intermediate_size") is not None:
-        return config
-    defaults = {**config.defaults, "intermediate_size": 4 * config.size("hidden_size")}
-    return Config(config.document, defaults, config.aliases)
+def _gpt_fields(config: Config) -> Fields:
+    """The usual sizes; the inner width is 4 x hidden when the file states none."""
+    inner = config.optional_size("intermediate_size") or 4 * config.size("hidden_size")
+    return decoder_fields(config, inner)
 
 
 def _gpt_neox(config: Config) -> Fields:
@@ -89,12 +87,13 @@ def _bloom(config: Config) -> Fields:
 
 
 def _mpt(config: Config) -> Fields:
+    refuse(config, "expansion_ratio", 4)
     hidden = config.size("hidden_size")
     return {
         "layers": config.size("num_hidden_layers"),
         "hidden": hidden,
         "heads": config.size("num_attention_heads"),
-        "ffn_hidden": config.size("expansion_ratio") * hidden,
+        "ffn_hidden": 4 * hidden,
         "vocab": config.size("vocab_size"),
         "seq_len": config.size("max_position_embeddings"),
         "norm": "layer",

@@ -20,11 +20,12 @@ def ring(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     sent = nbytes if collective == "broadcast" else passes * (n - 1) / n * nbytes
     rate = (paths.neighbour * paths.inside).min(axis=1)
     latency = passes * (paths.domains * paths.hops * paths.latency).sum(axis=1)
+    fill = passes * paths.fill.sum(axis=1)
     below = np.concatenate([n[:, None], paths.domains[:, :-1]], axis=1)
     leaving = np.where(below > 1, below, 0)
     edges = leaving - np.concatenate([leaving[:, 1:], np.zeros((len(n), 1))], axis=1)
     return Estimate(
-        seconds=paths.constants.base_s + paths.pipelined(latency, sent / rate),
+        seconds=paths.constants.base_s + latency - fill + paths.pipelined(fill, sent / rate),
         latency_s=paths.constants.base_s + latency,
         bytes_per_level=paths.loads(sent[:, None] * edges / n[:, None]),
         legal=np.ones(len(n), dtype=np.bool_),
@@ -79,7 +80,7 @@ def star(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
 
 def direct(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     """One message to the next member of the group, over the slowest level that any such message crosses."""
-    times = paths.constants.base_s + paths.pipelined(paths.latency[None, :], nbytes[:, None] / paths.flow)
+    times = paths.constants.base_s + paths.latency + nbytes[:, None] / paths.flow
     times = np.where(paths.crossed, times, 0)
     slowest = np.argmax(times, axis=1)[:, None]
     exact = np.zeros_like(times)

@@ -22,7 +22,8 @@ def hierarchical(collective: Collective, nbytes: Floats, paths: Paths) -> Estima
     hop_latency = passes * paths.hops * paths.latency
     calls = np.where(paths.crossed.any(axis=1), passes * paths.crossed.sum(axis=1) - (passes - 1), 0)
     latency = calls * paths.constants.base_s + hop_latency.sum(axis=1)
-    times = paths.pipelined(hop_latency, sent / paths.neighbour)
+    fill = passes * paths.fill
+    times = hop_latency - fill + paths.pipelined(fill, sent / paths.neighbour)
     return Estimate(
         seconds=calls * paths.constants.base_s + times.sum(axis=1),
         latency_s=latency,
@@ -46,11 +47,12 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     transfer = (nbytes[:, None] * share / (paths.neighbour * paths.inside)).max(axis=1)
     depth = np.ceil(np.log2(np.maximum(paths.members, 1)))
     latency = (np.where(reducing, 4, 2 * depth) * paths.latency).sum(axis=1)
+    start = constants.base_s + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)
     sent = np.where(reducing, 1, tree_share(paths.members)) * nbytes[:, None] / paths.inside
     torus = np.array([level.fabric in ("torus", "ring") for level in network])
     return Estimate(
-        seconds=constants.base_s + paths.pipelined(latency, transfer),
-        latency_s=constants.base_s + latency,
+        seconds=start + paths.pipelined(latency, transfer),
+        latency_s=start + latency,
         bytes_per_level=paths.loads(np.where(paths.crossed, sent, 0)),
         legal=reducing.any(axis=1) & ~(paths.crossed & torus).any(axis=1),
     )

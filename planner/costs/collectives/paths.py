@@ -26,6 +26,8 @@ class Paths:
         crossed: (rows, levels), whether the level joins members at all.
         neighbour, uniform, flow: (rows, levels), bytes/s per device; infinite where the level is not crossed.
         hops: (rows, levels), hops of a pass over the members of one domain.
+        fill: (rows, levels), latency of the hops that a chunked ring feels: up to ``slots`` inside the node, one outside it,
+            where network cards keep many messages in flight.
         latency: (levels,), seconds of one hop.
         outside: (levels,), whether the level lies outside the node, behind the network card.
     """
@@ -41,6 +43,7 @@ class Paths:
     uniform: Floats
     flow: Floats
     hops: Floats
+    fill: Floats
     latency: Floats
     outside: Booleans
 
@@ -74,6 +77,9 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         reach(level, index, below, spread, constants)
         for index, (level, below) in enumerate(zip(cluster.network, inner, strict=True))
     ]
+    hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
+    latency = np.array([level.latency_s for level in cluster.network])
+    outside = np.array([level.size > cluster.devices_per_node for level in cluster.network])
     return Paths(
         cluster=cluster,
         constants=constants,
@@ -85,7 +91,8 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         neighbour=np.where(crossed, np.stack([level.neighbour for level in levels], axis=1), np.inf),
         uniform=np.where(crossed, np.stack([level.uniform for level in levels], axis=1), np.inf),
         flow=np.where(crossed, np.stack([level.flow for level in levels], axis=1), np.inf),
-        hops=np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0),
-        latency=np.array([level.latency_s for level in cluster.network]),
-        outside=np.array([level.size > cluster.devices_per_node for level in cluster.network]),
+        hops=hops,
+        fill=np.minimum(hops, np.where(outside, 1, constants.slots)) * latency,
+        latency=latency,
+        outside=outside,
     )

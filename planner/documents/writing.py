@@ -28,10 +28,12 @@ def write_text(path: str | Path, text: str) -> None:
             stream.write(text)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, file)
+        temporary = None
     except OSError as error:
+        raise PlannerError(f"cannot be written: {error.strerror}", file=file) from None
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise PlannerError(f"cannot be written: {error.strerror}", file=file) from None
 
 
 def write_yaml(path: str | Path, data: Any) -> None:

@@ -11,7 +11,7 @@ from planner.errors import PlannerError, suggest
 
 ACCELERATORS, NETWORKS, CLUSTERS = "accelerators", "networks", "clusters"
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 def specs_root() -> Path:
@@ -60,4 +60,9 @@ def find(kind: str, name: str) -> Path:
         if path.is_file():
             return path
     what = {ACCELERATORS: "accelerator", NETWORKS: "network kind", CLUSTERS: "cluster"}[kind]
-    raise PlannerError(f"unknown {what} '{name}'; {suggest(name, names(kind))}")
+    raise PlannerError(f"unknown {what} {shown(name)}; {suggest(name[:100], names(kind))}")
+
+
+def shown(name: str) -> str:
+    """A name for a message: quoted, on one line, cut when it is very long."""
+    return repr(name if len(name) <= 100 else name[:97] + "...")

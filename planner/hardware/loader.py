@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.documents import Document, fault, load_document, validate
-from planner.errors import PlannerError, suggest
+from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.catalogue import list_accelerators, list_clusters, list_networks
@@ -70,19 +70,29 @@ def load_cluster(
 
 
 def _locate(reference: str, base: Path | None, document: Document | None, at: Keys) -> Path:
-    looks_like_path = "/" in reference or "\\" in reference or reference.endswith(_SUFFIXES)
-    if looks_like_path:
-        path = Path(reference).expanduser()
-        path = path if base is None or path.is_absolute() else base / path
-        if not path.exists() and document is not None:
-            raise fault(document, at, f"the cluster file '{path}' does not exist")
+    if "/" in reference or "\\" in reference or reference.endswith(_SUFFIXES):
+        path = _resolved(reference, base)
+        if not _is_there(path) and document is not None:
+            raise fault(document, at, f"the cluster file {catalogue.shown(str(path))} does not exist")
         return path
     try:
         return catalogue.find(catalogue.CLUSTERS, reference)
-    except PlannerError:
-        hint = suggest(reference, list_clusters())
-        message = f"unknown cluster '{reference}'; {hint} (or the path of a cluster file ending in .yaml)"
-        raise fault(document, at, message) from None
+    except PlannerError as error:
+        raise fault(
+            document, at, f"{error.message} (or the path of a cluster file ending in .yaml)"
+        ) from None
+
+
+def _resolved(name: str, base: Path | None) -> Path:
+    path = Path(name)
+    return path if base is None or path.is_absolute() else base / path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long or holds a null character
+        return False
 
 
 def _single(document: Document, at: Keys, base: Path | None) -> Cluster:
@@ -165,8 +175,7 @@ def _existing(name: str | None, base: Path | None, document: Document, at: Keys)
     """The path of a file that a cluster names, which must exist."""
     if name is None:
         return None
-    path = Path(name).expanduser()
-    path = path if base is None or path.is_absolute() else base / path
-    if not path.is_file():
-        raise fault(document, at, f"the file '{path}' does not exist")
+    path = _resolved(name, base)
+    if not _is_there(path) or not path.is_file():
+        raise fault(document, at, f"the file {catalogue.shown(str(path))} does not exist")
     return str(path)

@@ -26,7 +26,8 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 def test_yaml_1_2_scalars() -> None:
     text = "a: 1e9\nb: 0x10\nc: no\nd: true\ne: ~\nf: '12'\ng: 1_000\nh: -.5\ni: 08\nj: 2024-01-01\nk: 0o17\n"
-    expected = dict(a=1e9, b=16, c="no", d=True, e=None, f="12", g=1000, h=-0.5, i=8, j="2024-01-01", k=15)
+    expected = {"a": 1e9, "b": 16, "c": "no", "d": True, "e": None, "f": "12", "g": 1000, "h": -0.5, "i": 8}
+    expected |= {"j": "2024-01-01", "k": 15}
     data = load_text(text).data
     assert data == expected
     assert isinstance(data["a"], float)
@@ -37,10 +38,7 @@ def test_lines_are_those_of_the_keys() -> None:
     assert document.lines[("model",)] == 2
     assert document.lines[("network", 0, "size")] == 5
     assert document.lines[("network", 1, "name")] == 7
-    assert (
-        document.line(("network", 1, "missing", "deeper")) == 7
-        or document.line(("network", 1, "missing")) == 7
-    )
+    assert document.line(("network", 1, "missing", "deeper")) == 7
 
 
 def test_aliases_and_merge_keys_are_expanded() -> None:
@@ -172,7 +170,10 @@ def test_any_text_is_a_document_or_one_error(text: str) -> None:
         try:
             load_text(text, json=is_json)
         except PlannerError as error:
-            assert "\n" not in str(error)
+            message = str(error)
+        else:
+            message = ""
+        assert "\n" not in message
 
 
 def test_depth_just_inside_the_limit_is_read() -> None:

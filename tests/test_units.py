@@ -119,7 +119,7 @@ def test_zero_and_negative_are_accepted_only_where_allowed() -> None:
 
 
 @given(
-    st.floats(min_value=1.0, max_value=1e6),
+    st.floats(min_value=1.0, max_value=1e5),
     st.sampled_from(["KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"]),
 )
 def test_bytes_are_eight_bits(number: float, unit: str) -> None:
@@ -145,10 +145,12 @@ def test_any_text_is_a_quantity_or_one_error(text: str, dimension: str) -> None:
     try:
         value = parse_quantity(text, dimension, field="x")
     except PlannerError as error:
-        assert error.field == "x"
+        value, field = 0.0, error.field
     else:
-        assert math.isfinite(value)
-        assert value >= 0
+        field = "x"
+    assert field == "x"
+    assert math.isfinite(value)
+    assert value >= 0
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,23 @@ from planner.hardware.loader import (
 )
 
 # Names that jobs and published rows use.
-ACCELERATORS = """a100-sxm-40gb a100-sxm-80gb a800-sxm-80gb h100-sxm-80gb h100-sxm-96gb-hbm2e-500w h200-sxm-141gb
-    h800-sxm-80gb gh200 b200-sxm b300-sxm gb200-nvl72 gb300-nvl72 v100-sxm-16gb v100-sxm-32gb mi250x mi300x mi325x
-    mi355x ascend-910a ascend-910b ascend-910c gaudi2 gaudi3 tpu-v3 tpu-v4 tpu-v5e tpu-v5p tpu-v6e tpu-v7 trainium1
-    trainium2 p100-sxm-16gb rtx-4090 rtx-5090 l40s a10g h20 h100-pcie-80gb a40 cpu""".split()
-CLUSTERS = """a100-superpod h100-superpod h800-cluster b200-superpod gb200-nvl72 frontier mi300x-cluster
-    ascend-910b-atlas cloudmatrix-384 tpu-v4-pod tpu-v5p-pod gaudi2-cluster v100-dgx2 p100-cluster rtx4090-node
-    l40s-internet cpu-loopback a800-cluster""".split()
+# fmt: off
+ACCELERATORS = [
+    "a100-sxm-40gb", "a100-sxm-80gb", "a800-sxm-80gb", "h100-sxm-80gb", "h100-sxm-96gb-hbm2e-500w",
+    "h200-sxm-141gb", "h800-sxm-80gb", "gh200", "b200-sxm", "b300-sxm", "gb200-nvl72", "gb300-nvl72",
+    "v100-sxm-16gb", "v100-sxm-32gb", "mi250x", "mi300x", "mi325x", "mi355x", "ascend-910a", "ascend-910b",
+    "ascend-910c", "gaudi2", "gaudi3", "tpu-v3", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e", "tpu-v7",
+    "trainium1", "trainium2", "p100-sxm-16gb", "rtx-4090", "rtx-5090", "l40s", "a10g", "h20",
+    "h100-pcie-80gb", "a40", "cpu",
+]
+# fmt: on
+# fmt: off
+CLUSTERS = [
+    "a100-superpod", "h100-superpod", "h800-cluster", "b200-superpod", "gb200-nvl72", "frontier",
+    "mi300x-cluster", "ascend-910b-atlas", "cloudmatrix-384", "tpu-v4-pod", "tpu-v5p-pod", "gaudi2-cluster",
+    "v100-dgx2", "p100-cluster", "rtx4090-node", "l40s-internet", "cpu-loopback", "a800-cluster",
+]
+# fmt: on
 # Dense TFLOP/s, GB and GB/s of the vendors' data sheets.
 SHEETS = [
     ("p100-sxm-16gb", "fp16", 21.2, 16, 732),

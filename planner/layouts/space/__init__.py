@@ -1,0 +1,1 @@
+"""The set of layouts that a search goes through, generated as columns."""

@@ -1,0 +1,173 @@
+"""The search space of a job: outer mesh tuples and the inner knobs that multiply them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from planner.jobs.types import Job
+from planner.layouts.layout import SCHEDULES
+from planner.layouts.layouts import COLUMNS, IntArray, Layouts
+from planner.layouts.legality import RULES
+from planner.layouts.rules.facts import Facts, gather_facts
+from planner.layouts.space import choices as choose
+from planner.layouts.space.choices import MESH_COLUMNS, Objects
+from planner.layouts.space.factor import Factor, assign_rules, choice_table, grow
+from planner.layouts.space.options import Options, read_options
+
+BLOCK_ROWS = 1 << 17
+_ONES = ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch", "micro_batches")
+_SHARDS = ("shard_parameters", "shard_gradients", "shard_optimizer", "shard_secondary")
+
+
+@dataclass(frozen=True)
+class Space:
+    """All legal layouts of a job within its search options, grouped under outer mesh tuples.
+
+    Args:
+        outer: one row per legal (tp, ulysses, ring, pp, dp, sp, ep, etp); the inner knobs hold neutral values.
+        inner: factors that grow an outer row into its layouts, in order.
+        facts: of the job.
+        objects: what index columns point to.
+        candidates: legal layouts under each outer row, shape (len(outer),).
+    """
+
+    outer: Layouts
+    inner: tuple[Factor, ...]
+    facts: Facts
+    objects: Objects
+    candidates: IntArray
+
+    @property
+    def size(self) -> int:
+        """Legal layouts in all, before any pruning."""
+        return int(self.candidates.sum())
+
+    def blocks(
+        self, rows: IntArray | None = None, *, block_rows: int = BLOCK_ROWS
+    ) -> Iterator[tuple[IntArray, Layouts, IntArray]]:
+        """The layouts under the given outer rows (default: all), in their order, in blocks of bounded size.
+
+        Yields:
+            (outer rows of the block, its layouts, for each layout its outer row). Only a single outer row with more
+            candidates than ``block_rows`` makes a larger block.
+        """
+        chosen = np.arange(len(self.outer)) if rows is None else rows
+        for part in _portions(self.candidates[chosen], block_rows):
+            group = chosen[part]
+            layouts, owner = self.outer.take(group), group
+            for factor in self.inner:
+                layouts, parent = grow(layouts, factor, self.facts)
+                owner = owner[parent]
+            if len(layouts):
+                yield group, layouts, owner
+
+
+def search_space(job: Job) -> Space:
+    """The space that ``plan search`` goes through; with no options the reference space of docs/search.md.
+
+    Raises:
+        PlannerError: a search option names an unknown knob or an impossible value.
+    """
+    options = read_options(job)
+    facts = gather_facts(job)
+    objects = choose.gather_objects(options, facts, job.framework.selective_modules)
+    counts = choose.device_counts(options, job.devices, job.cluster.devices_per_node)
+    meshes = list(choose.mesh_tuples(options, facts, objects, counts))
+    table = _neutral(np.array(meshes, dtype=np.int64).reshape(-1, len(MESH_COLUMNS)), objects)
+    start, factors = assign_rules(_factors(job, options, facts, objects), MESH_COLUMNS, RULES)
+    legal = np.ones(len(table), dtype=np.bool_)
+    for rule in start:
+        legal &= rule.holds(table, facts)
+    outer, _ = grow(table.take(legal), factors[0], facts)
+    outer = outer.take(np.lexsort((outer.tp, outer.pp)))
+    return _counted(outer, factors[1:], facts, objects)
+
+
+def _factors(job: Job, options: Options, facts: Facts, objects: Objects) -> Sequence[Factor]:
+    mesh = ("tp", "ulysses", "ring", "dp")
+    return (
+        Factor((*mesh, "pp", "axis_order"), ("sp", "ep", "etp"), choose.expert_choices(options, facts)),
+        Factor(
+            (*mesh, "pp", "axis_order"), _SHARDS, choose.shard_choices(options, facts, objects, job.cluster)
+        ),
+        Factor(("dp",), ("micro_batch", "micro_batches"), choose.batch_choices(options, facts)),
+        Factor(
+            ("pp", "micro_batches"),
+            ("vpp", "schedule", "partition"),
+            choose.stage_choices(options, facts, objects),
+        ),
+        Factor(
+            ("pp", "partition"),
+            ("recompute", "recompute_layers"),
+            choose.recompute_choices(options, facts, objects),
+        ),
+        Factor((), ("offload",), choose.offload_choices(objects)),
+    )
+
+
+def _neutral(meshes: IntArray, objects: Objects) -> Layouts:
+    rows = len(meshes)
+    columns = {name: np.zeros(rows, dtype=np.int64) for name in COLUMNS}
+    for name in (*_ONES, *_SHARDS[:3]):
+        columns[name] = np.ones(rows, dtype=np.int64)
+    columns["schedule"] = np.full(rows, SCHEDULES.index("1f1b"), dtype=np.int64)
+    columns["recompute_layers"] = np.full(rows, -1, dtype=np.int64)
+    columns |= {name: np.ascontiguousarray(meshes[:, place]) for place, name in enumerate(MESH_COLUMNS)}
+    return Layouts(columns, objects.recompute, objects.offload, objects.partitions, objects.axis_orders)
+
+
+def _counted(outer: Layouts, inner: Sequence[Factor], facts: Facts, objects: Objects) -> Space:
+    """Counts the layouts under each outer row without making them: rules of the last factors read few columns."""
+    layouts, owner = outer, np.arange(len(outer), dtype=np.int64)
+    last = len(inner)
+    while last and not inner[last - 1].other_rules and not _feeds(inner, last - 1):
+        last -= 1
+    for factor in inner[:last]:
+        layouts, parent = grow(layouts, factor, facts)
+        owner = owner[parent]
+    weights = np.ones(len(layouts), dtype=np.int64)
+    for factor in inner[last:]:
+        weights *= choice_table(layouts, factor, facts).per_row
+    count = np.bincount(owner, weights=weights.astype(np.float64), minlength=len(outer)).astype(np.int64)
+    some = np.flatnonzero(count)
+    return Space(outer.take(some), tuple(inner), facts, objects, count[some])
+
+
+def _feeds(factors: Sequence[Factor], place: int) -> bool:
+    """Whether a later factor's choices depend on what this one fills."""
+    return any(set(factors[place].fills) & set(later.keys) for later in factors[place + 1 :])
+
+
+def _portions(weights: IntArray, limit: int) -> Iterator[slice]:
+    """Consecutive slices whose weights add up to at most ``limit`` (a single larger one stands alone)."""
+    begin, total = 0, 0
+    for place, weight in enumerate(weights.tolist()):
+        if place > begin and total + weight > limit:
+            yield slice(begin, place)
+            begin, total = place, 0
+        total += weight
+    if begin < len(weights):
+        yield slice(begin, len(weights))
+
+
+def describe(space: Space) -> dict[str, Any]:
+    """The values that each knob takes in the space, for reports."""
+    seen = space.outer
+    result: dict[str, Any] = {
+        name: sorted(set(seen.columns[name].tolist()))
+        for name in ("tp", "ulysses", "ring", "pp", "dp", "ep", "etp")
+    }
+    result["sp"] = [bool(flag) for flag in sorted(set(seen.sp.tolist()))]
+    result["recompute"] = [" ".join((p.mode, *p.modules)) for p in space.objects.recompute]
+    result["offload"] = [_moves(policy) for policy in space.objects.offload]
+    return result
+
+
+def _moves(policy: object) -> str:
+    names = ("parameters", "gradients", "optimizer", "activations")
+    moved = [f"{name} to {getattr(policy, name)[0]}" for name in names if getattr(policy, name)[0] != "hbm"]
+    return ", ".join(moved) or "none"

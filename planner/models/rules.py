@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from planner.models.spec import ModelSpec
 
 
+_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
+    "encoder": ("moe",),
+    "encoder_decoder": ("moe", "mla", "parallel_block", "sliding_window", "layer_pattern"),
+    "vit": ("moe", "sliding_window", "layer_pattern", "tied_embeddings", "token_types", "embedding_norm"),
+}
+"""Fields that the blocks of a family do not have: given there, they are an error instead of being ignored."""
+
+
 def check(spec: ModelSpec) -> None:
     """Raises ``ValueError`` with the first rule that the description breaks."""
+    _check_effect(spec)
     _check_attention(spec)
     _check_mlp(spec)
     _check_moe(spec)
     _check_family(spec)
+
+
+def _check_effect(spec: ModelSpec) -> None:
+    for name in _WITHOUT_EFFECT.get(spec.family, ()):
+        if getattr(spec, name) != type(spec).model_fields[name].default:
+            raise ValueError(f"{name} is not part of family {spec.family}")
 
 
 def _check_attention(spec: ModelSpec) -> None:
@@ -29,12 +45,15 @@ def _check_attention(spec: ModelSpec) -> None:
         raise ValueError("layer_pattern has 'local' layers: sliding_window is missing")
 
 
+def _has_mlp(spec: ModelSpec) -> tuple[bool, ...]:
+    """Which layers have a feed-forward part, dense or routed."""
+    state_space = spec.mamba2 is not None and spec.mamba2.mlp
+    return tuple(kind != "mamba2" or state_space for kind in spec.layer_kinds())
+
+
 def _check_mlp(spec: ModelSpec) -> None:
-    dense = any(
-        not routed and (kind != "mamba2" or (spec.mamba2 is not None and spec.mamba2.mlp))
-        for routed, kind in zip(spec.moe_layers(), spec.layer_kinds(), strict=True)
-    )
-    if dense and spec.ffn_hidden is None:
+    parts = zip(spec.moe_layers(), _has_mlp(spec), strict=True)
+    if spec.ffn_hidden is None and any(present and not routed for routed, present in parts):
         raise ValueError("ffn_hidden is missing: layers with a dense MLP need it")
 
 
@@ -46,8 +65,9 @@ def _check_moe(spec: ModelSpec) -> None:
         raise ValueError(f"moe.topk {moe.topk} exceeds moe.experts {moe.experts}")
     if moe.dense_layers > spec.layers:
         raise ValueError(f"moe.dense_layers {moe.dense_layers} exceeds layers {spec.layers}")
-    if not any(spec.moe_layers()):
-        raise ValueError("moe is given but no layer routes: lower moe.dense_layers or moe.every")
+    parts = zip(spec.moe_layers(), _has_mlp(spec), strict=True)
+    if not any(present and routed for routed, present in parts):
+        raise ValueError("moe is given but no layer routes: see moe.dense_layers, moe.every and mamba2.mlp")
     if moe.shared_gate and not moe.shared_ffn:
         raise ValueError("moe.shared_gate needs shared_experts or shared_ffn_total")
     if spec.parallel_block:
@@ -67,6 +87,11 @@ def _check_family(spec: ModelSpec) -> None:
     if spec.mamba2 is not None and (spec.mamba2.expand * spec.hidden) % spec.mamba2.head_dim:
         raise ValueError(
             f"mamba2: inner width {spec.mamba2.expand * spec.hidden:g} is not a multiple of head_dim {spec.mamba2.head_dim}"
+        )
+    if spec.vision is not None and spec.seq_len != (spec.vision.image // spec.vision.patch) ** 2 + 1:
+        raise ValueError(
+            f"seq_len {spec.seq_len} is not the class token and the patches of one image: "
+            f"{(spec.vision.image // spec.vision.patch) ** 2 + 1}"
         )
     if spec.mtp_layers and spec.family != "decoder":
         raise ValueError("mtp_layers needs family decoder")

@@ -78,6 +78,13 @@ def test_width_of_shared_experts() -> None:
         ({"family": "hybrid", "mamba2": {"head_dim": 60}}, "is not a multiple of head_dim 60"),
         ({"family": "encoder", "mtp_layers": 1}, "mtp_layers needs family decoder"),
         ({"positions": "relative"}, "needs family encoder_decoder"),
+        ({"family": "encoder", "moe": EXPERTS}, "moe is not part of family encoder"),
+        (
+            {"family": "encoder_decoder", "encoder": {"layers": 2}, "parallel_block": True},
+            "is not part of family",
+        ),
+        ({"family": "vit", "vision": {"image": 32, "patch": 8}, "seq_len": 16}, "patches of one image: 17"),
+        ({"family": "mamba2", "mamba2": {}, "moe": EXPERTS}, "no layer routes"),
         ({"layers": 0}, "greater than 0"),
         ({"layers": 10**12}, "less than or equal to 100000"),
         ({"hidden": True}, "found True"),

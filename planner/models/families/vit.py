@@ -46,7 +46,12 @@ def _classifier(spec: ModelSpec) -> Block:
     stream = norm(block, spec, "final_norm", STREAM, (axes.hidden,)) if spec.final_norm else STREAM
     chosen = block.operator("class_token", "pool", (stream,), (BATCH, axes.hidden), module="head")
     logits = block.einsum(
-        "head", chosen, (axes.hidden, Axis("classes", spec.vocab)), module="head", bias=True, output="logits"
+        "head",
+        chosen,
+        (axes.hidden, Axis("classes", spec.padded_vocab)),
+        module="head",
+        bias=True,
+        output="logits",
     )
     block.operator(
         "loss",

@@ -7,6 +7,7 @@ import numpy as np
 from planner.costs.collectives.flat import tree_share
 from planner.costs.collectives.paths import Paths
 from planner.costs.collectives.types import Collective, Estimate, Floats
+from planner.hardware.types import NetworkLevel
 
 
 def hierarchical(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
@@ -40,7 +41,7 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     """
     constants, network = paths.constants, paths.cluster.network
     offered = np.array([level.in_network_reduction for level in network])
-    efficiency = np.array([_efficiency(index, level.kind, paths) for index, level in enumerate(network)])
+    efficiency = np.array([_efficiency(index, level, paths) for index, level in enumerate(network)])
     enough = paths.members >= np.where(paths.outside, 2, constants.in_switch_min_ranks)
     reducing = paths.crossed & offered & enough
     share = np.where(reducing, 1 / efficiency, tree_share(paths.members) / constants.tree_efficiency)
@@ -58,9 +59,12 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     )
 
 
-def _efficiency(index: int, kind: str | None, paths: Paths) -> float:
-    if paths.outside[index] and index > 0:
+def _efficiency(index: int, level: NetworkLevel, paths: Paths) -> float:
+    """algbw of a reducing switch over the ring's bus bandwidth: the level's own figure, else the prior of its kind."""
+    if level.in_network_efficiency is not None:
+        return level.in_network_efficiency / level.efficiency
+    if paths.outside[index]:
         return paths.constants.in_network_efficiency
-    if kind is not None and "nvlink5" in kind:
+    if level.kind is not None and "nvlink5" in level.kind:
         return paths.constants.in_switch_efficiency_nvlink5
     return paths.constants.in_switch_efficiency

@@ -1,0 +1,191 @@
+"""``plan collective``: what nccl-tests would print on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from planner.cli.options import output_options
+from planner.cli.output import Output
+from planner.errors import PlannerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planner.hardware.types import Cluster
+
+LARGEST_SWEEP = 64
+
+
+@click.command(name="collective")
+@click.argument("name", metavar="COLLECTIVE")
+@click.option("--cluster", "reference", metavar="C", required=True, help="Catalogue name or cluster file.")
+@click.option("--ranks", metavar="N", required=True, help="Ranks of the group, innermost first.")
+@click.option(
+    "--bytes",
+    "size",
+    metavar="SIZE",
+    help="Larger of one rank's input and output buffer, for example 1GiB (the default).",
+)
+@click.option("--sweep", metavar="FROM..TO", help="Doubling sizes, for example 1KiB..8GiB.")
+@click.option(
+    "--stride", metavar="K", default="1", show_default=True, help="Distance between the ranks of the group."
+)
+@click.option(
+    "--algorithm", default="auto", show_default=True, help="ring, tree, hierarchical, in_network, ..."
+)
+@click.option("--dtype-bytes", metavar="N", default="2", show_default=True, help="Bytes of one element.")
+@output_options
+def command(output: Output, **request: Any) -> None:
+    """Expected time, algbw and busbw of a COLLECTIVE (all_reduce, reduce_scatter, all_gather, all_to_all, broadcast,
+    send_recv), as nccl-tests prints them."""
+    answer = _answer(**request)
+    output.emit(answer, lambda console: _render(answer, console))
+    output.note("alone on the network, without host launch; constants are priors until a calibration")
+
+
+@dataclass(frozen=True)
+class _Group:
+    cluster: Cluster
+    ranks: int
+    stride: int
+    dtype_bytes: int
+
+
+def _answer(
+    name: str,
+    reference: str,
+    ranks: str,
+    size: str | None,
+    sweep: str | None,
+    stride: str,
+    algorithm: str,
+    dtype_bytes: str,
+) -> dict[str, Any]:
+    from planner.hardware.loader import load_cluster
+
+    if size is not None and sweep is not None:
+        raise click.UsageError("--bytes and --sweep exclude each other")
+    sizes = _sizes(sweep) if sweep is not None else [_bytes(size or "1GiB", "--bytes")]
+    group = _Group(
+        load_cluster(reference, base=Path.cwd()),
+        _count(ranks, "--ranks"),
+        _count(stride, "--stride"),
+        _count(dtype_bytes, "--dtype-bytes"),
+    )
+    return _priced(name, sizes, group, algorithm)
+
+
+def _priced(name: str, sizes: list[float], group: _Group, algorithm: str) -> dict[str, Any]:
+    import numpy as np
+
+    from planner.costs.collectives import COLLECTIVES, Algorithm, busbw_factor, collective_cost
+    from planner.errors import suggest
+    from planner.layouts.mesh import spread
+
+    collective = next((known for known in COLLECTIVES if known == name), None)
+    if collective is None:
+        raise PlannerError(f"unknown collective '{name}': {suggest(name, COLLECTIVES)}")
+    on_network = group.ranks * group.stride
+    if on_network > group.cluster.devices:
+        raise PlannerError(
+            f"{group.ranks} ranks at stride {group.stride} need {on_network} devices, "
+            f"but {group.cluster.name} has {group.cluster.devices}",
+            field="--ranks",
+        )
+    ranks = np.full(len(sizes), group.ranks)
+    spreads = spread(ranks, group.stride, group.cluster, devices=on_network)
+    cost = collective_cost(
+        collective,
+        np.array(sizes),
+        spreads,
+        group.cluster,
+        algorithm=algorithm,
+        dtype_bytes=group.dtype_bytes,
+    )
+    factor = float(busbw_factor(collective, group.ranks))
+    rows = []
+    for row, nbytes in enumerate(sizes):
+        seconds = float(cost.seconds[row])
+        algbw = nbytes / seconds if seconds > 0 else None
+        rows.append(
+            {
+                "bytes": int(nbytes),
+                "count": int(nbytes) // group.dtype_bytes,
+                "seconds": seconds,
+                "latency_s": float(cost.latency_s[row]),
+                "algbw": algbw,
+                "busbw": None if algbw is None else algbw * factor,
+                "algorithm": Algorithm(int(cost.algorithm[row])).label,
+                "bytes_per_level": [float(value) for value in cost.bytes_per_level[row]],
+            }
+        )
+    return {
+        "collective": name,
+        "cluster": group.cluster.name,
+        "ranks": group.ranks,
+        "stride": group.stride,
+        "levels": [level.name for level in group.cluster.network],
+        "ranks_per_level": [float(value) for value in spreads.ranks_per_level[0]],
+        "sizes": rows,
+    }
+
+
+def _render(answer: Mapping[str, Any], console: Console) -> None:
+    from rich.table import Table
+
+    spread = " x ".join(
+        f"{members:g} per {level}"
+        for level, members in zip(answer["levels"], answer["ranks_per_level"], strict=True)
+        if members > 1
+    )
+    title = f"{answer['collective']} of {answer['ranks']} ranks on {answer['cluster']}" + (
+        f" ({spread})" if spread else ""
+    )
+    table = Table(title=title)
+    for heading in ("size (B)", "count", "time (us)", "algbw (GB/s)", "busbw (GB/s)"):
+        table.add_column(heading, justify="right")
+    table.add_column("algorithm")
+    for row in answer["sizes"]:
+        rates = ["-" if row[name] is None else f"{row[name] / 1e9:.2f}" for name in ("algbw", "busbw")]
+        table.add_row(
+            str(row["bytes"]), str(row["count"]), f"{row['seconds'] * 1e6:.2f}", *rates, row["algorithm"]
+        )
+    console.print(table)
+
+
+def _sizes(sweep: str) -> list[float]:
+    first, separator, last = sweep.partition("..")
+    if not separator:
+        raise PlannerError(f"found '{sweep}'; accepted: FROM..TO, for example 1KiB..8GiB", field="--sweep")
+    size, end = _bytes(first, "--sweep"), _bytes(last, "--sweep")
+    if size > end:
+        raise PlannerError(f"found '{sweep}'; the first size must not exceed the last", field="--sweep")
+    sizes: list[float] = []
+    while size <= end and len(sizes) < LARGEST_SWEEP:
+        sizes.append(size)
+        size *= 2
+    return sizes
+
+
+def _bytes(text: str, field: str) -> float:
+    from planner.units import parse_quantity
+
+    plain = text.strip()
+    value = parse_quantity(float(plain) if plain.isdigit() else text, "bytes", field=field, allow_zero=False)
+    if value < 1:
+        raise PlannerError(f"found '{text}'; at least one byte", field=field)
+    return float(int(value))
+
+
+def _count(text: str, field: str) -> int:
+    from planner.units import parse_count
+
+    value = parse_count(text, field=field)
+    if value < 1:
+        raise PlannerError(f"found '{text}'; at least 1", field=field)
+    return value

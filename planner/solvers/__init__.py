@@ -1,0 +1,1 @@
+"""Choosing layouts: the exact search and the questions around it."""

@@ -45,14 +45,8 @@ def _check_attention(spec: ModelSpec) -> None:
         raise ValueError("layer_pattern has 'local' layers: sliding_window is missing")
 
 
-def _has_mlp(spec: ModelSpec) -> tuple[bool, ...]:
-    """Which layers have a feed-forward part, dense or routed."""
-    state_space = spec.mamba2 is not None and spec.mamba2.mlp
-    return tuple(kind != "mamba2" or state_space for kind in spec.layer_kinds())
-
-
 def _check_mlp(spec: ModelSpec) -> None:
-    parts = zip(spec.moe_layers(), _has_mlp(spec), strict=True)
+    parts = zip(spec.moe_layers(), spec.mlp_layers(), strict=True)
     if spec.ffn_hidden is None and any(present and not routed for routed, present in parts):
         raise ValueError("ffn_hidden is missing: layers with a dense MLP need it")
 
@@ -65,8 +59,7 @@ def _check_moe(spec: ModelSpec) -> None:
         raise ValueError(f"moe.topk {moe.topk} exceeds moe.experts {moe.experts}")
     if moe.dense_layers > spec.layers:
         raise ValueError(f"moe.dense_layers {moe.dense_layers} exceeds layers {spec.layers}")
-    parts = zip(spec.moe_layers(), _has_mlp(spec), strict=True)
-    if not any(present and routed for routed, present in parts):
+    if not any(spec.moe_layers()):
         raise ValueError("moe is given but no layer routes: see moe.dense_layers, moe.every and mamba2.mlp")
     if moe.shared_gate and not moe.shared_ffn:
         raise ValueError("moe.shared_gate needs shared_experts or shared_ffn_total")

@@ -148,8 +148,14 @@ class ModelSpec(BaseModel):
         pattern = self.layer_pattern or (default,)
         return tuple(pattern[index % len(pattern)] for index in range(self.layers))
 
+    def mlp_layers(self) -> tuple[bool, ...]:
+        """Which layers have a feed-forward part, dense or routed, first to last."""
+        state_space = self.mamba2 is not None and self.mamba2.mlp
+        return tuple(kind != "mamba2" or state_space for kind in self.layer_kinds())
+
     def moe_layers(self) -> tuple[bool, ...]:
         """Which layers have routed experts instead of a dense MLP, first to last."""
         if self.moe is None:
             return (False,) * self.layers
-        return tuple(self.moe.routes(index) for index in range(self.layers))
+        present = self.mlp_layers()
+        return tuple(present[index] and self.moe.routes(index) for index in range(self.layers))

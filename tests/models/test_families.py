@@ -230,6 +230,23 @@ def test_hybrid_layers() -> None:
     assert "mlp_up" not in [item.name for item in model.blocks["mamba2"].operators]
 
 
+def test_hybrid_experts_follow_the_mlp() -> None:
+    fields = {
+        "family": "hybrid",
+        "layers": 4,
+        "hidden": 64,
+        "heads": 4,
+        "vocab": 100,
+        "layer_pattern": ["mamba2", "global"],
+        "moe": {"experts": 4, "topk": 1, "moe_ffn": 32},
+    }
+    without = build_graph(ModelSpec.model_validate({**fields, "mamba2": {"head_dim": 16}}))
+    assert without.layer_order == ("mamba2", "global_moe") * 2
+    with_mlp = build_graph(ModelSpec.model_validate({**fields, "mamba2": {"head_dim": 16, "mlp": True}}))
+    assert with_mlp.layer_order == ("mamba2_moe", "global_moe") * 2
+    assert "router" in kinds(with_mlp.blocks["mamba2_moe"])
+
+
 def test_tied_head_is_counted_once() -> None:
     common = {"layers": 1, "hidden": 8, "heads": 2, "ffn_hidden": 16, "vocab": 10}
     untied = build_graph(ModelSpec.model_validate(common))

@@ -149,7 +149,7 @@ def _transfer_row(transfer: Transfer, pass_: Pass, times: float) -> Communicatio
 def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
     counts = (stage.recomputed, stage.plain)
     expert = prices.total("expert", *counts)
-    dense = stage_elements(job, row, stage, prices.total("dense", *counts), expert)
+    dense = stage_elements(job, row, stage, prices.total("dense", *counts))
     m = float(row.columns["micro_batches"][0])
     passes: Mapping[str, Pass] = {
         "forward_gather": "forward", "backward_gather": "backward", "micro_reduce": "backward",

@@ -60,9 +60,7 @@ def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClas
     """
     counts = (stage.recomputed, stage.plain)
     c = layouts.columns
-    dense = stage_elements(
-        job, layouts, stage, prices.total("dense", *counts), prices.total("expert", *counts)
-    )
+    dense = stage_elements(job, layouts, stage, prices.total("dense", *counts))
     expert = prices.total("expert", *counts)
     groups = shard_groups(layouts)
     states = state_bytes(job, groups, dense, expert)

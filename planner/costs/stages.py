@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.layouts.layout import SCHEDULES
-from planner.layouts.layouts import IntArray, Layouts
+from planner.layouts.layouts import IntArray, Layouts, distinct_rows
 from planner.models.graph import ModelGraph
 
 V_SCHEDULES = frozenset({"zb_v", "v_half", "v_min", "dualpipe_v"})
@@ -75,13 +75,11 @@ def stage_groups(layouts: Layouts, model: ModelGraph, *, every_rank: bool = Fals
     """
     kinds = np.array([_placement(name) for name in SCHEDULES])[layouts.columns["schedule"]]
     names = ("pp", "vpp", "partition", "recompute_layers")
-    key = np.stack([*(layouts.columns[name] for name in names), kinds], axis=1)
-    if len(key) and (key == key[0]).all():
-        distinct, inverse = key[:1], np.zeros(len(key), dtype=np.int64)
-    else:
-        distinct, inverse = np.unique(key, axis=0, return_inverse=True)
-    for index, (pp, vpp, partition, first_n, kind) in enumerate(distinct.tolist()):
-        rows = np.flatnonzero(inverse.ravel() == index)
+    columns = [*(layouts.columns[name] for name in names), kinds]
+    first, inverse = distinct_rows(columns, len(layouts))
+    for index, example in enumerate(first):
+        pp, vpp, partition, first_n, kind = (int(column[example]) for column in columns)
+        rows = np.flatnonzero(inverse == index)
         shares = layouts.partitions[partition]
         classes = stage_classes(
             model, pp, vpp, shares, None if first_n < 0 else first_n, kind, every_rank=every_rank

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -92,13 +92,11 @@ class StateBytes:
     expert_elements: FloatArray
 
 
-def stage_elements(
-    job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray, expert: FloatArray
-) -> FloatArray:
+def stage_elements(job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray) -> FloatArray:
     """Dense elements that a stage stores: its own and a copy of every tied parameter whose owner sits elsewhere.
 
     Args:
-        dense, expert: own local elements of the stage's blocks.
+        dense: own local elements of the stage's blocks.
     """
     extra = np.zeros(len(layouts))
     for parameter in tied_elsewhere(job.model, stage):
@@ -118,6 +116,22 @@ def tied_elsewhere(model: ModelGraph, stage: StageClass) -> tuple[Parameter, ...
     return tuple(found.values())
 
 
+def shared_with_others(model: ModelGraph, stage: StageClass) -> tuple[Parameter, ...]:
+    """Parameters stored on a stage that blocks of other stages are tied to."""
+    owned = {*stage.recomputed, *stage.plain}
+    borrowed = {
+        p.tied_to
+        for name, block in model.blocks.items()
+        if name not in owned
+        for p in block.parameters.values()
+        if p.tied_to
+    }
+    stored = (
+        p for name in sorted(owned) for p in model.blocks[name].parameters.values() if p.tied_to is None
+    )
+    return tuple(p for p in stored if p.name in borrowed)
+
+
 def state_bytes(job: Job, groups: Groups, dense: FloatArray, expert: FloatArray) -> StateBytes:
     """Persistent bytes of one rank: weights, gradients and optimizer state, each over its shard group.
 
@@ -133,6 +147,17 @@ def state_bytes(job: Job, groups: Groups, dense: FloatArray, expert: FloatArray)
         dense_elements=dense,
         expert_elements=expert,
     )
+
+
+def spread_states(states: StateBytes, index: IntArray) -> StateBytes:
+    """The states of chosen (or repeated) rows."""
+    return StateBytes(*(getattr(states, item.name)[index] for item in fields(StateBytes)))
+
+
+def moves_states(layouts: Layouts) -> bool:
+    """Whether any row keeps parameters, gradients or optimizer state outside HBM."""
+    names: tuple[StateClass, ...] = ("parameters", "gradients", "optimizer")
+    return any(policy.fraction(name, "hbm") < 1.0 for policy in layouts.offload for name in names)
 
 
 def tier_fraction(layouts: Layouts, state: StateClass, tier: Tier) -> FloatArray:

@@ -21,9 +21,13 @@ from planner.costs.replicas import TRAFFIC_KNOBS, Exposed, Flow, Occasion, expos
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import (
+    Groups,
     StateBytes,
     gradient_bytes,
+    moves_states,
     shard_groups,
+    shared_with_others,
+    spread_states,
     stage_elements,
     state_bytes,
     tied_elsewhere,
@@ -31,7 +35,8 @@ from planner.costs.states import (
 )
 from planner.costs.transfers import strides_of
 from planner.jobs.types import Job
-from planner.layouts.layouts import Layouts
+from planner.layouts.layout import Offload
+from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, spread
 
 UPDATE_BYTES = 14.0
@@ -78,25 +83,44 @@ class StageTime:
         )
 
 
+@dataclass(frozen=True)
+class _Distinct:
+    """Rows that differ in what data-parallel traffic and the optimizer depend on; ``inverse`` spreads them again."""
+
+    layouts: Layouts
+    first: IntArray
+    inverse: IntArray
+    groups: Groups
+
+    @staticmethod
+    def of(layouts: Layouts) -> _Distinct:
+        first, inverse = layouts.unique(TRAFFIC_KNOBS)
+        small = layouts.take(first)
+        return _Distinct(small, first, inverse, shard_groups(small))
+
+
 def stage_time(
-    job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup, stage: StageClass
+    job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup, stage: StageClass, distinct: _Distinct
 ) -> StageTime:
     """Time of a stage class for the rows of a group."""
     counts = (stage.recomputed, stage.plain)
-    turns = group.turns
-    forward = turns * prices.total("forward_s", *counts)
-    backward = turns * prices.total("backward_s", *counts)
-    weight = turns * prices.total("weight_s", *counts)
-    micro_batches = layouts.columns["micro_batches"].astype(np.float64)
-    dense = stage_elements(
-        job, layouts, stage, prices.total("dense", *counts), prices.total("expert", *counts)
+    forward, backward, weight, *spare = (
+        group.turns * prices.total(name, *counts)
+        for name in ("forward_s", "backward_s", "weight_s", "forward_spare_s", "backward_spare_s")
     )
-    expert = prices.total("expert", *counts)
-    seconds = _traffic_seconds(job, layouts, stage, dense, expert)
-    spare = [turns * prices.total(f"{side}_spare_s", *counts) for side in ("forward", "backward")]
-    traffic = exposed_traffic(job, seconds, spare[0], spare[1], micro_batches)
-    states = state_bytes(job, shard_groups(layouts), dense, expert)
+    micro_batches = layouts.columns["micro_batches"].astype(np.float64)
+    expert = prices.take(distinct.first).total("expert", *counts)
+    own = prices.take(distinct.first).total("dense", *counts)
+    dense = stage_elements(job, distinct.layouts, stage, own)
+    traffic = exposed_traffic(
+        job, _traffic_seconds(job, stage, distinct, dense, expert), spare[0], spare[1], micro_batches
+    )
+    small = state_bytes(job, distinct.groups, dense, expert)
+    states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
     offload = _offload(job, layouts, prices, stage, states, spare[0], spare[1], micro_batches)
+    update = _update(job, distinct.groups, small)[distinct.inverse] * tier_fraction(
+        layouts, "optimizer", "hbm"
+    )
     return StageTime(
         forward=forward,
         backward=backward,
@@ -105,11 +129,10 @@ def stage_time(
         fill=fill_share(layouts.columns["schedule"], layouts.columns["vpp"], forward, backward, weight),
         traffic=traffic,
         contention=job.framework.overlap_slowdown * traffic.hidden_s,
-        offload=offload + optimizer_seconds_offloaded(job, layouts, states),
-        optimizer=_update(job, layouts, dense, expert)
-        + job.framework.host.step_s * (not job.training.capture),
+        offload=offload,
+        optimizer=update + job.framework.host.step_s * (not job.training.capture),
         exchanges=prices.total("step_exchange_s", *counts),
-        tied=_tied(job, layouts, stage),
+        tied=_tied(job, distinct.layouts, stage)[distinct.inverse],
     )
 
 
@@ -122,49 +145,32 @@ def stage_flows(
 
 
 def _traffic_seconds(
-    job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray, expert: FloatArray
+    job: Job, stage: StageClass, distinct: _Distinct, dense: FloatArray, expert: FloatArray
 ) -> Mapping[tuple[str, Occasion], FloatArray]:
-    """(axis, occasion) -> seconds, computed on the distinct rows only."""
-    first, inverse = layouts.unique(TRAFFIC_KNOBS)
-    flows = stage_flows(job, layouts.take(first), stage, dense[first], expert[first])
+    """(axis, occasion) -> seconds of one occasion, shape (rows,)."""
     seconds: dict[tuple[str, Occasion], FloatArray] = {}
-    for flow in flows:
+    for flow in stage_flows(job, distinct.layouts, stage, dense, expert):
         key = (flow.axis, flow.occasion)
         seconds[key] = seconds[key] + flow.seconds if key in seconds else flow.seconds
-    return {key: value[inverse] for key, value in seconds.items()}
+    return {key: value[distinct.inverse] for key, value in seconds.items()}
 
 
-def _update(job: Job, layouts: Layouts, dense: FloatArray, expert: FloatArray) -> FloatArray:
+def _update(job: Job, groups: Groups, states: StateBytes) -> FloatArray:
     """Seconds of the optimizer on the part of the parameters that this rank updates."""
-    groups = shard_groups(layouts)
-    mine = dense / groups.optimizer + expert / groups.expert_optimizer
-    states = state_bytes(job, groups, dense, expert)
+    mine = states.dense_elements / groups.optimizer + states.expert_elements / groups.expert_optimizer
     moved = mine * UPDATE_BYTES + 2.0 * states.optimizer
     apart = 1.0 if job.training.compile or "optimizer" in job.framework.fusions else 2.0
-    return optimizer_seconds(apart * moved, job.cluster.accelerator) * tier_fraction(
-        layouts, "optimizer", "hbm"
-    )
+    return optimizer_seconds(apart * moved, job.cluster.accelerator)
 
 
 def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:
     """Sum of a tied table's gradient between its owner's stage and the stage that holds a copy."""
-    model = job.model
     total = np.zeros(len(layouts))
-    if not (layouts.columns["pp"] > 1).any():
+    shared = (*tied_elsewhere(job.model, stage), *shared_with_others(job.model, stage))
+    if not shared or not (layouts.columns["pp"] > 1).any():
         return total
-    owned = {*stage.recomputed, *stage.plain}
-    copies = tied_elsewhere(model, stage)
-    everywhere = {p.tied_to for b in model.blocks.values() for p in b.parameters.values() if p.tied_to}
-    here = [
-        p
-        for name in owned
-        for p in model.blocks[name].parameters.values()
-        if p.tied_to is None and p.name in everywhere
-    ]
-    users = {name for name, b in model.blocks.items() for p in b.parameters.values() if p.tied_to}
-    sources = [] if users <= owned else here
     reach = _ends(layouts, job)
-    for parameter in (*copies, *sources):
+    for parameter in shared:
         nbytes = local_parameter(parameter.axes, layouts) * gradient_bytes(job)[1]
         total = total + collective_cost("all_reduce", nbytes, reach, job.cluster).seconds
     return total
@@ -181,20 +187,26 @@ def _offload(
     layouts: Layouts,
     prices: PriceRows,
     stage: StageClass,
-    states: StateBytes,
+    states: StateBytes | None,
     forward_spare: FloatArray,
     backward_spare: FloatArray,
     micro_batches: FloatArray,
 ) -> FloatArray:
-    """Exposed seconds per step of activations (out in forward, back in backward) and parameters fetched for each pass."""
+    """Exposed seconds per step: activations (out in forward, back in backward), parameters fetched for each pass, and
+    the optimizer's state streamed through."""
+    if not any(policy != Offload() for policy in layouts.offload):
+        return np.zeros(len(layouts))
     saved = prices.total("saved", stage.recomputed, stage.plain)
-    fetch = parameter_seconds(job, layouts, states)
+    out = activation_seconds(job, layouts, saved)
+    step = np.zeros(len(layouts))
+    if states is not None:
+        out = out + parameter_seconds(job, layouts, states)
+        step = optimizer_seconds_offloaded(job, layouts, states)
     share = float(job.training.overlap.get("offload", job.framework.hidden.offload))
-    out = activation_seconds(job, layouts, saved) + fetch
     exposed = np.zeros(len(layouts))
     for spare in (forward_spare, backward_spare):
         exposed = exposed + out - np.minimum(share * out, spare)
-    return exposed * micro_batches
+    return exposed * micro_batches + step
 
 
 @dataclass(frozen=True)
@@ -213,7 +225,8 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     Returns:
         total seconds, exposed hop seconds, and the index of the stage class whose rank is busiest.
     """
-    stages = tuple(stage_time(job, layouts, prices, group, stage) for stage in group.classes)
+    distinct = _Distinct.of(layouts)
+    stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
     hops = _hops(job, layouts, prices, group)
     fills = sum(
         (s.count * t.fill for s, t in zip(group.classes, stages, strict=True)), np.zeros(len(layouts))

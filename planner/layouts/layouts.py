@@ -88,7 +88,9 @@ class Layouts:
             ep=c["ep"],
             etp=c["etp"],
             dp=c["dp"],
-            shard=Shard(c["shard_parameters"], c["shard_gradients"], c["shard_optimizer"], c["shard_secondary"]),
+            shard=Shard(
+                c["shard_parameters"], c["shard_gradients"], c["shard_optimizer"], c["shard_secondary"]
+            ),
             micro_batch=c["micro_batch"],
             micro_batches=c["micro_batches"],
             recompute=self.recompute[c["recompute"]],
@@ -107,18 +109,26 @@ class Layouts:
             its combination in ``first``. A term that depends on these columns only is computed on ``take(first)`` and
             spread with ``[inverse]``.
         """
-        key = np.zeros(len(self), dtype=np.int64)
-        span = 1
-        for name in names:
-            column = self.columns[name]
-            values, codes = np.unique(column, return_inverse=True)
-            key = key * len(values) + codes
-            span *= len(values)
-            if span > 2**40:
-                key = np.unique(key, return_inverse=True)[1]
-                span = len(self) or 1
-        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        return first, inverse
+        return distinct_rows([self.columns[name] for name in names], len(self))
+
+
+def distinct_rows(columns: Sequence[IntArray], rows: int) -> tuple[IntArray, IntArray]:
+    """Distinct combinations of integer columns: (row of each first occurrence, combination of every row)."""
+    key = np.zeros(rows, dtype=np.int64)
+    span = 1
+    for column in columns:
+        low, high = (int(column.min()), int(column.max())) if rows else (0, 0)
+        if low == high:
+            continue
+        if span * (high - low + 1) > 2**62:
+            key = np.unique(key, return_inverse=True)[1]
+            span = int(key.max()) + 1
+        key = key * (high - low + 1) + (column - low)
+        span *= high - low + 1
+    if span == 1:
+        return np.zeros(min(rows, 1), dtype=np.int64), np.zeros(rows, dtype=np.int64)
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return first, inverse
 
 
 def from_layouts(rows: Iterable[Layout]) -> Layouts:

@@ -43,26 +43,19 @@ def _query(block: BlockBuilder, spec: ModelSpec, mla: Mla, source: str) -> str:
 def _key_value(block: BlockBuilder, spec: ModelSpec, mla: Mla, source: str) -> tuple[str, str]:
     axes = ModelAxes(spec)
     bias = spec.biases in ("qkv", "attention", "all")
-    heads = axes.kv_heads
     latent, rotary = Axis("latent", mla.kv_lora_rank), Axis("rope_dim", mla.qk_rope_head_dim)
     width_name: AxisName = "head_dim" if mla.v_head_dim == spec.head_width else "value_dim"
-    down = {"module": "attention", "bias": bias, "fused_group": "kv_down"}
-    compressed = block.einsum("kv_down", source, (axes.hidden, latent), **down)  # type: ignore[arg-type]
-    shared_key = block.einsum("k_rope_down", source, (axes.hidden, rotary), **down)  # type: ignore[arg-type]
-    compressed = norm(block, spec, "kv_latent_norm", compressed, (latent,))
-    key = block.einsum(
-        "k_up",
-        compressed,
-        (latent, heads, Axis("head_dim", mla.qk_nope_head_dim)),
-        module="mla_up_proj",
-        fused_group="kv_up",
+    compressed, shared_key = (
+        block.einsum(name, source, (axes.hidden, width), module="attention", bias=bias, fused_group="kv_down")
+        for name, width in (("kv_down", latent), ("k_rope_down", rotary))
     )
-    value = block.einsum(
-        "v_up",
-        compressed,
-        (latent, heads, Axis(width_name, mla.v_head_dim)),
-        module="mla_up_proj",
-        fused_group="kv_up",
+    compressed = norm(block, spec, "kv_latent_norm", compressed, (latent,))
+    widths = (("k_up", Axis("head_dim", mla.qk_nope_head_dim)), ("v_up", Axis(width_name, mla.v_head_dim)))
+    key, value = (
+        block.einsum(
+            name, compressed, (latent, axes.kv_heads, width), module="mla_up_proj", fused_group="kv_up"
+        )
+        for name, width in widths
     )
     whole = (*block.tensors[key].axes[:-1], axes.head_dim)
     return block.operator("k_rope", "rope", (key, shared_key), whole, module="attention"), value

@@ -11,7 +11,14 @@ from planner.hardware.evidence import evidence, value
 from planner.hardware.schema import Figure, Level, LevelFigures, NetworkFile
 from planner.hardware.types import Evidence, Fabric, NetworkLevel
 
-_FIGURES = ("bandwidth", "per_flow_bandwidth", "latency", "in_network_efficiency", "efficiency")
+_FIGURES = (
+    "bandwidth",
+    "per_flow_bandwidth",
+    "latency",
+    "in_network_efficiency",
+    "oversubscription",
+    "efficiency",
+)
 
 DEFAULT_EFFICIENCY = 0.8
 """Large transfers reach about 80 % of the wire rate (stas00/ml-engineering, network/README.md, rule of thumb)."""
@@ -75,7 +82,7 @@ def _level(level: Level, size: int, merged: dict[str, Any]) -> NetworkLevel:
         shape=None if level.shape is None else tuple(level.shape),
         wrap=True if merged["wrap"] is None else merged["wrap"],
         in_network_reduction=bool(merged["in_network_reduction"]),
-        oversubscription=merged["oversubscription"] or 1.0,
+        oversubscription=value(merged["oversubscription"]) or 1.0,
         efficiency=DEFAULT_EFFICIENCY if efficiency is None else efficiency,
         in_network_efficiency=value(merged["in_network_efficiency"]),
         wrap_unit=merged["wrap_unit"] or 0,

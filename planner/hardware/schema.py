@@ -35,26 +35,33 @@ class Figure(Strict):
     note: str | None = None
 
 
-def _figure(dimension: str, *, allow_zero: bool = False, largest: float | None = None) -> BeforeValidator:
+def _figure(
+    dimension: str, *, allow_zero: bool = False, smallest: float = 0.0, largest: float | None = None
+) -> BeforeValidator:
     def convert(given: Any) -> Any:
         if given is None or isinstance(given, Figure):
             return given
         fields = dict(given) if isinstance(given, Mapping) else {"value": given}
         if fields.get("value") is not None:
-            fields["value"] = _number(fields["value"], dimension, allow_zero, largest)
+            number = _number(fields["value"], dimension, allow_zero)
+            if number < smallest or (largest is not None and number > largest):
+                bounds = (
+                    f"from {smallest:g} to {largest:g}"
+                    if largest is not None
+                    else f"of at least {smallest:g}"
+                )
+                raise ValueError(f"found {fields['value']!r}; a value {bounds} is accepted")
+            fields["value"] = number
         return fields
 
     return BeforeValidator(convert)
 
 
-def _number(value: Any, dimension: str, allow_zero: bool, largest: float | None) -> float:
+def _number(value: Any, dimension: str, allow_zero: bool) -> float:
     try:
-        result = parse_quantity(value, dimension, allow_zero=allow_zero)
+        return parse_quantity(value, dimension, allow_zero=allow_zero)
     except PlannerError as error:
         raise ValueError(error.message) from None
-    if largest is not None and result > largest:
-        raise ValueError(f"found {value!r}, but it is at most {largest:g}")
-    return result
 
 
 def _whole(value: Any) -> Any:
@@ -78,6 +85,7 @@ Watts = Annotated[Figure, _figure("W")]
 Price = Annotated[Figure, _figure("usd/h", allow_zero=True)]
 Fraction = Annotated[Figure, _figure("1", largest=1.0)]
 Positive = Annotated[Figure, _figure("1")]
+Divisor = Annotated[Figure, _figure("1", smallest=1.0, largest=1000.0)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 
 
@@ -128,7 +136,7 @@ class LevelFigures(Strict):
     wrap_unit: int | None = Field(default=None, ge=0, le=4096)
     in_network_reduction: bool | None = None
     in_network_efficiency: Positive | None = None
-    oversubscription: Annotated[float, Field(ge=1.0, le=1000.0, allow_inf_nan=False)] | None = None
+    oversubscription: Divisor | None = None
     efficiency: Fraction | None = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.documents import load_text
 from planner.errors import PlannerError
@@ -217,19 +219,19 @@ MALFORMED = {
         _with("ion: 2", "ion: 0.5"),
         11,
         "network[1].oversubscription",
-        "greater than or equal to 1",
+        "from 1 to 1000",
     ),
     "efficiency above one": (
         _with("ion: 2", "ion: 2\n    efficiency: 1.2"),
         12,
         "network[1].efficiency",
-        "at most 1",
+        "from 0 to 1",
     ),
     "efficiency in percent above": (
         _with("ion: 2", "ion: 2\n    efficiency: 120%"),
         12,
         "network[1].efficiency",
-        "at most 1",
+        "from 0 to 1",
     ),
     "unshared link": (
         _with("63 GB/s", "63 GB/s\n  shared_by: 3"),
@@ -317,3 +319,23 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(PlannerError, match=reason) as caught:
             load_cluster(str(tmp_path / name))
         assert caught.value.file == str(tmp_path / name)
+
+
+@given(st.data())
+def test_a_mutated_file_is_a_cluster_or_one_error(data: st.DataObject) -> None:
+    lines = GOOD.splitlines(keepends=True)
+    index = data.draw(st.integers(0, len(lines) - 1))
+    odd = st.sampled_from(
+        ["", "-1", "0", "1e400", ".nan", "[]", "{}", "~", "9" * 30, "5 GB", "5 us", "a: b", "!x y"]
+    )
+    kept = lines[index].split(":")[0]
+    lines[index] = data.draw(st.one_of(odd.map(lambda text: f"{kept}: {text}\n"), st.text(max_size=20)))
+    try:
+        document = load_text("".join(lines), Path("cluster.yaml"))
+        cluster = load_cluster(document.data, document=document)
+    except PlannerError as error:
+        message = str(error)
+    else:
+        message = f"cluster.yaml: {cluster.devices}"
+    assert message.startswith("cluster.yaml")
+    assert "\n" not in message

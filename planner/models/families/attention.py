@@ -37,19 +37,13 @@ def self_attention(
     if spec.positions == "rope":
         query = block.pointwise("q_rope", "rope", query, module="attention")
         key = block.pointwise("k_rope", "rope", key, module="attention")
-    parameters = []
-    if spec.attention_sinks:
-        parameters.append(block.parameter("attention_sinks", (axes.heads,)))
-    if relative_table:
-        parameters.append(
-            block.parameter("relative_bias", (Axis("positions", spec.relative_buckets), axes.heads))
-        )
     attributes: dict[str, Attribute] = {
         "causal": causal,
         "window": window,
         "soft_cap": spec.attention_soft_cap,
     }
-    context = core(block, "attention", query, key, value, attributes, tuple(parameters))
+    extra = _core_parameters(block, spec, relative_table)
+    context = core(block, "attention", query, key, value, attributes, extra)
     return output_projection(block, spec, "attention_output", context)
 
 
@@ -116,6 +110,17 @@ def output_projection(block: BlockBuilder, spec: ModelSpec, name: str, context: 
 
 def _project(block: BlockBuilder, name: str, source: str, weight: tuple[Axis, ...], bias: bool) -> str:
     return block.einsum(name, source, weight, module="attention", bias=bias, fused_group="qkv")
+
+
+def _core_parameters(block: BlockBuilder, spec: ModelSpec, relative_table: bool) -> tuple[str, ...]:
+    """Trained arrays that the softmax reads: one sink per head, the table of relative position biases."""
+    heads = ModelAxes(spec).heads
+    parameters = []
+    if spec.attention_sinks:
+        parameters.append(block.parameter("attention_sinks", (heads,)))
+    if relative_table:
+        parameters.append(block.parameter("relative_bias", (Axis("positions", spec.relative_buckets), heads)))
+    return tuple(parameters)
 
 
 def _norm_axes(spec: ModelSpec, heads: Axis, head_dim: Axis) -> tuple[Axis, ...]:

@@ -28,13 +28,13 @@ def mixture(block: BlockBuilder, spec: ModelSpec, moe: Moe, source: str) -> str:
     return block.pointwise("moe_add", "add", combined, shared, module="moe")
 
 
-def _routed(block: BlockBuilder, spec: ModelSpec, moe: Moe, source: str) -> str:
-    axes = block.tensors[source].axes
-    outputs = Axis("router_experts", moe.experts)
+def _routing(block: BlockBuilder, moe: Moe, source: str) -> str:
+    """Weights of the chosen experts of each token, in fp32; the logits are kept."""
+    weight = (block.tensors[source].axes[-1], Axis("router_experts", moe.experts))
     logits = block.einsum(
-        "router_logits", source, (axes[-1], outputs), module="router", bias=moe.router_bias, dtype="fp32"
+        "router_logits", source, weight, module="router", bias=moe.router_bias, dtype="fp32"
     )
-    routing = block.operator(
+    return block.operator(
         "router",
         "router",
         (logits,),
@@ -44,6 +44,11 @@ def _routed(block: BlockBuilder, spec: ModelSpec, moe: Moe, source: str) -> str:
         dtype="fp32",
         attributes={"top_k": moe.topk, "score": moe.score},
     )
+
+
+def _routed(block: BlockBuilder, spec: ModelSpec, moe: Moe, source: str) -> str:
+    axes = block.tensors[source].axes
+    routing = _routing(block, moe, source)
     sent = block.operator(
         "dispatch",
         "dispatch",

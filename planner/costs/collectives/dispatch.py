@@ -25,6 +25,9 @@ from planner.errors import PlannerError, suggest
 from planner.hardware.types import Cluster
 from planner.layouts.mesh import Spread
 
+TIE = 1e-9
+"""Relative difference below which the earlier, simpler algorithm keeps its place."""
+
 Price = Callable[[Collective, Floats, Paths], Estimate]
 
 _RINGS: dict[Algorithm, Price] = {Algorithm.RING: ring, Algorithm.HIERARCHICAL: hierarchical}
@@ -111,7 +114,7 @@ def _fastest(estimates: dict[Algorithm, Estimate]) -> CollectiveCost:
         if result is None:
             result = CollectiveCost(seconds, estimate.latency_s, estimate.bytes_per_level, codes)
             continue
-        better = seconds < result.seconds
+        better = seconds < result.seconds * (1 - TIE)
         result = CollectiveCost(
             seconds=np.where(better, seconds, result.seconds),
             latency_s=np.where(better, estimate.latency_s, result.latency_s),

@@ -33,11 +33,12 @@ def command(loaded: LoadedJob, quantity: Any, layout: str | None, output: Output
     from planner.layouts.knobs import parse_layout
     from planner.report.largest import print_largest
     from planner.solvers.largest import largest
-    from planner.solvers.search import search
 
     job = loaded.job
     with output.progress() as progress:
         if layout is None and loaded.plan is None:
+            from planner.solvers.search import search
+
             best = search(job, top=1, progress=progress).plans[0]
             chosen = parse_layout(best.layout, job)
         else:

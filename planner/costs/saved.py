@@ -123,10 +123,7 @@ def _stream(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
     name = block.output if block.kind != "head" else block.input
     if name not in block.tensors:
         return np.zeros(len(sizes.layouts))
-    placement = derivation.outputs[name]
-    if placement.on("tp") == "partial":
-        placement = placement.dual()
-    return sizes.bytes(block.tensors[name], placement)
+    return sizes.bytes(block.tensors[name], derivation.stream)
 
 
 def _moment(block: Block, derivation: Derivation, sizes: Sizes, stream: FloatArray) -> FloatArray:

@@ -64,8 +64,9 @@ class Saved:
 
 @dataclass(frozen=True)
 class Derivation:
-    """Placements, communication and saved tensors of one block under one pattern."""
+    """Placements, communication and saved tensors of one block under one pattern; ``stream`` is the residual stream's."""
 
+    stream: Placement
     rules: Mapping[str, Rule]
     outputs: Mapping[str, Placement]
     exchanges: tuple[Exchange, ...]
@@ -114,7 +115,7 @@ def derive(block: Block, pattern: Pattern) -> Derivation:
     exchanges.extend(_gradient_reductions(block, pattern, rules))
     saved = _saved(block, pattern, placed, producers, uses)
     parameters = {name: parameter_placement(p.axis_names, pattern) for name, p in block.parameters.items()}
-    return Derivation(rules, placed, tuple(exchanges), saved, parameters)
+    return Derivation(pattern.stream, rules, placed, tuple(exchanges), saved, parameters)
 
 
 def _own(operator: Operator, item: Intrinsic) -> Exchange:

@@ -151,11 +151,17 @@ def _render(answer: Mapping[str, Any], console: Console) -> None:
         table.add_column(heading, justify="right")
     table.add_column("algorithm")
     for row in answer["sizes"]:
-        rates = ["-" if row[name] is None else f"{row[name] / 1e9:.2f}" for name in ("algbw", "busbw")]
+        rates = [_rate(row[name]) for name in ("algbw", "busbw")]
         table.add_row(
             str(row["bytes"]), str(row["count"]), f"{row['seconds'] * 1e6:.2f}", *rates, row["algorithm"]
         )
     console.print(table)
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1e9:.2f}" if value >= 1e8 else f"{value / 1e9:.3g}"
 
 
 def _sizes(sweep: str) -> list[float]:

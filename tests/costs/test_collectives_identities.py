@@ -222,6 +222,9 @@ def test_a_switch_that_spans_nodes_is_not_behind_the_network_card() -> None:
     racks = cluster(level(72, 900e9), level(144, 50e9), per_node=4)
     priced = collective_cost("all_to_all", 144e6, spread(144, 1, racks), racks, algorithm="linear")
     assert priced.bytes_per_level[0] == pytest.approx([71e6, 72e6])
+    packages = cluster(level(2, 270e9), level(768, 196e9), level(1536, 25e9), per_node=16)
+    priced = collective_cost("all_to_all", 1536e6, spread(1536, 1, packages), packages, algorithm="linear")
+    assert priced.bytes_per_level[0] == pytest.approx([1e6, 766e6, 768e6])
 
 
 def test_a_rail_network_forwards_inside_the_node() -> None:

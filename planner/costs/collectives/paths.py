@@ -9,7 +9,7 @@ import numpy as np
 from planner.costs.collectives.constants import CollectiveConstants
 from planner.costs.collectives.fabrics import reach
 from planner.costs.collectives.types import Booleans, Floats
-from planner.hardware.types import Cluster, NetworkLevel
+from planner.hardware.types import Cluster
 from planner.layouts.mesh import Spread
 
 
@@ -79,7 +79,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     ]
     hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
     latency = np.array([level.latency_s for level in cluster.network])
-    outside = np.array([_outside(index, level, cluster) for index, level in enumerate(cluster.network)])
+    outside = _outside(cluster)
     return Paths(
         cluster=cluster,
         constants=constants,
@@ -98,8 +98,19 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     )
 
 
-def _outside(index: int, level: NetworkLevel, cluster: Cluster) -> bool:
-    """Whether a level lies behind the network card: the innermost level may span nodes and yet not (NVL72, a TPU pod)."""
-    return level.fabric in ("rail", "fat_tree", "dragonfly") or (
-        index > 0 and level.size > cluster.devices_per_node
-    )
+def _outside(cluster: Cluster) -> Booleans:
+    """(levels,): whether a level lies behind the network card.
+
+    A level that spans nodes and keeps the rate of the one below is still a scale-up fabric (NVL72, a TPU pod, a unified bus).
+    """
+    result: list[bool] = []
+    for index, level in enumerate(cluster.network):
+        slower = (
+            index > 0
+            and level.size > cluster.devices_per_node
+            and level.bandwidth <= cluster.network[index - 1].bandwidth / 2
+        )
+        result.append(
+            level.fabric in ("rail", "fat_tree", "dragonfly") or slower or (index > 0 and result[-1])
+        )
+    return np.array(result)

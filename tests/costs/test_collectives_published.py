@@ -103,6 +103,13 @@ def test_a_pair_on_a_mesh_node_is_slower_than_all_eight() -> None:
     assert busbw(switched, 8, 4 * GIB) == pytest.approx(busbw(switched, 2, 4 * GIB), rel=0.1)
 
 
+def test_a_mesh_exchanges_directly_in_the_middle_sizes() -> None:
+    """8 x MI300X, 8 MiB: 91.1 us by rccl-tests (crickett-hpe/hpc-ai-envs pull 30)."""
+    assert 8 * MIB * 1.75 / busbw(load_cluster("mi300x-cluster"), 8, 8 * MIB) / 1e3 == pytest.approx(
+        91.1, rel=0.2
+    )
+
+
 def test_all_to_all_over_many_nodes_nears_the_rate_of_one_card() -> None:
     """NVIDIA maintainers expect 48-49 GB/s per GPU at NDR (NVIDIA/nccl-tests issue 267)."""
     assert busbw(nodes(NVLINK4, 64, 50e9, 4e-6), 512, 8 * GIB, "all_to_all") == pytest.approx(48.5, rel=0.05)

@@ -58,13 +58,13 @@ def reach(
 
 
 def _full_mesh(level: NetworkLevel, fraction: float, inner: int, members: Floats) -> Reach:
-    """A group of n uses its n - 1 links to each other: a pair sees one link (arXiv 2511.17127)."""
+    """A group of n uses its n - 1 links to each other: a pair sees one link (arXiv 2511.17127). All exchange directly: one hop."""
     links = max(level.size // inner - 1, 1)
     link = (
         level.bandwidth / links if level.per_flow_bandwidth is None else level.per_flow_bandwidth
     ) * fraction
     together = np.minimum(level.bandwidth * fraction, np.maximum(members - 1, 1) * link)
-    return Reach(together, together, np.full_like(members, link), np.maximum(members - 1, 0))
+    return Reach(together, together, np.full_like(members, link), np.minimum(members - 1, 1))
 
 
 def _torus(level: NetworkLevel, fraction: float, inner: int, spread: Spread, index: int) -> Reach:

@@ -36,14 +36,13 @@ def tree(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     """Double binary tree (Sanders, Speck, Traff 2009; NCCL): two trees, each with half of the buffer.
 
     Every node is a leaf of one tree and an inner node of the other, so it sends the buffer twice (up to one parent, down to
-    two children); two nodes send it once. Depth log2 of the members per level, there and back for all-reduce.
+    two children); two nodes send it once. The depth is passed there and back for all-reduce.
     """
     two_way = collective == "all_reduce"
     share = np.where(paths.members > 2, 2, 1) if not two_way else tree_share(paths.members)
     rate = paths.neighbour * paths.constants.tree_efficiency * paths.inside
     transfer = (nbytes[:, None] * share / rate).max(axis=1)
-    depth = np.ceil(np.log2(np.maximum(paths.members, 1)))
-    latency = (1 + two_way) * (depth * paths.latency).sum(axis=1)
+    latency = (1 + two_way) * (paths.depth * paths.latency).sum(axis=1)
     torus = np.array([level.fabric in ("torus", "ring") for level in paths.cluster.network])
     return Estimate(
         seconds=paths.constants.base_s + paths.pipelined(latency, transfer),

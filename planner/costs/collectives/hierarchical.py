@@ -46,8 +46,7 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     reducing = paths.crossed & offered & enough
     share = np.where(reducing, 1 / efficiency, tree_share(paths.members) / constants.tree_efficiency)
     transfer = (nbytes[:, None] * share / (paths.neighbour * paths.inside)).max(axis=1)
-    depth = np.ceil(np.log2(np.maximum(paths.members, 1)))
-    latency = (np.where(reducing, 4, 2 * depth) * paths.latency).sum(axis=1)
+    latency = (np.where(reducing, 4, 2 * paths.depth) * paths.latency).sum(axis=1)
     start = constants.base_s + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)
     sent = np.where(reducing, 1, tree_share(paths.members)) * nbytes[:, None] / paths.inside
     torus = np.array([level.fabric in ("torus", "ring") for level in network])

@@ -26,6 +26,8 @@ class Paths:
         crossed: (rows, levels), whether the level joins members at all.
         neighbour, uniform, flow: (rows, levels), bytes/s per device; infinite where the level is not crossed.
         hops: (rows, levels), hops of a pass over the members of one domain.
+        depth: (rows, levels), hops from a leaf of a tree to its root: a chain inside the node, log2 of its domains outside, as
+            NCCL builds them (src/graph/tuning.cc).
         fill: (rows, levels), latency of the hops that a chunked ring feels: up to ``slots`` inside the node, one outside it,
             where network cards keep many messages in flight.
         latency: (levels,), seconds of one hop.
@@ -43,6 +45,7 @@ class Paths:
     uniform: Floats
     flow: Floats
     hops: Floats
+    depth: Floats
     fill: Floats
     latency: Floats
     outside: Booleans
@@ -92,10 +95,16 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         uniform=np.where(crossed, np.stack([level.uniform for level in levels], axis=1), np.inf),
         flow=np.where(crossed, np.stack([level.flow for level in levels], axis=1), np.inf),
         hops=hops,
+        depth=_depth(members, outside, cluster.devices_per_node),
         fill=np.minimum(hops, np.where(outside, 1, constants.slots)) * latency,
         latency=latency,
         outside=outside,
     )
+
+
+def _depth(members: Floats, outside: Booleans, per_node: int) -> Floats:
+    chained = np.where(outside, 1, np.minimum(members, per_node))
+    return chained - 1 + np.ceil(np.log2(np.maximum(members / chained, 1)))
 
 
 def _outside(cluster: Cluster) -> Booleans:

@@ -19,6 +19,7 @@ from planner.layouts.space.factor import Factor, assign_rules, choice_table, gro
 from planner.layouts.space.options import Options, read_options
 
 BLOCK_ROWS = 1 << 17
+_OUTER_FACTORS = 3
 _ONES = ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch", "micro_batches")
 _SHARDS = ("shard_parameters", "shard_gradients", "shard_optimizer", "shard_secondary")
 
@@ -28,7 +29,9 @@ class Space:
     """All legal layouts of a job within its search options, grouped under outer mesh tuples.
 
     Args:
-        outer: one row per legal (tp, ulysses, ring, pp, dp, sp, ep, etp); the inner knobs hold neutral values.
+        outer: one row per legal mesh, batch split and pipeline (tp, sp, ulysses, ring, pp, dp, ep, etp, micro_batch, vpp,
+            schedule); the inner knobs (shard, recompute, offload) hold neutral values: nothing sharded, recomputed
+            or offloaded.
         inner: factors that grow an outer row into its layouts, in order.
         facts: of the job.
         objects: what index columns point to.
@@ -82,23 +85,24 @@ def search_space(job: Job) -> Space:
     legal = np.ones(len(table), dtype=np.bool_)
     for rule in start:
         legal &= rule.holds(table, facts)
-    outer, _ = grow(table.take(legal), factors[0], facts)
-    outer = outer.take(np.lexsort((outer.tp, outer.pp)))
-    return _counted(outer, factors[1:], facts, objects)
+    outer = table.take(legal)
+    for factor in factors[:_OUTER_FACTORS]:
+        outer, _ = grow(outer, factor, facts)
+    return _counted(outer, factors[_OUTER_FACTORS:], facts, objects)
 
 
 def _factors(job: Job, options: Options, facts: Facts, objects: Objects) -> Sequence[Factor]:
     mesh = ("tp", "ulysses", "ring", "dp")
     return (
         Factor((*mesh, "pp", "axis_order"), ("sp", "ep", "etp"), choose.expert_choices(options, facts)),
-        Factor(
-            (*mesh, "pp", "axis_order"), _SHARDS, choose.shard_choices(options, facts, objects, job.cluster)
-        ),
         Factor(("dp",), ("micro_batch", "micro_batches"), choose.batch_choices(options, facts)),
         Factor(
             ("pp", "micro_batches"),
             ("vpp", "schedule", "partition"),
             choose.stage_choices(options, facts, objects),
+        ),
+        Factor(
+            (*mesh, "pp", "axis_order"), _SHARDS, choose.shard_choices(options, facts, objects, job.cluster)
         ),
         Factor(
             ("pp", "partition"),

@@ -1,0 +1,57 @@
+"""Lower bounds of step time for whole families of layouts, cheap enough to sort and prune by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.costs.pipeline import fill_share, hop_count
+from planner.costs.prices import PriceRows, Prices
+from planner.costs.sizes import FloatArray
+from planner.costs.stages import StageGroup, stage_groups
+from planner.costs.step import hop_seconds
+from planner.jobs.types import Job
+from planner.layouts.layouts import Layouts
+
+SLACK = 1.0 - 1e-9
+"""Bounds and step times sum the same terms in another order; this covers the rounding."""
+
+
+def time_lower_bound(job: Job, outer: Layouts, prices: Prices) -> FloatArray:
+    """Seconds that no layout under an outer row can beat, shape (rows,).
+
+    It is the step with nothing recomputed and with data-parallel traffic, offload traffic and the optimizer free:
+    forward and backward passes of the slowest rank, fill and drain of the others, hops. Recompute, sharding and
+    offload only add to these terms, so the bound holds for every choice of them. See docs/search.md.
+
+    Args:
+        outer: rows with neutral inner knobs (``Space.outer``).
+        prices: block prices that cover the rows.
+    """
+    rows = prices.rows(outer)
+    result = np.zeros(len(outer))
+    for group in stage_groups(outer, job.model):
+        result[group.rows] = _group_bound(job, outer.take(group.rows), rows.take(group.rows), group)
+    return result * SLACK
+
+
+def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
+    c = layouts.columns
+    fills, slowest = np.zeros(len(layouts)), np.zeros(len(layouts))
+    piped = group.pp > 1
+    for stage in group.classes:
+        nothing: dict[str, int] = {}
+        blocks = {name: stage.recomputed.get(name, 0) + stage.plain.get(name, 0) for name in job.model.blocks}
+        forward = group.turns * prices.total("forward_s", nothing, blocks)
+        backward = group.turns * prices.total("backward_s", nothing, blocks)
+        weight = group.turns * prices.total("weight_s", nothing, blocks)
+        fill = fill_share(c["schedule"], c["vpp"], forward, backward, weight) if piped else 0.0
+        slowest = np.maximum(slowest, c["micro_batches"] * (forward + backward) - fill)
+        fills = fills + stage.count * fill
+    return slowest + fills + (_hops(job, layouts, prices, group) if piped else 0.0)
+
+
+def _hops(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
+    c = layouts.columns
+    share = 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
+    count = hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
+    return share * count * hop_seconds(job, layouts, prices, group)

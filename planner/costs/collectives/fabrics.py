@@ -58,7 +58,7 @@ def reach(
 
 
 def _full_mesh(level: NetworkLevel, fraction: float, inner: int, members: Floats) -> Reach:
-    """A group of n uses its n - 1 links to each other: a pair sees one link (arXiv 2511.17127). All exchange directly: one hop."""
+    """A group of n uses its n - 1 links to each other: a pair sees one (arXiv 2511.17127). One hop: all exchange directly."""
     links = max(level.size // inner - 1, 1)
     link = (
         level.bandwidth / links if level.per_flow_bandwidth is None else level.per_flow_bandwidth

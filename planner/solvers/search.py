@@ -1,0 +1,128 @@
+"""``search``: the best layouts of a job with proof."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from planner.costs.pipeline import CLOSED_FORMS
+from planner.costs.predict import predict
+from planner.errors import PlannerError
+from planner.jobs.types import Job
+from planner.layouts.knobs import layout_to_knobs
+from planner.layouts.layout import SCHEDULES
+from planner.layouts.space.space import Space, describe, search_space
+from planner.solvers.frontier import Points
+from planner.solvers.result import SearchResult
+from planner.solvers.sweep import Progress, Sweep, SweepOptions, sweep_space
+from planner.solvers.unfit import explain_empty, explain_unfit
+
+SECONDS_PER_HOUR = 3600.0
+
+
+def search(
+    job: Job,
+    *,
+    top: int = 10,
+    gap: float = 0.0,
+    time_limit_s: float | None = None,
+    progress: Progress | None = None,
+    prune: bool = True,
+    pareto: bool = True,
+) -> SearchResult:
+    """The ``top`` layouts of the job's search space by its objective, the Pareto set, and what is proved.
+
+    Args:
+        gap: stop when nothing left can be better than the best by more than this fraction.
+        time_limit_s: stop after this long with the best so far, not proved.
+        progress: called with (done fraction, message).
+        prune: False evaluates every layout that fits; the result is the same.
+        pareto: False skips the Pareto set, which lets bounds stop the search earlier.
+
+    Raises:
+        NoAnswerError: no layout is legal, or none fits: names the leanest one and what would help.
+        PlannerError: a search option is wrong.
+    """
+    begin = time.monotonic()
+    deadline = None if time_limit_s is None else begin + time_limit_s
+    options = SweepOptions(top=top, gap=gap, deadline_s=deadline, prune=prune, pareto=pareto)
+    if job.search.objective == "devices":
+        from planner.solvers.devices import fewest_devices
+
+        job, space, sweep, seen = fewest_devices(job, options, progress)
+    else:
+        space = checked_space(job)
+        sweep = sweep_space(job, space, options, job.search.objective, progress)
+        seen = space.size
+    if not len(sweep.ranking.points):
+        raise explain_unfit(job, space, finished=sweep.finished)
+    plans = tuple(
+        predict(job, sweep.ranking.points.layouts.row(place), rank=place + 1)
+        for place in range(len(sweep.ranking.points))
+    )
+    summary = {
+        "knobs": describe(space),
+        "candidates": seen,
+        "evaluated": sweep.evaluated,
+        "pruned": sweep.pruned,
+        "seconds": time.monotonic() - begin,
+    }
+    return SearchResult(plans, summary, certificate(job, sweep), pareto_points(job, sweep.frontier.points))
+
+
+def checked_space(job: Job) -> Space:
+    """The search space, which must hold a layout, and only schedules that have a closed form.
+
+    Raises:
+        NoAnswerError: no layout is legal.
+        PlannerError: the user allows a schedule that only a simulation can price.
+    """
+    space = search_space(job)
+    if not space.size:
+        raise explain_empty(job)
+    used = {SCHEDULES[code] for code in set(space.outer.schedule.tolist())}
+    missing = sorted(used - set(CLOSED_FORMS))
+    if missing:
+        accepted = ", ".join(CLOSED_FORMS)
+        raise PlannerError(
+            f"schedule {missing[0]} has no closed form to search with; accepted: {accepted}",
+            field="search.allow.schedule" if "schedule" in job.search.allow else "search.fix.schedule",
+        )
+    return space
+
+
+def certificate(job: Job, sweep: Sweep) -> dict[str, Any]:
+    """What the sweep proves: the optimum of the closed-form model over the space, or how far it may be off.
+
+    ``best_s`` and ``lower_bound_s`` are seconds per step for the time objectives; for ``memory`` they are absent and
+    ``best`` and ``lower_bound`` are bytes, for ``cost`` device-seconds.
+    """
+    best, bound = sweep.ranking.best, sweep.lower_bound
+    gap = 0.0 if sweep.finished else max(0.0, 1.0 - bound / best)
+    objective = job.search.objective
+    suffix = "_s" if objective in ("step_time", "devices") else ""
+    result: dict[str, Any] = {"exact_for": "closed_form", "objective": objective, "proved": gap == 0.0}
+    result |= {f"best{suffix}": best, f"lower_bound{suffix}": bound, "gap": gap}
+    if not suffix:
+        time_s = float(sweep.ranking.points.time_s[0])
+        result |= {"best_s": time_s, "lower_bound_s": time_s if gap == 0.0 else None}
+    return result
+
+
+def pareto_points(job: Job, points: Points) -> tuple[Mapping[str, Any], ...]:
+    """The Pareto set as plain data, fastest first; ``cost`` of a step in the price's currency, None without a price."""
+    price = job.cluster.price_per_device_hour
+    result = []
+    for row in points.ordered((points.time_s, points.memory_bytes)).tolist():
+        seconds, devices = float(points.time_s[row]), int(points.devices[row])
+        result.append(
+            {
+                "layout": layout_to_knobs(points.layouts.row(row)),
+                "step_time_s": seconds,
+                "device_used_bytes": float(points.memory_bytes[row]),
+                "devices": devices,
+                "cost": None if price is None else price * devices * seconds / SECONDS_PER_HOUR,
+            }
+        )
+    return tuple(result)

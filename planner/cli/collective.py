@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from planner.hardware.types import Cluster
 
 LARGEST_SWEEP = 64
 
@@ -48,14 +46,6 @@ def command(output: Output, **request: Any) -> None:
     output.note("alone on the network, without host launch; constants are priors until a calibration")
 
 
-@dataclass(frozen=True)
-class _Group:
-    cluster: Cluster
-    ranks: int
-    stride: int
-    dtype_bytes: int
-
-
 def _answer(
     name: str,
     reference: str,
@@ -66,72 +56,26 @@ def _answer(
     algorithm: str,
     dtype_bytes: str,
 ) -> dict[str, Any]:
+    from planner.costs.collectives import Group, collective_named
     from planner.hardware.loader import load_cluster
 
     if size is not None and sweep is not None:
         raise click.UsageError("--bytes and --sweep exclude each other")
     sizes = _sizes(sweep) if sweep is not None else [_bytes(size or "1GiB", "--bytes")]
-    group = _Group(
-        load_cluster(reference, base=Path.cwd()),
-        _count(ranks, "--ranks"),
-        _count(stride, "--stride"),
-        _count(dtype_bytes, "--dtype-bytes"),
+    group = Group(
+        load_cluster(reference, base=Path.cwd()), _count(ranks, "--ranks"), _count(stride, "--stride")
     )
-    return _priced(name, sizes, group, algorithm)
-
-
-def _priced(name: str, sizes: list[float], group: _Group, algorithm: str) -> dict[str, Any]:
-    import numpy as np
-
-    from planner.costs.collectives import COLLECTIVES, Algorithm, busbw_factor, collective_cost
-    from planner.errors import suggest
-    from planner.layouts.mesh import spread
-
-    collective = next((known for known in COLLECTIVES if known == name), None)
-    if collective is None:
-        raise PlannerError(f"unknown collective '{name}': {suggest(name, COLLECTIVES)}")
-    on_network = group.ranks * group.stride
-    if on_network > group.cluster.devices:
-        raise PlannerError(
-            f"{group.ranks} ranks at stride {group.stride} need {on_network} devices, "
-            f"but {group.cluster.name} has {group.cluster.devices}",
-            field="--ranks",
-        )
-    ranks = np.full(len(sizes), group.ranks)
-    spreads = spread(ranks, group.stride, group.cluster, devices=on_network)
-    cost = collective_cost(
-        collective,
-        np.array(sizes),
-        spreads,
-        group.cluster,
-        algorithm=algorithm,
-        dtype_bytes=group.dtype_bytes,
+    lines = group.table(
+        collective_named(name), sizes, algorithm=algorithm, dtype_bytes=_count(dtype_bytes, "--dtype-bytes")
     )
-    factor = float(busbw_factor(collective, group.ranks))
-    rows = []
-    for row, nbytes in enumerate(sizes):
-        seconds = float(cost.seconds[row])
-        algbw = nbytes / seconds if seconds > 0 else None
-        rows.append(
-            {
-                "bytes": int(nbytes),
-                "count": int(nbytes) // group.dtype_bytes,
-                "seconds": seconds,
-                "latency_s": float(cost.latency_s[row]),
-                "algbw": algbw,
-                "busbw": None if algbw is None else algbw * factor,
-                "algorithm": Algorithm(int(cost.algorithm[row])).label,
-                "bytes_per_level": [float(value) for value in cost.bytes_per_level[row]],
-            }
-        )
     return {
         "collective": name,
         "cluster": group.cluster.name,
         "ranks": group.ranks,
         "stride": group.stride,
         "levels": [level.name for level in group.cluster.network],
-        "ranks_per_level": [float(value) for value in spreads.ranks_per_level[0]],
-        "sizes": rows,
+        "ranks_per_level": list(group.ranks_per_level),
+        "sizes": [asdict(line) for line in lines],
     }
 
 

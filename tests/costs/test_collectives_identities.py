@@ -19,6 +19,7 @@ from planner.costs.collectives import (
     algorithms,
     busbw_factor,
     collective_cost,
+    collective_named,
 )
 from planner.errors import PlannerError
 from planner.hardware.types import Accelerator, Cluster, KernelConstants, NetworkLevel
@@ -284,7 +285,7 @@ def test_busbw_factors_are_those_of_nccl_tests() -> None:
 
 def test_unknown_names_are_refused_with_a_suggestion() -> None:
     with pytest.raises(PlannerError, match="did you mean 'all_reduce'"):
-        algorithms("allreduce")  # type: ignore[arg-type]
+        collective_named("allreduce")
     with pytest.raises(PlannerError, match="did you mean 'ring'"):
         cost(NODES, "all_reduce", 8, 8, algorithm="rings")
 

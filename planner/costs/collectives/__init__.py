@@ -1,7 +1,13 @@
 """Time and traffic of collectives on hierarchical networks, over arrays of groups."""
 
 from planner.costs.collectives.constants import CollectiveConstants
-from planner.costs.collectives.dispatch import algorithms, busbw_factor, collective_cost
+from planner.costs.collectives.dispatch import (
+    algorithms,
+    busbw_factor,
+    collective_cost,
+    collective_named,
+)
+from planner.costs.collectives.table import Group, Line
 from planner.costs.collectives.types import COLLECTIVES, Algorithm, Collective, CollectiveCost
 
 __all__ = [
@@ -10,7 +16,10 @@ __all__ = [
     "Collective",
     "CollectiveConstants",
     "CollectiveCost",
+    "Group",
+    "Line",
     "algorithms",
     "busbw_factor",
     "collective_cost",
+    "collective_named",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -126,13 +125,20 @@ def _fastest(estimates: dict[Algorithm, Estimate]) -> CollectiveCost:
     return result
 
 
+def collective_named(name: str) -> Collective:
+    """The collective of that name.
+
+    Raises:
+        PlannerError: there is none; the message suggests the nearest.
+    """
+    for known in COLLECTIVES:
+        if known == name:
+            return known
+    raise PlannerError(f"unknown collective '{name}': {suggest(name, COLLECTIVES)}", field="collective")
+
+
 def _offered(collective: str) -> dict[Algorithm, Price]:
-    for name in get_args(Collective):
-        if name == collective:
-            return _OFFERED[name]
-    raise PlannerError(
-        f"unknown collective '{collective}': {suggest(collective, COLLECTIVES)}", field="collective"
-    )
+    return _OFFERED[collective_named(collective)]
 
 
 def _named(collective: str, algorithm: str) -> Algorithm:

@@ -83,12 +83,14 @@ def sweep_space(
     bound_s = time_lower_bound(job, space.outer, prices)
     devices = _devices(space.outer)
     bounds = objective_values(objective, bound_s, np.zeros_like(bound_s), devices)
-    order = np.lexsort((bound_s, bounds))
+    order = visiting_order(space, bounds, options.block_rows)
     order = order[bound_s[order] <= options.cutoff_s] if options.prune else order
+    ahead = np.minimum.accumulate(bounds[order][::-1])[::-1]
     state = empty_sweep(objective, space, options.top)
-    visited = 0
+    visited, outer_rows = 0, 0
     for group, layouts, owner in space.blocks(order, block_rows=options.block_rows):
-        state = replace(state, lower_bound=min(float(bounds[group[0]]), state.ranking.best))
+        state = replace(state, lower_bound=min(float(ahead[outer_rows]), state.ranking.best))
+        outer_rows += len(group)
         if _near_enough(state, options) or _late(options):
             break
         state = _visit(job, prices, layouts, bound_s[owner], options, state)
@@ -100,6 +102,19 @@ def sweep_space(
     left = space.size - visited
     reason = "bound" if state.finished or _near_enough(state, options) else "time_limit"
     return replace(state, pruned={**state.pruned, reason: state.pruned.get(reason, 0) + left})
+
+
+def visiting_order(space: Space, bounds: FloatArray, block_rows: int) -> IntArray:
+    """Outer rows by ascending bound, in portions of one block, then four times as many, and so on.
+
+    Inside a portion equal pipelines stand together: blocks of few distinct pipelines are priced much faster.
+    """
+    order = np.argsort(bounds, kind="stable")
+    before = np.cumsum(space.candidates[order]) / block_rows
+    portion = np.ceil(np.log(np.maximum(before, 1.0)) / np.log(4.0)).astype(np.int64)
+    outer = space.outer
+    keys = (bounds[order], outer.micro_batch[order], outer.vpp[order], outer.pp[order], portion)
+    return order[np.lexsort(keys)]
 
 
 def _near_enough(state: Sweep, options: SweepOptions) -> bool:

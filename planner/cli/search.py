@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from planner.jobs.types import Job
     from planner.report.explain import Explanation
-    from planner.solvers.search import SearchResult
+    from planner.solvers.result import SearchResult
 
 
 @click.command("search")

@@ -66,18 +66,10 @@ def explain_plan(job: Job, best: Prediction) -> Explanation:
     """Predict every legal layout that differs from ``best`` in one knob."""
     from planner.solvers.neighbours import neighbours
 
-    found = []
-    for neighbour in neighbours(job, best):
-        memory = neighbour.prediction.memory
-        missing = memory.device_used_bytes + memory.reserve_bytes - memory.capacity_bytes
-        found.append(
-            Alternative(
-                neighbour.knob,
-                neighbour.value,
-                neighbour.prediction,
-                0.0 if memory.fits else max(missing, 0.0),
-            )
-        )
+    found = [
+        Alternative(item.knob, item.value, item.prediction, item.overflow_bytes)
+        for item in neighbours(job, best)
+    ]
     found.sort(key=lambda item: (item.missing_bytes > 0, item.prediction.step_time_s))
     return Explanation(best, tuple(found))
 

@@ -63,7 +63,7 @@ def draw_search(
     from matplotlib.figure import Figure
 
     shown = plans[:BARS]
-    figure = Figure(figsize=(14, 5.2 + 0.16 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(14, 5.4 + 0.18 * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     _draw_front(left, job, plans, pareto)
@@ -121,7 +121,7 @@ def _draw_front(
     axes.set_ylabel("throughput (tokens/s per device)")
     axes.set_title("Throughput against memory")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize="small", framealpha=0.95)
+    _legend(axes, columns=3)
 
 
 def _draw_steps(axes: Axes, plans: Sequence[Prediction]) -> None:
@@ -154,8 +154,15 @@ def _draw_steps(axes: Axes, plans: Sequence[Prediction]) -> None:
     axes.set_xlim(0, 1.1 * max(plan.step_time_s for plan in plans))
     axes.set_xlabel("time of one step (s), busiest pipeline rank")
     axes.set_ylabel("place in the ranking")
-    axes.set_title("Where the step goes", pad=30)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, fontsize="small", frameon=False)
+    axes.set_title("Where the step goes")
+    _legend(axes, columns=4)
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """Below the panel, where no point or bar can be."""
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=columns, fontsize="small", frameon=False
+    )
 
 
 def _throughput(job: Job, point: Mapping[str, Any]) -> float:

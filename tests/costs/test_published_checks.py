@@ -140,7 +140,7 @@ def test_contiguous_causal_ring_of_8_reaches_53_percent(make_job: Any) -> None:
             seconds[balance] = operator_cost(
                 attention, block, derive(block, Pattern(ring=True)), sizes
             ).forward_s[0]
-        assert 100 * seconds["zigzag"] / seconds["contiguous"] == pytest.approx(expected, abs=0.1)
+        assert 100 * seconds["zigzag"] / seconds["contiguous"] == pytest.approx(expected, abs=0.5)
 
 
 def test_gpipe_scaling_from_two_to_eight_cells(make_job: Any) -> None:

@@ -16,7 +16,17 @@ from planner.jobs.knobs import KNOBS
 from planner.jobs.types import Attention, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
 
-DTYPE_BYTES: Mapping[str, float] = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}
+SWITCHES = ("idle_devices", "uneven_stages")
+"""Keys of ``search.allow`` that are no knobs: use fewer devices; let pp not divide the layers."""
+
+DTYPE_BYTES: Mapping[str, float] = {
+    "fp32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "int8": 1.0,
+    "int4": 0.5,
+}
 """Formats in which states and gradients may be kept or travel."""
 
 OVERLAPS = ("tp", "dp_reduce", "dp_gather", "pp", "ep", "cp", "offload")
@@ -66,7 +76,7 @@ def _overlap_entry(key: str, value: object) -> float:
 def _knob_table(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise PlannerError("found no mapping; accepted: knobs with their values, for example {tp: 8}")
-    known = (*KNOBS, "idle_devices")
+    known = (*KNOBS, "idle_devices", "uneven_stages")
     for key in value:
         if key not in known:
             raise PlannerError(f"unknown knob '{key}'; {suggest(str(key), known)}")

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli.output import Output
+from planner.errors import PlannerError
 
 if TYPE_CHECKING:
+    from planner.jobs.loader import JobDocument
     from planner.jobs.plan import Plan
     from planner.jobs.types import Job
     from planner.layouts.layout import Layout
+
+
+JOB_SECTIONS = ("model", "cluster", "devices", "training", "search")
 
 
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +61,12 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
             overrides["devices"] = devices
         if tokens is not None:
             overrides["training.tokens"] = tokens
-        return function(*args, loaded=load(job_file, overrides), **kwargs)
+        loaded = None
+        try:
+            loaded = load(job_file, overrides)
+            return function(*args, loaded=loaded, **kwargs)
+        except PlannerError as error:
+            raise _located(error, loaded, overrides) from None
 
     return wrapped
 
@@ -72,9 +82,10 @@ def layout_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class LoadedJob:
-    """A job, and the plan that it came from when the file was one."""
+    """A job, where it stands, and the plan that it came from when the file was one."""
 
     job: Job
+    place: JobDocument
     plan: Plan | None
 
     def layout(self, text: str | None) -> Layout:
@@ -103,9 +114,9 @@ def load(path: str, overrides: dict[str, Any] | None = None) -> LoadedJob:
 
     place = open_job(path, overrides=overrides)
     if not place.is_plan:
-        return LoadedJob(resolve(place), None)
+        return LoadedJob(resolve(place), place, None)
     plan = plan_at(place)
-    return LoadedJob(plan.job, plan)
+    return LoadedJob(plan.job, place, plan)
 
 
 def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -133,3 +144,16 @@ def _scalar(setting: str, text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError:
         raise click.UsageError(f"--set {setting!r}: the value is not valid YAML") from None
+
+
+def _located(error: PlannerError, loaded: LoadedJob | None, overrides: dict[str, Any]) -> PlannerError:
+    """The error with the place of its field: the command line when it set the field, else file and line of the job."""
+    field = error.field or ""
+    if any(field == key or field.startswith(f"{key}.") for key in overrides):
+        return type(error)(error.message, field=f"command line: {field}")
+    keys = tuple(field.split("."))
+    if error.file is not None or loaded is None or keys[0] not in JOB_SECTIONS:
+        return error
+    place = loaded.place
+    line = place.document.line((*place.at, *keys))
+    return type(error)(error.message, file=place.document.path, line=line, field=field)

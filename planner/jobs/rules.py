@@ -109,8 +109,9 @@ def _search(cluster: Cluster, search: SearchOptions) -> Iterator[Fault]:
         )
     if deadline and "tokens" not in search.target:
         yield ("search", "target"), "a deadline needs tokens, for example {deadline: 30d, tokens: 15T}"
-    for knob in sorted(set(search.fix) & (set(search.limit) | set(search.allow))):
-        yield (
-            ("search", "fix", knob),
-            f"knob '{knob}' is fixed, so it cannot have a limit or a list of values too",
-        )
+    for knob, value in search.fix.items():
+        limit, listed = search.limit.get(knob), search.allow.get(knob)
+        if limit is not None and isinstance(value, int) and value > limit:
+            yield ("search", "fix", knob), f"found {value}, but search.limit allows at most {limit}"
+        if isinstance(listed, list) and value not in listed:
+            yield ("search", "fix", knob), f"found {value}, but search.allow lists {listed}"

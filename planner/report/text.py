@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 GIB = 2.0**30
@@ -78,5 +79,11 @@ def _memory_words(knobs: Mapping[str, Any]) -> list[str]:
         part = "" if move.get("fraction", 1.0) == 1.0 else f"×{move['fraction']:g}"
         words.append(f"{state}→{move['tier']}{part}")
     if knobs.get("layers_per_stage"):
-        words.append("layers " + "+".join(map(str, knobs["layers_per_stage"])))
+        words.append("layers " + _runs(knobs["layers_per_stage"]))
     return words
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """``3+13×4+2×3`` for 3, thirteen times 4, twice 3."""
+    groups = [(len(list(run)), number) for number, run in itertools.groupby(numbers)]
+    return "+".join(f"{count}×{number}" if count > 1 else str(number) for count, number in groups)

@@ -186,7 +186,7 @@ def test_model_and_cluster_files_are_found_beside_the_job(tmp_path: Path, write:
             "seq_len: 8K\nsearch: {fix: {tp: 8}, limit: {tp: 4}}\n",
             7,
             "search.fix.tp",
-            "fixed",
+            "at most 4",
         ),
         ("training:\n  global_batch: 32\n  seq_len: 8K\n", "training: 3\n", 4, "training", "mapping"),
     ],

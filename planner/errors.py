@@ -20,7 +20,12 @@ class PlannerError(Exception):
     exit_code = 2
 
     def __init__(
-        self, message: str, *, file: str | Path | None = None, line: int | None = None, field: str | None = None
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message

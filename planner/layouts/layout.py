@@ -126,11 +126,15 @@ class Layout:
     def zero_stage(self) -> int | None:
         """0-3 when the shard groups are one of those presets, else None."""
         group = self.dp * self.cp
-        sharded = tuple(size == group for size in (self.shard.optimizer, self.shard.gradients, self.shard.parameters))
+        sharded = tuple(
+            size == group for size in (self.shard.optimizer, self.shard.gradients, self.shard.parameters)
+        )
         if group == 1 or (self.shard.optimizer, self.shard.gradients, self.shard.parameters) == (1, 1, 1):
             return 0
         stages = {(True, False, False): 1, (True, True, False): 2, (True, True, True): 3}
-        single = all(s in (1, group) for s in (self.shard.optimizer, self.shard.gradients, self.shard.parameters))
+        single = all(
+            s in (1, group) for s in (self.shard.optimizer, self.shard.gradients, self.shard.parameters)
+        )
         return stages.get(sharded) if single else None
 
     def knobs(self) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
+from typing import TypedDict
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from planner.costs.block import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import Algorithm, collective_cost
 from planner.costs.pipeline import hop_count
 from planner.costs.prices import PriceRows
+from planner.costs.replicas import Flow, Occasion
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import stage_elements
 from planner.costs.step import StageTime, hop_seconds, stage_flows
@@ -136,14 +138,40 @@ def _transfer_row(transfer: Transfer, pass_: Pass, times: float) -> Communicatio
         collective=transfer.exchange.collective,
         axis=transfer.axis,
         pass_=pass_,
-        ranks=int(transfer.ranks[0]),
-        ranks_per_level=tuple(float(x) for x in transfer.spread.ranks_per_level[0]),
-        algorithm=Algorithm(int(transfer.cost.algorithm[0])).label,
-        bytes_per_call=float(transfer.nbytes[0]),
-        calls_per_step=float(transfer.calls[0]) * times,
-        seconds=float(transfer.seconds[0]) * times,
+        **_measures(transfer, times),
+    )
+
+
+class _Measures(TypedDict):
+    ranks: int
+    ranks_per_level: tuple[float, ...]
+    algorithm: str
+    bytes_per_call: float
+    calls_per_step: float
+    seconds: float
+    exposed_s: float
+
+
+def _measures(source: Transfer | Flow, times: float) -> _Measures:
+    """Size, calls and seconds of a transfer's single row, for ``times`` occasions a step."""
+    return _Measures(
+        ranks=int(source.ranks[0]),
+        ranks_per_level=tuple(float(x) for x in source.spread.ranks_per_level[0]),
+        algorithm=Algorithm(int(source.cost.algorithm[0])).label,
+        bytes_per_call=float(source.nbytes[0]),
+        calls_per_step=float(source.calls[0]) * times,
+        seconds=float(source.seconds[0]) * times,
         exposed_s=0.0,
     )
+
+
+_PASS_OF: Mapping[Occasion, Pass] = {
+    "forward_gather": "forward",
+    "backward_gather": "backward",
+    "micro_reduce": "backward",
+    "step_reduce": "backward",
+    "step_gather": "optimizer",
+}
 
 
 def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
@@ -151,27 +179,16 @@ def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) 
     expert = prices.total("expert", *counts)
     dense = stage_elements(job, row, stage, prices.total("dense", *counts))
     m = float(row.columns["micro_batches"][0])
-    passes: Mapping[str, Pass] = {
-        "forward_gather": "forward", "backward_gather": "backward", "micro_reduce": "backward",
-        "step_reduce": "backward", "step_gather": "optimizer",
-    }  # fmt: skip
     for flow in stage_flows(job, row, stage, dense, expert):
-        if not flow.calls[0]:
-            continue
-        times = 1.0 if flow.occasion.startswith("step") else m
-        yield CommunicationRow(
-            what=flow.what,
-            collective=flow.collective,
-            axis=flow.axis,
-            pass_=passes[flow.occasion],
-            ranks=int(flow.ranks[0]),
-            ranks_per_level=tuple(float(x) for x in flow.spread.ranks_per_level[0]),
-            algorithm=Algorithm(int(flow.cost.algorithm[0])).label,
-            bytes_per_call=float(flow.nbytes[0]),
-            calls_per_step=float(flow.calls[0]) * times,
-            seconds=float(flow.seconds[0]) * times,
-            exposed_s=0.0,
-        )
+        if flow.calls[0]:
+            times = 1.0 if flow.occasion.startswith("step") else m
+            yield CommunicationRow(
+                what=flow.what,
+                collective=flow.collective,
+                axis=flow.axis,
+                pass_=_PASS_OF[flow.occasion],
+                **_measures(flow, times),
+            )
 
 
 def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> Iterator[CommunicationRow]:

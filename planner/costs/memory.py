@@ -18,6 +18,7 @@ from planner.costs.states import (
     stage_elements,
     state_bytes,
     tier_fraction,
+    updated_elements,
 )
 from planner.jobs.prediction import MEMORY_CLASSES
 from planner.jobs.types import Job
@@ -124,8 +125,8 @@ def _instants(
     if buffers.gradient_scratch == "distinct_shapes":
         gradients = gradients + SCRATCH_BYTES * _scratch(job, stage, layouts)
     elif buffers.gradient_scratch == "unsharded_unit":
-        transient_gradients = np.where(groups.gradients > 1, unit * law.reduced, 0.0)
-    replicas = (groups.replicas > 1) | (groups.expert_replicas > 1)
+        transient_gradients = np.where(groups.dense.gradients > 1, unit * law.reduced, 0.0)
+    replicas = (groups.dense.replicas > 1) | (groups.expert.replicas > 1)
     bucket = float(job.training.overlap.get("bucket_bytes", buffers.bucket_bytes))
     communication = np.where(replicas, 2.0 * bucket, 0.0)
     communication = communication + np.where(
@@ -146,10 +147,8 @@ def _instants(
     }
     layer = common | {"transient": moment + transient_gradients}
     at_head = common | {"transient": prices.total("moment", *head) + transient_gradients, "logits": logits}
-    resident = np.minimum(gathered, np.where(groups.parameters > 1, 0.0, gathered))
-    copy = buffers.optimizer_copy_bytes * (
-        states.dense_elements / groups.optimizer + states.expert_elements / groups.expert_optimizer
-    )
+    resident = np.minimum(gathered, np.where(groups.dense.parameters > 1, 0.0, gathered))
+    copy = buffers.optimizer_copy_bytes * updated_elements(states, groups)
     step = common | {
         "activations": zero,
         "gathered_parameters": resident,
@@ -164,8 +163,8 @@ def _gathered(
     """Gathered parameters: two units at a time when the shards are gathered per layer, all when a 16-bit copy stays."""
     sharded = 2.0 * unit * width
     whole = width * (states.dense_elements + states.expert_elements)
-    copies = np.where((stored > width) & (groups.optimizer > 1), whole, 0.0)
-    return np.where(groups.parameters > 1, np.minimum(sharded, whole), copies)
+    copies = np.where((stored > width) & (groups.dense.optimizer > 1), whole, 0.0)
+    return np.where(groups.dense.parameters > 1, np.minimum(sharded, whole), copies)
 
 
 def _scratch(job: Job, stage: StageClass, layouts: Layouts) -> FloatArray:

@@ -15,20 +15,10 @@ from planner.costs.sizes import FloatArray
 from planner.layouts.layout import SCHEDULES, Schedule
 from planner.layouts.layouts import IntArray
 
-CLOSED_FORMS: tuple[Schedule, ...] = (
-    "gpipe",
-    "1f1b",
-    "eager_1f1b",
-    "interleaved_1f1b",
-    "looped_bfs",
-    "zb_h1",
-    "zb_h2",
-    "zb_v",
-    "interleaved_zb",
-    "dualpipe",
-    "dualpipe_v",
-)
-"""Schedules with a closed form; the others need the event simulation."""
+NEEDS_SIMULATION: tuple[Schedule, ...] = ("v_half", "v_min", "wave", "seq1f1b")
+"""Schedules without a closed form."""
+
+CLOSED_FORMS = tuple(name for name in SCHEDULES if name not in NEEDS_SIMULATION)
 
 _INDEX: Mapping[str, int] = {name: i for i, name in enumerate(SCHEDULES)}
 

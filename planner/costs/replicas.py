@@ -7,7 +7,6 @@ with a wider placement than they are stored in (arXiv 1910.02054, 2304.11277, 23
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
 from planner.costs.sizes import FloatArray
-from planner.costs.states import Groups, gradient_bytes
+from planner.costs.states import Groups, GroupSizes, gradient_bytes
 from planner.costs.transfers import strides_of
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
@@ -72,14 +71,15 @@ class _Members:
 
 @dataclass(frozen=True)
 class _Request:
+    """A collective asked for: every ``first``-th rank of the group, ``size`` of them, ``nbytes`` in ``calls`` pieces."""
+
     what: str
-    axis: Literal["dp", "edp"]
     occasion: Occasion
     collective: Literal["all_reduce", "reduce_scatter", "all_gather"]
-    first: FloatArray
+    first: FloatArray | float
     size: FloatArray
     nbytes: FloatArray
-    calls: FloatArray
+    calls: FloatArray | float
 
 
 def replica_flows(
@@ -94,134 +94,49 @@ def replica_flows(
         units: separately gathered parts (layers) of the rank.
     """
     strides = strides_of(layouts)
-    c = layouts.columns
-    attention = _two_axes(layouts.cp, strides["cp"], c["dp"], strides["dp"])
     one = np.ones(len(layouts), dtype=np.int64)
+    attention = _two_axes(layouts.cp, strides["cp"], layouts.columns["dp"], strides["dp"])
     experts = _Members(layouts.edp, strides["edp"], one, one)
     flows: list[Flow] = []
-    for members, requests in (
-        (
-            attention,
-            _requests(
-                job,
-                "dp",
-                dense,
-                groups.parameters,
-                groups.gradients,
-                groups.optimizer,
-                groups.replicas,
-                groups.secondary,
-                units,
-            ),
-        ),
-        (
-            experts,
-            _requests(
-                job,
-                "edp",
-                expert,
-                groups.expert_parameters,
-                groups.expert_gradients,
-                groups.expert_optimizer,
-                groups.expert_replicas,
-                np.zeros(len(layouts)),
-                units,
-            ),
-        ),
-    ):
-        flows.extend(
-            _priced(job, members, request) for request in requests if bool((request.nbytes > 0).any())
-        )
+    for request in _requests(job, dense, groups.dense, units):
+        flows.append(_priced(job, "dp", attention, request))
+    for request in _requests(job, expert, groups.expert, units):
+        flows.append(_priced(job, "edp", experts, request))
     return tuple(flows)
 
 
-def _requests(
-    job: Job,
-    axis: Literal["dp", "edp"],
-    elements: FloatArray,
-    parameters: FloatArray,
-    gradients: FloatArray,
-    optimizer: FloatArray,
-    replicas: FloatArray,
-    secondary: FloatArray,
-    units: int,
-) -> list[_Request]:
+def _requests(job: Job, elements: FloatArray, sizes: GroupSizes, units: int) -> list[_Request]:
+    """Collectives that the sharding of some parameters implies; those that move nothing are left out."""
     law = job.framework.state_law(job.training.precision)
-    _, travelling = gradient_bytes(job)
-    zero, one = np.zeros_like(elements), np.ones_like(elements)
-    reduced = np.maximum(gradients, optimizer)
-    per_micro = gradients > 1
-    whole = elements * travelling
     pieces = float(max(units, 1))
+    whole = elements * gradient_bytes(job)[1]
     bucket = job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes)
-    buckets = np.maximum(np.ceil(whole / bucket), 1.0) if bucket else pieces * one
+    buckets = np.maximum(np.ceil(whole / bucket), 1.0) if bucket else pieces
+    reduced = np.maximum(sizes.gradients, sizes.optimizer)
     gathered = elements * law.gathered
     quantised = job.training.parameter_gather_bytes
     ahead = gathered if quantised is None else elements * quantised
-    back = np.where(secondary > 0, secondary, parameters)
-
-    def where(condition: np.ndarray, value: FloatArray) -> FloatArray:
-        return np.where(condition, value, zero)
-
-    apart = replicas > reduced
-    sharded = parameters > 1
-    once = ~per_micro & (reduced > 1)
-    sums = "gradients of other replicas"
-    return [
+    back = np.where(sizes.secondary > 0, sizes.secondary, sizes.parameters)
+    often, sharded = sizes.gradients > 1, sizes.parameters > 1
+    scattered = np.where(often, whole, 0.0)
+    once = np.where(~often & (reduced > 1), whole, 0.0)
+    summed = np.where(sizes.replicas > reduced, whole / reduced, 0.0)
+    updated = np.where(sizes.optimizer > sizes.parameters, gathered / sizes.parameters, 0.0)
+    others, wider = sizes.replicas / reduced, sizes.optimizer / sizes.parameters
+    first, second = np.where(sharded, ahead, 0.0), np.where(sharded, gathered, 0.0)
+    asked = [
+        _Request("gradients", "micro_reduce", "reduce_scatter", 1.0, reduced, scattered, pieces),
+        _Request("gradients", "step_reduce", "reduce_scatter", 1.0, reduced, once, buckets),
         _Request(
-            "gradients",
-            axis,
-            "micro_reduce",
-            "reduce_scatter",
-            one,
-            reduced,
-            where(per_micro, whole),
-            pieces * one,
+            "gradients of other replicas", "step_reduce", "all_reduce", reduced, others, summed, buckets
         ),
+        _Request("parameters", "forward_gather", "all_gather", 1.0, sizes.parameters, first, pieces),
+        _Request("parameters", "backward_gather", "all_gather", 1.0, back, second, pieces),
         _Request(
-            "gradients", axis, "step_reduce", "reduce_scatter", one, reduced, where(once, whole), buckets
-        ),
-        _Request(
-            sums,
-            axis,
-            "step_reduce",
-            "all_reduce",
-            reduced,
-            replicas / reduced,
-            where(apart, whole / reduced),
-            buckets,
-        ),
-        _Request(
-            "parameters",
-            axis,
-            "forward_gather",
-            "all_gather",
-            one,
-            parameters,
-            where(sharded, ahead),
-            pieces * one,
-        ),
-        _Request(
-            "parameters",
-            axis,
-            "backward_gather",
-            "all_gather",
-            one,
-            back,
-            where(sharded, gathered),
-            pieces * one,
-        ),
-        _Request(
-            "updated parameters",
-            axis,
-            "step_gather",
-            "all_gather",
-            parameters,
-            optimizer / parameters,
-            where(optimizer > parameters, gathered / parameters),
-            buckets,
+            "updated parameters", "step_gather", "all_gather", sizes.parameters, wider, updated, buckets
         ),
     ]
+    return [request for request in asked if bool((request.nbytes > 0).any())]
 
 
 def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) -> _Members:
@@ -235,17 +150,24 @@ def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) 
     )
 
 
-def _priced(job: Job, members: _Members, request: _Request) -> Flow:
-    reach = _reach(
-        job, members, request.first.astype(np.int64), np.maximum(np.round(request.size), 1).astype(np.int64)
-    )
+def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _Request) -> Flow:
+    size = np.maximum(np.round(request.size), 1).astype(np.int64)
+    reach = _reach(job, members, np.broadcast_to(request.first, size.shape).astype(np.int64), size)
+    moves = request.nbytes > 0
     per_call = request.nbytes / request.calls
     cost = collective_cost(request.collective, per_call, reach, job.cluster)
-    seconds = np.where(request.nbytes > 0, cost.seconds * request.calls, 0.0)
     return Flow(
-        request.what, request.axis, request.occasion, request.collective, reach.size.astype(np.float64), per_call,
-        np.where(request.nbytes > 0, request.calls, 0.0), seconds, reach, cost,
-    )  # fmt: skip
+        what=request.what,
+        axis=axis,
+        occasion=request.occasion,
+        collective=request.collective,
+        ranks=reach.size.astype(np.float64),
+        nbytes=per_call,
+        calls=np.where(moves, request.calls, 0.0),
+        seconds=np.where(moves, cost.seconds * request.calls, 0.0),
+        spread=reach,
+        cost=cost,
+    )
 
 
 def _reach(job: Job, members: _Members, first: IntArray, size: IntArray) -> Spread:
@@ -271,63 +193,3 @@ def _reach(job: Job, members: _Members, first: IntArray, size: IntArray) -> Spre
     outer = spread(np.where(simple, 1, rest), np.where(simple, 1, members.outer_stride), job.cluster)
     product = np.minimum(inner.domains * outer.domains, size[:, None])
     return Spread(size, stride, near.devices, np.where(simple[:, None], near.domains, product))
-
-
-@dataclass(frozen=True)
-class Exposed:
-    """What of the data-parallel traffic is not hidden, seconds per step, shape (rows,)."""
-
-    by_axis: Mapping[str, FloatArray]
-    hidden_s: FloatArray
-
-
-def exposed_traffic(
-    job: Job,
-    seconds: Mapping[tuple[str, Occasion], FloatArray],
-    forward_spare: FloatArray,
-    backward_spare: FloatArray,
-    micro_batches: FloatArray,
-) -> Exposed:
-    """Hides the traffic behind what computation is left, once.
-
-    Gathers hide behind the pass that they serve and per-micro-batch reductions behind backward, every micro-batch; the
-    step's reduction hides behind the last backward and the gather of updated parameters behind the next first forward.
-
-    Args:
-        seconds: (axis, occasion) -> seconds of one occasion.
-        forward_spare, backward_spare: computation of one micro-batch that nothing hides behind yet.
-    """
-    hidden, overlap = job.framework.hidden, job.training.overlap
-    gather = float(overlap.get("dp_gather", hidden.dp_gather))
-    reduce = float(overlap.get("dp_reduce", hidden.dp_reduce))
-    shares: Mapping[Occasion, float] = {
-        "forward_gather": gather, "backward_gather": gather, "micro_reduce": reduce, "step_reduce": reduce, "step_gather": gather,
-    }  # fmt: skip
-    zero = np.zeros_like(forward_spare)
-    result = {"dp": zero, "edp": zero}
-    total_hidden = zero
-    first_left, last_left = forward_spare, backward_spare
-    left = {"forward": forward_spare, "backward": backward_spare}
-    in_passes: tuple[Occasion, ...] = ("forward_gather", "backward_gather", "micro_reduce")
-    for occasion in in_passes:
-        side = "forward" if occasion == "forward_gather" else "backward"
-        for axis in ("dp", "edp"):
-            time = seconds.get((axis, occasion), zero)
-            inside = np.minimum(shares[occasion] * time, left[side])
-            left[side] = left[side] - inside
-            result[axis] = result[axis] + (time - inside) * micro_batches
-            total_hidden = total_hidden + inside * micro_batches
-    first_left, last_left = left["forward"], left["backward"]
-    in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
-    for occasion in in_step:
-        for axis in ("dp", "edp"):
-            time = seconds.get((axis, occasion), zero)
-            window = last_left if occasion == "step_reduce" else first_left
-            inside = np.minimum(shares[occasion] * time, window)
-            if occasion == "step_reduce":
-                last_left = last_left - inside
-            else:
-                first_left = first_left - inside
-            result[axis] = result[axis] + time - inside
-            total_hidden = total_hidden + inside
-    return Exposed(result, total_hidden)

@@ -52,18 +52,28 @@ def optimizer_bytes(job: Job) -> float:
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Shard group sizes of the dense states (over dp x cp) and of the experts' (over edp), shape (rows,)."""
+class GroupSizes:
+    """Ranks that hold one copy of a state class, shape (rows,).
+
+    Args:
+        replicas: ranks that hold the same parameters before sharding (dp x cp; edp for experts).
+        parameters, gradients, optimizer: shard group of each class.
+        secondary: group of the second parameter shard that backward gathers from (hpZ); 0 for none.
+    """
 
     replicas: FloatArray
-    expert_replicas: FloatArray
     parameters: FloatArray
     gradients: FloatArray
     optimizer: FloatArray
     secondary: FloatArray
-    expert_parameters: FloatArray
-    expert_gradients: FloatArray
-    expert_optimizer: FloatArray
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Shard groups of the dense parameters' states and of the routed experts'."""
+
+    dense: GroupSizes
+    expert: GroupSizes
 
 
 def shard_groups(layouts: Layouts) -> Groups:
@@ -72,12 +82,16 @@ def shard_groups(layouts: Layouts) -> Groups:
     replicas = (layouts.cp * c["dp"]).astype(np.float64)
     edp = layouts.edp.astype(np.float64)
     sizes = [c[f"shard_{state}"].astype(np.float64) for state in ("parameters", "gradients", "optimizer")]
-    # the expert group shrinks with edp: a full dense shard is a full expert shard
+    # a full dense shard is a full expert shard, a smaller one is cut to what edp has
+    whole = [np.where(size > 1, edp, 1.0) for size in sizes]
     expert = [
-        np.where(size >= replicas, np.where(size > 1, edp, 1.0), np.minimum(size, edp)) for size in sizes
+        np.where(size >= replicas, full, np.minimum(size, edp))
+        for size, full in zip(sizes, whole, strict=True)
     ]
+    second = c["shard_secondary"].astype(np.float64)
     return Groups(
-        replicas, edp, sizes[0], sizes[1], sizes[2], c["shard_secondary"].astype(np.float64), *expert
+        GroupSizes(replicas, sizes[0], sizes[1], sizes[2], second),
+        GroupSizes(edp, expert[0], expert[1], expert[2], np.zeros_like(second)),
     )
 
 
@@ -139,14 +153,20 @@ def state_bytes(job: Job, groups: Groups, dense: FloatArray, expert: FloatArray)
     """
     law: StateLaw = job.framework.state_law(job.training.precision)
     stored, _ = gradient_bytes(job)
-    second = np.where(groups.secondary > 0, law.gathered * dense / np.maximum(groups.secondary, 1.0), 0.0)
+    own, experts = groups.dense, groups.expert
+    second = np.where(own.secondary > 0, law.gathered * dense / np.maximum(own.secondary, 1.0), 0.0)
     return StateBytes(
-        parameters=law.parameters * (dense / groups.parameters + expert / groups.expert_parameters) + second,
-        gradients=stored * (dense / groups.gradients + expert / groups.expert_gradients),
-        optimizer=optimizer_bytes(job) * (dense / groups.optimizer + expert / groups.expert_optimizer),
+        parameters=law.parameters * (dense / own.parameters + expert / experts.parameters) + second,
+        gradients=stored * (dense / own.gradients + expert / experts.gradients),
+        optimizer=optimizer_bytes(job) * (dense / own.optimizer + expert / experts.optimizer),
         dense_elements=dense,
         expert_elements=expert,
     )
+
+
+def updated_elements(states: StateBytes, groups: Groups) -> FloatArray:
+    """Parameters that one rank's optimizer updates."""
+    return states.dense_elements / groups.dense.optimizer + states.expert_elements / groups.expert.optimizer
 
 
 def spread_states(states: StateBytes, index: IntArray) -> StateBytes:

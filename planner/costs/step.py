@@ -15,9 +15,10 @@ import numpy as np
 from planner.costs.collectives import collective_cost
 from planner.costs.kernels import optimizer_seconds
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
+from planner.costs.overlap import Exposed, exposed_traffic
 from planner.costs.pipeline import fill_share, hop_count
 from planner.costs.prices import PriceRows
-from planner.costs.replicas import TRAFFIC_KNOBS, Exposed, Flow, Occasion, exposed_traffic, replica_flows
+from planner.costs.replicas import TRAFFIC_KNOBS, Flow, Occasion, replica_flows
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import (
@@ -32,6 +33,7 @@ from planner.costs.states import (
     state_bytes,
     tied_elsewhere,
     tier_fraction,
+    updated_elements,
 )
 from planner.costs.transfers import strides_of
 from planner.jobs.types import Job
@@ -157,8 +159,7 @@ def _traffic_seconds(
 
 def _update(job: Job, groups: Groups, states: StateBytes) -> FloatArray:
     """Seconds of the optimizer on the part of the parameters that this rank updates."""
-    mine = states.dense_elements / groups.optimizer + states.expert_elements / groups.expert_optimizer
-    moved = mine * UPDATE_BYTES + 2.0 * states.optimizer
+    moved = updated_elements(states, groups) * UPDATE_BYTES + 2.0 * states.optimizer
     apart = 1.0 if job.training.compile or "optimizer" in job.framework.fusions else 2.0
     return optimizer_seconds(apart * moved, job.cluster.accelerator)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from planner.errors import PlannerError, suggest
+from planner.jobs.knobs import KNOBS
 from planner.jobs.types import Job
 from planner.layouts import knob_values as read
 from planner.layouts.aliases import schedule_name
@@ -14,31 +15,6 @@ from planner.layouts.knob_values import Place
 from planner.layouts.layout import DEFAULT_AXIS_ORDER, Layout, Schedule, Shard
 from planner.layouts.presets import zero_shard
 from planner.layouts.variants import divisors
-
-KNOBS = (
-    "tp",
-    "sp",
-    "cp",
-    "ulysses",
-    "ring",
-    "cp_kind",
-    "pp",
-    "vpp",
-    "schedule",
-    "layers_per_stage",
-    "ep",
-    "etp",
-    "dp",
-    "zero_stage",
-    "shard",
-    "micro_batch",
-    "grad_accum",
-    "recompute",
-    "recompute_modules",
-    "recompute_layers",
-    "offload",
-    "axis_order",
-)
 
 _CP_KINDS = ("ring", "ulysses", "usp", "allgather")
 

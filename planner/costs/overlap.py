@@ -1,0 +1,72 @@
+"""What of the data-parallel traffic computation hides, and what is left exposed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.replicas import Occasion
+from planner.costs.sizes import FloatArray
+from planner.jobs.types import Job
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """What of the data-parallel traffic is not hidden, seconds per step, shape (rows,)."""
+
+    by_axis: Mapping[str, FloatArray]
+    hidden_s: FloatArray
+
+
+def exposed_traffic(
+    job: Job,
+    seconds: Mapping[tuple[str, Occasion], FloatArray],
+    forward_spare: FloatArray,
+    backward_spare: FloatArray,
+    micro_batches: FloatArray,
+) -> Exposed:
+    """Hides the traffic behind what computation is left, once.
+
+    Gathers hide behind the pass that they serve and per-micro-batch reductions behind backward, every micro-batch; the
+    step's reduction hides behind the last backward and the gather of updated parameters behind the next first forward.
+
+    Args:
+        seconds: (axis, occasion) -> seconds of one occasion.
+        forward_spare, backward_spare: computation of one micro-batch that nothing hides behind yet.
+    """
+    hidden, overlap = job.framework.hidden, job.training.overlap
+    gather = float(overlap.get("dp_gather", hidden.dp_gather))
+    reduce = float(overlap.get("dp_reduce", hidden.dp_reduce))
+    shares: Mapping[Occasion, float] = {
+        "forward_gather": gather, "backward_gather": gather, "micro_reduce": reduce, "step_reduce": reduce, "step_gather": gather,
+    }  # fmt: skip
+    zero = np.zeros_like(forward_spare)
+    result = {"dp": zero, "edp": zero}
+    total_hidden = zero
+    first_left, last_left = forward_spare, backward_spare
+    left = {"forward": forward_spare, "backward": backward_spare}
+    in_passes: tuple[Occasion, ...] = ("forward_gather", "backward_gather", "micro_reduce")
+    for occasion in in_passes:
+        side = "forward" if occasion == "forward_gather" else "backward"
+        for axis in ("dp", "edp"):
+            time = seconds.get((axis, occasion), zero)
+            inside = np.minimum(shares[occasion] * time, left[side])
+            left[side] = left[side] - inside
+            result[axis] = result[axis] + (time - inside) * micro_batches
+            total_hidden = total_hidden + inside * micro_batches
+    first_left, last_left = left["forward"], left["backward"]
+    in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
+    for occasion in in_step:
+        for axis in ("dp", "edp"):
+            time = seconds.get((axis, occasion), zero)
+            window = last_left if occasion == "step_reduce" else first_left
+            inside = np.minimum(shares[occasion] * time, window)
+            if occasion == "step_reduce":
+                last_left = last_left - inside
+            else:
+                first_left = first_left - inside
+            result[axis] = result[axis] + time - inside
+            total_hidden = total_hidden + inside
+    return Exposed(result, total_hidden)

@@ -12,12 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from planner.documents.fields import count, quantity
 from planner.errors import PlannerError, suggest
-from planner.jobs.knobs import KNOBS
+from planner.jobs.knobs import KNOBS, SWITCHES
 from planner.jobs.types import Attention, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
-
-SWITCHES = ("idle_devices", "uneven_stages")
-"""Keys of ``search.allow`` that are no knobs: use fewer devices; let pp not divide the layers."""
 
 DTYPE_BYTES: Mapping[str, float] = {
     "fp32": 4.0,
@@ -76,7 +73,7 @@ def _overlap_entry(key: str, value: object) -> float:
 def _knob_table(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise PlannerError("found no mapping; accepted: knobs with their values, for example {tp: 8}")
-    known = (*KNOBS, "idle_devices", "uneven_stages")
+    known = (*KNOBS, *SWITCHES)
     for key in value:
         if key not in known:
             raise PlannerError(f"unknown knob '{key}'; {suggest(str(key), known)}")

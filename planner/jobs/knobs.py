@@ -26,3 +26,6 @@ KNOBS = (
     "offload",
     "axis_order",
 )
+
+SWITCHES = ("idle_devices", "uneven_stages")
+"""Keys of ``search.allow`` that are no knobs: use fewer devices; let pp not divide the layers."""

@@ -126,16 +126,10 @@ class Layout:
     def zero_stage(self) -> int | None:
         """0-3 when the shard groups are one of those presets, else None."""
         group = self.dp * self.cp
-        sharded = tuple(
-            size == group for size in (self.shard.optimizer, self.shard.gradients, self.shard.parameters)
-        )
-        if group == 1 or (self.shard.optimizer, self.shard.gradients, self.shard.parameters) == (1, 1, 1):
+        sizes = (self.shard.optimizer, self.shard.gradients, self.shard.parameters)
+        if group == 1 or sizes == (1, 1, 1):
             return 0
-        stages = {(True, False, False): 1, (True, True, False): 2, (True, True, True): 3}
-        single = all(
-            s in (1, group) for s in (self.shard.optimizer, self.shard.gradients, self.shard.parameters)
-        )
-        return stages.get(sharded) if single else None
+        return {(group, 1, 1): 1, (group, group, 1): 2, (group, group, group): 3}.get(sizes)
 
     def knobs(self) -> Mapping[str, object]:
         """The layout as the knobs of job files, plan files and ``--layout`` (plain data)."""

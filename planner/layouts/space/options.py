@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import PlannerError, suggest
+from planner.jobs.knobs import SWITCHES
 from planner.jobs.types import Job, SearchOptions
 from planner.layouts import knob_values as read
 from planner.layouts.aliases import schedule_name
 from planner.layouts.knob_values import Place
-
-SWITCHES = ("idle_devices", "uneven_stages")
-"""Keys of ``search.allow`` that are no knobs: use fewer devices; let pp not divide the layers."""
 
 CAPPED = ("tp", "cp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch", "grad_accum")
 _KNOBS = (

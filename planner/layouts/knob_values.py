@@ -8,11 +8,20 @@ from typing import Any, NoReturn, get_args
 
 from planner.errors import PlannerError, suggest
 from planner.layouts.knob_text import parse_scalar
-from planner.layouts.layout import DEFAULT_AXIS_ORDER, Offload, Recompute, Shard, StateClass, Tier
+from planner.layouts.layout import (
+    DEFAULT_AXIS_ORDER,
+    Offload,
+    Recompute,
+    RecomputeMode,
+    Shard,
+    StateClass,
+    Tier,
+)
 
 _LARGEST = 10**9
 _TIERS: tuple[Tier, ...] = get_args(Tier)
 _STATES: tuple[StateClass, ...] = get_args(StateClass)
+_RECOMPUTE: tuple[RecomputeMode, ...] = get_args(RecomputeMode)
 _SHARD_KEYS = ("parameters", "gradients", "optimizer", "parameters_secondary")
 
 
@@ -115,8 +124,8 @@ def offload(value: Any, place: Place) -> Offload:
 
 def _move(target: Any, knob: str, place: Place) -> tuple[Tier, float]:
     if isinstance(target, str):
-        tier, colon, text = target.partition(":")
-        target = {"tier": tier, **({"fraction": parse_scalar(text)} if colon else {})}
+        word, colon, text = target.partition(":")
+        target = {"tier": word, **({"fraction": parse_scalar(text)} if colon else {})}
     if not isinstance(target, Mapping) or not set(target) <= {"tier", "fraction"} or "tier" not in target:
         place.fail(knob, f"'{target}' must be a tier or {{tier: host, fraction: 0.5}}")
     tier = next((t for t in _TIERS if t == target["tier"]), None)
@@ -137,13 +146,14 @@ def recompute(mode: Any, modules: Any, default_modules: tuple[str, ...], place: 
     name = "none" if mode is None and modules is None else ("selective" if mode is None else mode)
     if name is False:
         name = "none"
-    choice(name, "recompute", ("none", "selective", "full"), place)
+    choice(name, "recompute", _RECOMPUTE, place)
+    kind = next(item for item in _RECOMPUTE if item == name)
     if modules is None:
-        return Recompute(name, default_modules if name == "selective" else ())
+        return Recompute(kind, default_modules if name == "selective" else ())
     if isinstance(modules, str):
         modules = [part.strip() for part in modules.split("+")]
     if not isinstance(modules, (list, tuple)) or not all(isinstance(module, str) for module in modules):
         place.fail("recompute_modules", f"'{modules}' is not a list of module names")
     if name != "selective" and modules:
         place.fail("recompute_modules", f"modules belong to recompute: selective, not to '{name}'")
-    return Recompute(name, tuple(dict.fromkeys(modules)))
+    return Recompute(kind, tuple(dict.fromkeys(modules)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.costs.operators import fused
 from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
@@ -93,6 +94,12 @@ def _extra(operator: Operator, block: Block, derivation: Derivation, sizes: Size
     dropout = sizes.job.training.dropout > 0
     if operator.kind == "dropout":
         return sizes.elements(block.tensors[operator.output], output) if dropout else zero
+    if operator.kind == "activation" and operator.attributes.get("gated") and not fused(sizes, "activation"):
+        # apart from gate and up, an unfused product keeps the activated gate
+        return sizes.bytes(block.tensors[operator.output], output)
+    if operator.kind == "norm" and operator.attributes.get("norm") == "rms" and not fused(sizes, "norm"):
+        # written out in a framework's operators: the fp32 copy of the input and the scaled 16-bit result
+        return 6.0 * sizes.elements(block.tensors[operator.output], output)
     if operator.kind == "dispatch" and sizes.job.training.moe.dispatcher == "dense":
         copies = routed_copies(sizes.job.model, sizes.job)
         return DENSE_DISPATCH_BYTES * copies * sizes.stream_tokens**2

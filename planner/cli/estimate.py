@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.options import LoadedJob, job_options, layout_option, output_options
-from planner.cli.output import Output
+from planner.cli.output import Output, check_target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +25,7 @@ def command(loaded: LoadedJob, layout: str | None, plan_file: str | None, output
     from planner.report.plan import print_plan
     from planner.report.ranking import job_line, ranking_table
 
+    check_target(plan_file)
     if loaded.plan is not None and loaded.plan.outdated:
         output.note(f"note: changed since the plan was written: {', '.join(loaded.plan.outdated)}")
     prediction = predict(loaded.job, loaded.layout(layout))

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,6 +70,23 @@ def console() -> Console:
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return Console(highlight=False, markup=False)
     return Console(highlight=False, markup=False, width=PIPE_WIDTH)
+
+
+def check_target(path: str | None) -> None:
+    """Refuse a file that cannot be written before the work for it begins.
+
+    Raises:
+        PlannerError: its folder does not exist or may not be written, or it is a folder itself.
+    """
+    if path is None:
+        return
+    file = Path(path)
+    if file.is_dir():
+        raise PlannerError("cannot be written: is a directory", file=file)
+    if not file.parent.is_dir():
+        raise PlannerError(f"cannot be written: the folder {file.parent} does not exist", file=file)
+    if not os.access(file.parent, os.W_OK):
+        raise PlannerError(f"cannot be written: the folder {file.parent} may not be written", file=file)
 
 
 class _LateBar:

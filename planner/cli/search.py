@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli.options import LoadedJob, job_options, output_options
-from planner.cli.output import Output
+from planner.cli.output import Output, check_target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,39 +39,54 @@ def command(
     output: Output,
 ) -> None:
     """Rank the layouts of JOB (a job or plan file), fastest first, with proof."""
-    from planner.jobs.plan import write_plan
     from planner.report.explain import explain_plan
     from planner.solvers.search import search
     from planner.units import parse_quantity
 
     job = loaded.job
+    _check_targets(plan_file, picture)
+    limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
-    limit_s = (
-        None
-        if time_limit is None
-        else parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False)
-    )
     with output.progress() as progress:
         result = search(job, top=top, gap=allowed_gap, time_limit_s=limit_s, progress=progress)
     explanation = explain_plan(job, result.plans[0]) if explain else None
-    if plan_file is not None:
-        write_plan(plan_file, job, result.plans[0])
-    if picture is not None:
-        from planner.report.plots import draw_search
-
-        draw_search(picture, job, result.plans, result.pareto)
+    written = _write(job, result, plan_file, picture)
     payload: dict[str, Any] = dict(result.to_json())
     if explanation is not None:
         payload["explanation"] = explanation.to_json()
 
     def render(console: Console) -> None:
         _print(console, job, result, explanation, output)
-        if plan_file is not None:
-            console.print(f"plan written to {plan_file}")
-        if picture is not None:
-            console.print(f"picture written to {picture}")
+        for line in written:
+            console.print(line)
 
     output.emit(payload, render)
+
+
+def _check_targets(plan_file: str | None, picture: str | None) -> None:
+    """Refuse files that cannot be written before the search begins."""
+    check_target(plan_file)
+    check_target(picture)
+    if picture is not None:
+        from planner.report.plots import check_picture
+
+        check_picture(picture)
+
+
+def _write(job: Job, result: SearchResult, plan_file: str | None, picture: str | None) -> list[str]:
+    """Write the plan and the picture that were asked for; a line about each."""
+    lines = []
+    if plan_file is not None:
+        from planner.jobs.plan import write_plan
+
+        write_plan(plan_file, job, result.plans[0])
+        lines.append(f"plan written to {plan_file}")
+    if picture is not None:
+        from planner.report.plots import draw_search
+
+        draw_search(picture, job, result.plans, result.pareto)
+        lines.append(f"picture written to {picture}")
+    return lines
 
 
 def _print(

@@ -74,9 +74,11 @@ def _knob_table(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise PlannerError("found no mapping; accepted: knobs with their values, for example {tp: 8}")
     known = (*KNOBS, *SWITCHES)
-    for key in value:
+    for key, item in value.items():
         if key not in known:
             raise PlannerError(f"unknown knob '{key}'; {suggest(str(key), known)}")
+        if item == []:
+            raise PlannerError(f"{key}: found an empty list; accepted: at least one value")
     return dict(value)
 
 

@@ -41,6 +41,18 @@ SMALLEST_SHARE = 0.002
 """Classes below this share of every shown step are left out of the legend."""
 
 
+def check_picture(path: str | Path) -> Path:
+    """The file of a picture.
+
+    Raises:
+        PlannerError: its ending names no format that can be drawn.
+    """
+    file = Path(path)
+    if file.suffix.lower() not in SUFFIXES:
+        raise PlannerError(f"found the ending '{file.suffix}'; accepted: {', '.join(SUFFIXES)}", file=file)
+    return file
+
+
 def draw_search(
     path: str | Path, job: Job, plans: Sequence[Prediction], pareto: Sequence[Mapping[str, Any]]
 ) -> None:
@@ -55,9 +67,7 @@ def draw_search(
     Raises:
         PlannerError: the ending is another one, or the file cannot be written.
     """
-    file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
-        raise PlannerError(f"found the ending '{file.suffix}'; accepted: {', '.join(SUFFIXES)}", file=file)
+    file = check_picture(path)
     # The object interface: pyplot would keep global state and may want a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

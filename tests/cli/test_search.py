@@ -137,3 +137,16 @@ def test_a_gap_may_stop_early(examples: Path, capsys: pytest.CaptureFixture[str]
     near = search(job, "--top", "1", "--gap", "10%", capsys=capsys)
     assert near["plans"][0]["step_time_s"] <= 1.1 * exact
     assert near["certificate"]["gap"] <= 0.1
+
+
+@pytest.mark.parametrize(
+    "options", [("--plot", "out.bmp"), ("--plot", "no/out.png"), ("-o", "no/plan.yaml"), ("-o", ".")]
+)
+def test_targets_are_checked_before_the_work(
+    options: tuple[str, str], examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("planner.solvers.search.search", None)
+    job = str(examples / "llama3-8b-h100.yaml")
+    assert run(["search", job, "-o", "plan.yaml", *options]) == 2
+    assert list(tmp_path.iterdir()) == []

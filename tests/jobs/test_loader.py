@@ -179,6 +179,7 @@ def test_model_and_cluster_files_are_found_beside_the_job(tmp_path: Path, write:
         ),
         ("seq_len: 8K\n", "seq_len: 8K\nsearch: {objective: devices}\n", 7, "search.target", "tokens_per_s"),
         ("seq_len: 8K\n", "seq_len: 8K\nsearch: {fix: {tpp: 8}}\n", 7, "search.fix", "did you mean"),
+        ("seq_len: 8K\n", "seq_len: 8K\nsearch: {allow: {recompute: []}}\n", 7, "search.allow", "empty list"),
         ("seq_len: 8K\n", "seq_len: 8K\nsearch: {limit: {tp: 0}}\n", 7, "search.limit", "1 or more"),
         ("seq_len: 8K\n", "seq_len: 8K\nsearch: {memory_reserve: 120%}\n", 7, "search.memory_reserve", "1"),
         (

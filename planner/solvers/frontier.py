@@ -99,7 +99,8 @@ def _front(points: Points) -> Points:
         best = same[order[time < before]]
         for smaller in kept:
             best = best[~_matched(points.take(best), points.take(smaller))]
-        kept.append(best)
+        if len(best):
+            kept.append(best)
     return points.take(np.concatenate(kept))
 
 

@@ -1,0 +1,126 @@
+"""What must hold of any exact search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planner.costs.evaluate import step_times
+from planner.costs.prices import price_model
+from planner.hardware.types import Accelerator, Cluster
+from planner.jobs.types import Job
+from planner.layouts.layout import Layout
+from planner.layouts.layouts import from_layouts
+from planner.layouts.space.space import search_space
+from planner.solvers.bounds import time_lower_bound
+from planner.solvers.frontier import Frontier, Points
+from planner.solvers.sweep import SweepOptions, sweep_space
+
+TINY = {"preset": "llama3-8b", "layers": 4}
+RELAXED = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def best(job: Job, objective: Any = "step_time") -> float:
+    return sweep_space(job, search_space(job), SweepOptions(top=1, pareto=False), objective).ranking.best
+
+
+def with_cluster(job: Job, **changes: Any) -> Job:
+    cluster: Cluster = replace(job.cluster, **changes)
+    return replace(job, cluster=cluster)
+
+
+def with_accelerator(job: Job, **changes: Any) -> Job:
+    accelerator: Accelerator = replace(job.cluster.accelerator, **changes)
+    return with_cluster(job, accelerator=accelerator)
+
+
+@RELAXED
+@given(level=st.integers(0, 1), factor=st.floats(1.0, 16.0))
+def test_more_bandwidth_is_never_worse(make_job: Any, level: int, factor: float) -> None:
+    job = make_job(TINY, 8, 16, per_node=4, limit={"micro_batch": 2})
+    levels = list(job.cluster.network)
+    levels[level] = replace(levels[level], bandwidth=levels[level].bandwidth * factor)
+    faster = with_cluster(job, network=tuple(levels))
+    assert best(faster) <= best(job) * (1 + 1e-12)
+
+
+@RELAXED
+@given(factor=st.floats(1.0, 8.0))
+def test_more_memory_is_never_worse(make_job: Any, factor: float) -> None:
+    job = with_accelerator(make_job(TINY, 8, 16, per_node=4, limit={"micro_batch": 2}), memory_bytes=12e9)
+    larger = with_accelerator(job, memory_bytes=12e9 * factor)
+    assert best(larger) <= best(job)
+
+
+@RELAXED
+@given(factor=st.floats(1.0, 8.0))
+def test_more_flops_are_never_worse(make_job: Any, factor: float) -> None:
+    job = make_job(TINY, 8, 16, per_node=4, limit={"micro_batch": 2})
+    peak = {name: value * factor for name, value in job.cluster.accelerator.peak_flops.items()}
+    assert best(with_accelerator(job, peak_flops=peak)) <= best(job) * (1 + 1e-12)
+
+
+@RELAXED
+@given(factor=st.floats(1.0, 8.0))
+def test_faster_memory_is_never_worse(make_job: Any, factor: float) -> None:
+    job = make_job(TINY, 8, 16, per_node=4, limit={"micro_batch": 2})
+    bandwidth = job.cluster.accelerator.memory_bandwidth * factor
+    assert best(with_accelerator(job, memory_bandwidth=bandwidth)) <= best(job) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "framework", "seq_len"),
+    [
+        (TINY, "ideal", 2048),
+        (TINY, "megatron-core", 65536),
+        (TINY, "torchtitan", 4096),
+        (TINY, "deepspeed", 2048),
+        ({"preset": "mixtral-8x7b", "layers": 4}, "megatron-core", 4096),
+        ({"preset": "deepseek-v2-lite", "layers": 8}, "ideal", 4096),
+        ("t5-base", "megatron-lm", 512),
+    ],
+)
+def test_no_layout_beats_its_lower_bound(make_job: Any, model: Any, framework: str, seq_len: int) -> None:
+    job = make_job(model, 16, 32, framework=framework, seq_len=seq_len, per_node=4, limit={"micro_batch": 4})
+    space = search_space(job)
+    prices = price_model(job, space.outer)
+    bound = time_lower_bound(job, space.outer, prices)
+    assert (bound > 0).all()
+    for _, layouts, owner in space.blocks():
+        assert (step_times(job, layouts, prices) >= bound[owner]).all()
+
+
+triples = st.lists(
+    st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3)), min_size=1, max_size=40
+)
+
+
+@given(points=triples, size=st.integers(1, 7))
+def test_frontier_equals_comparison_of_all_pairs(points: list[tuple[int, int, int]], size: int) -> None:
+    frontier = Frontier(_points([]))
+    for begin in range(0, len(points), size):
+        frontier = frontier.add(_points(points[begin : begin + size]))
+    kept = frontier.points
+    found = list(zip(kept.time_s, kept.memory_bytes, kept.devices, strict=True))
+    expected = {
+        p
+        for p in points
+        if not any(all(a <= b for a, b in zip(q, p, strict=True)) and q != p for q in points)
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def _points(triples: list[tuple[int, int, int]]) -> Points:
+    table = np.array(triples, dtype=np.float64).reshape(-1, 3)
+    layouts = from_layouts([Layout(tp=1 + i) for i in range(len(triples))] or [Layout()])
+    return Points(
+        layouts.take(slice(0, len(triples))), table[:, 0], table[:, 1], table[:, 2].astype(np.int64)
+    )

@@ -155,7 +155,7 @@ def _draw_steps(axes: Axes, plans: Sequence[Prediction]) -> None:
         )
         start = [before + width for before, width in zip(start, widths, strict=True)]
     for place, plan in zip(places, plans, strict=True):
-        axes.text(plan.step_time_s, place, f" {plan.step_time_s:.3g} s", va="center", fontsize="small")
+        axes.text(plan.step_time_s, place, f" {plan.step_time_s:.4g} s", va="center", fontsize="small")
         axes.text(
             0, place - 0.34, " " + layout_words(plan.layout), va="bottom", ha="left", fontsize="x-small"
         )

@@ -40,7 +40,7 @@ def ranking_table(plans: Sequence[Prediction], title: str | None = None) -> Tabl
     table = new_table(title)
     table.add_column("#", justify="right")
     table.add_column("layout", overflow="fold", ratio=1)
-    for heading in ("step", "tokens/s/dev", "MFU", "memory / limit GiB", "exposed", "bubble"):
+    for heading in ("step", "tokens/s/dev", "MFU", "memory/limit GiB", "exposed", "bubble"):
         table.add_column(heading, justify="right", no_wrap=True)
     for position, plan in enumerate(plans, 1):
         memory = plan.memory

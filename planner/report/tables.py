@@ -21,7 +21,12 @@ def new_table(title: str | None, headings: Sequence[str] = (), *, left: Sequence
     from rich.table import Table
 
     table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for heading in headings:
         if heading in left:

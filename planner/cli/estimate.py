@@ -35,7 +35,7 @@ def command(loaded: LoadedJob, layout: str | None, plan_file: str | None, output
     def render(console: Console) -> None:
         console.print(job_line(loaded.job))
         if output.quiet:
-            console.print(ranking_table([prediction]))
+            console.print(ranking_table([prediction], width=console.width))
             return
         print_plan(console, prediction)
 

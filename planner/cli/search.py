@@ -110,4 +110,4 @@ def _print(
         console.print("\n".join(space_lines(result.space)))
         console.print(certificate_line(result.certificate), style="bold")
         console.print()
-    console.print(ranking_table(result.plans, title="Ranking"))
+    console.print(ranking_table(result.plans, title="Ranking", width=console.width))

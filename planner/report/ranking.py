@@ -35,28 +35,44 @@ def job_line(job: Job) -> str:
     )
 
 
-def ranking_table(plans: Sequence[Prediction], title: str | None = None) -> Table:
-    """One row per plan: layout, speed, utilisation, memory, what is lost and where."""
+NARROW = 105
+"""Columns of a terminal below which the ranking leaves out what the plan's details tell anyway."""
+
+
+def ranking_table(plans: Sequence[Prediction], title: str | None = None, *, width: int = 120) -> Table:
+    """One row per plan: layout, speed, utilisation, memory, what is lost and where.
+
+    Args:
+        width: columns of the terminal.
+    """
     table = new_table(title)
     table.add_column("#", justify="right")
     table.add_column("layout", overflow="fold", ratio=1)
-    for heading in ("step", "tokens/s/dev", "MFU", "memory/limit GiB", "exposed", "bubble"):
+    rows = [_ranking_row(plan) for plan in plans]
+    headings = [
+        name for name in rows[0] if width >= NARROW or name not in ("tokens/s/dev", "exposed", "bubble")
+    ]
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for position, plan in enumerate(plans, 1):
-        memory = plan.memory
-        limit = memory.capacity_bytes - memory.reserve_bytes
-        table.add_row(
-            str(plan.rank if plan.rank is not None else position),
-            layout_words(plan.layout),
-            seconds(plan.step_time_s),
-            f"{plan.tokens_per_s_per_device:,.0f}",
-            percent(plan.mfu),
-            f"{memory.device_used_bytes / GIB:.1f} / {limit / GIB:.1f}{'' if memory.fits else ' OVER'}",
-            share(sum(plan.time.exposed.values()), plan.step_time_s),
-            share(plan.time.bubble_s, plan.step_time_s),
-            style="bold" if position == 1 else None,
-        )
+    for position, (plan, row) in enumerate(zip(plans, rows, strict=True), 1):
+        place = str(plan.rank if plan.rank is not None else position)
+        cells = [row[name] for name in headings]
+        table.add_row(place, layout_words(plan.layout), *cells, style="bold" if position == 1 else None)
     return table
+
+
+def _ranking_row(plan: Prediction) -> dict[str, str]:
+    memory = plan.memory
+    limit = memory.capacity_bytes - memory.reserve_bytes
+    over = "" if memory.fits else " OVER"
+    return {
+        "step": seconds(plan.step_time_s),
+        "tokens/s/dev": f"{plan.tokens_per_s_per_device:,.0f}",
+        "MFU": percent(plan.mfu),
+        "memory/limit GiB": f"{memory.device_used_bytes / GIB:.1f} / {limit / GIB:.1f}{over}",
+        "exposed": share(sum(plan.time.exposed.values()), plan.step_time_s),
+        "bubble": share(plan.time.bubble_s, plan.step_time_s),
+    }
 
 
 def space_lines(space: Mapping[str, Any]) -> list[str]:

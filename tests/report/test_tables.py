@@ -35,6 +35,12 @@ def test_ranking_row() -> None:
     assert "5.0 %" in text
 
 
+def test_a_narrow_terminal_keeps_the_layout_readable() -> None:
+    text = draw(ranking_table([prediction()], width=80))
+    assert "tp8+sp" in text
+    assert "bubble" not in text
+
+
 def test_a_plan_that_does_not_fit_is_marked() -> None:
     base = prediction()
     full = replace(base, memory=replace(base.memory, device_used_bytes=79 * GIB, fits=False))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from planner.jobs.prediction import Prediction, TimeBreakdown
+from planner.report.communication import communication_table
 from planner.report.tables import new_table
 from planner.report.text import GIB, gib, layout_words, percent, seconds, share
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-LEFT = ("", "what")
+LEFT = ("",)
 """Headings of columns that hold words."""
 
 MEMORY_WORDS = {
@@ -85,29 +86,6 @@ def memory_table(plan: Prediction) -> Table:
     return table
 
 
-def communication_table(plan: Prediction, limit: int = 12) -> Table:
-    """The transfers of one step that cost most."""
-    rows = sorted(plan.communication, key=lambda row: -row.seconds)
-    title = "Communication of one step" + (f" (first {limit} of {len(rows)})" if len(rows) > limit else "")
-    table = new_table(
-        title,
-        ("what", "collective", "pass", "ranks", "MiB/call", "calls", "time", "exposed"),
-        left=LEFT,
-    )
-    for row in rows[:limit]:
-        table.add_row(
-            row.what,
-            f"{row.collective} ({row.algorithm})" if row.algorithm else row.collective,
-            row.pass_,
-            f"{row.axis} {row.ranks} ({'×'.join(f'{r:g}' for r in row.ranks_per_level)})",
-            f"{row.bytes_per_call / 2**20:,.1f}",
-            f"{row.calls_per_step:,.0f}",
-            seconds(row.seconds),
-            seconds(row.exposed_s),
-        )
-    return table
-
-
 def headline(plan: Prediction) -> str:
     """The plan in two lines."""
     lower, upper = plan.interval_s
@@ -164,7 +142,7 @@ def print_plan(console: Console, plan: Prediction) -> None:
     console.print()
     console.print(Columns([time_table(plan), memory_table(plan)], padding=(0, 3)))
     if plan.communication:
-        console.print(communication_table(plan))
+        console.print(communication_table(plan.communication, width=console.width))
     if len(plan.ranks) > 1:
         console.print(ranks_table(plan))
     for line in plan.evidence:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
-from planner.report.tables import new_table
+from planner.report.tables import NARROW, new_table
 from planner.report.text import GIB, gib, layout_words, percent, seconds, share
 from planner.units import format_bytes, format_count, format_rate
 
@@ -33,10 +33,6 @@ def job_line(job: Job) -> str:
         f"{training.global_batch} sequences of {training.seq_len} tokens per step"
         f" ({format_count(training.tokens_per_step)} tokens), {training.optimizer}, {job.framework.name}"
     )
-
-
-NARROW = 105
-"""Columns of a terminal below which the ranking leaves out what the plan's details tell anyway."""
 
 
 def ranking_table(plans: Sequence[Prediction], title: str | None = None, *, width: int = 120) -> Table:

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+NARROW = 105
+"""Columns of a terminal below which wide tables leave out what other tables tell anyway."""
+
+
 def new_table(title: str | None, headings: Sequence[str] = (), *, left: Sequence[str] = ()) -> Table:
     """A table with a ruled heading and no frame.
 

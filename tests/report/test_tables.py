@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from planner.jobs.prediction import CommunicationRow
+from planner.jobs.prediction import CommunicationRow, Pass
+from planner.report.communication import alike, communication_table
 from planner.report.plan import budget_line, print_plan
 from planner.report.ranking import certificate_line, pareto_table, ranking_table, space_lines
 from tests.report.samples import GIB, KNOBS, prediction
@@ -102,3 +103,22 @@ def test_pareto_rows_are_sorted_by_time() -> None:
     text = draw(pareto_table(points))
     assert text.index("10.00 s") < text.index("12.00 s")
     assert "40.0 GiB" in text
+
+
+def test_alike_transfers_are_one_row() -> None:
+    def gather(what: str, pass_: Pass) -> CommunicationRow:
+        return CommunicationRow(
+            what, "all_gather", "tp", pass_, 8, (8.0, 1.0), "ring", 2.0**20, 10.0, 0.5, 0.25
+        )
+
+    rows = (
+        gather("attention_norm_out", "forward"),
+        gather("mlp_norm_out", "forward"),
+        gather("mlp_norm_out", "backward"),
+    )
+    assert [len(group) for group in alike(rows)] == [2, 1]
+    text = draw(communication_table(rows))
+    # Two rows of 10 calls and 0.5 s each.
+    for words in ("attention_norm_out and 1 more", "20", "1.00 s", "500 ms", "1.0"):
+        assert words in text
+    assert "MiB/call" not in draw(communication_table(rows, width=80))

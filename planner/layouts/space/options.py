@@ -47,11 +47,13 @@ class Options:
 
     def numbers(self, knob: str, reference: Iterable[int], *, cap: int | None = None) -> tuple[int, ...]:
         """Values of a numeric knob among ``reference``; ``cap`` is the reference space's own, which the user may lift."""
-        if knob in self.values:
-            wanted = set(self.values[knob])
-            return tuple(value for value in reference if value in wanted)
-        limit = self.caps.get(knob, cap)
-        return tuple(value for value in reference if limit is None or value <= limit)
+        wanted = self.values.get(knob)
+        limit = self.caps.get(knob, cap if wanted is None else None)
+        return tuple(
+            value
+            for value in reference
+            if (wanted is None or value in wanted) and (limit is None or value <= limit)
+        )
 
     def accepts(self, knob: str, value: int) -> bool:
         """Whether a derived number is wanted."""

@@ -163,8 +163,9 @@ def describe(space: Space) -> dict[str, Any]:
     seen = space.outer
     result: dict[str, Any] = {
         name: sorted(set(seen.columns[name].tolist()))
-        for name in ("tp", "ulysses", "ring", "pp", "dp", "ep", "etp")
+        for name in ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch")
     }
+    result["schedule"] = [SCHEDULES[code] for code in sorted(set(seen.schedule.tolist()))]
     result["sp"] = [bool(flag) for flag in sorted(set(seen.sp.tolist()))]
     result["recompute"] = [" ".join((p.mode, *p.modules)) for p in space.objects.recompute]
     result["offload"] = [_moves(policy) for policy in space.objects.offload]

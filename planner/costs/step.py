@@ -228,7 +228,7 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     """
     distinct = _Distinct.of(layouts)
     stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
-    hops = _hops(job, layouts, prices, group)
+    hops = exposed_hops(job, layouts, prices, group)
     fills = sum(
         (s.count * t.fill for s, t in zip(group.classes, stages, strict=True)), np.zeros(len(layouts))
     )
@@ -251,7 +251,8 @@ def hop_seconds(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup
     return cost.seconds[inverse]
 
 
-def _hops(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
+def exposed_hops(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
+    """Seconds of the step in which the pipeline waits for hops between its ranks, shape (rows,)."""
     if group.pp == 1:
         return np.zeros(len(layouts))
     c = layouts.columns

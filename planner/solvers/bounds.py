@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.costs.pipeline import fill_share, hop_count
+from planner.costs.pipeline import fill_share
 from planner.costs.prices import PriceRows, Prices
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageGroup, stage_groups
-from planner.costs.step import hop_seconds
+from planner.costs.step import exposed_hops
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
 
@@ -47,11 +47,4 @@ def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGrou
         fill = fill_share(c["schedule"], c["vpp"], forward, backward, weight) if piped else 0.0
         slowest = np.maximum(slowest, c["micro_batches"] * (forward + backward) - fill)
         fills = fills + stage.count * fill
-    return slowest + fills + (_hops(job, layouts, prices, group) if piped else 0.0)
-
-
-def _hops(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
-    c = layouts.columns
-    share = 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
-    count = hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
-    return share * count * hop_seconds(job, layouts, prices, group)
+    return slowest + fills + exposed_hops(job, layouts, prices, group)

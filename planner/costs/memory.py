@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from planner.costs.states import (
 from planner.jobs.prediction import MEMORY_CLASSES
 from planner.jobs.types import Job
 from planner.layouts.layout import StateClass, Tier
-from planner.layouts.layouts import Layouts
+from planner.layouts.layouts import IntArray, Layouts
 
 INSTANTS = ("layer backward", "head backward", "optimizer step")
 SCRATCH_BYTES = 2.0
@@ -35,21 +35,26 @@ class StageMemory:
     """Memory of the worst member of a stage class, shape (rows,).
 
     Args:
-        by_class: class -> bytes at the worst instant; they add up to ``peak``.
-        instant: index into ``INSTANTS``.
+        alive: for each of ``INSTANTS``, class -> bytes alive then.
+        worst: index of the worst instant.
         peak, reserved, used: allocated; with allocator rounding and fragmentation; with context.
         host, nvme: bytes of one device's states and activations on those tiers.
         states: persistent states before offload.
     """
 
-    by_class: Mapping[str, FloatArray]
-    instant: FloatArray
+    alive: Sequence[Mapping[str, FloatArray]]
+    worst: IntArray
     peak: FloatArray
     reserved: FloatArray
     used: FloatArray
     host: FloatArray
     nvme: FloatArray
     states: StateBytes
+
+    def by_class(self, row: int) -> dict[str, float]:
+        """Class -> bytes of one row at its worst instant; they add up to its ``peak``."""
+        parts = self.alive[int(self.worst[row])]
+        return {name: float(parts[name][row]) for name in MEMORY_CLASSES}
 
 
 def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> StageMemory:
@@ -77,14 +82,13 @@ def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClas
     instants = _instants(job, layouts, prices, stage, groups, states, activations, moment, logits, head)
     totals = np.stack([sum(parts.values(), np.zeros(len(layouts))) for parts in instants])
     worst = np.argmax(totals, axis=0)
-    chosen = {name: np.choose(worst, [parts[name] for parts in instants]) for name in MEMORY_CLASSES}
     peak = np.max(totals, axis=0)
     framework = job.framework.buffers
     reserved = peak * (1.0 + framework.reserved_share)
     off = {tier: _moved(layouts, states, saved, tier) for tier in ("host", "nvme")}
     return StageMemory(
-        chosen,
-        worst.astype(float),
+        instants,
+        worst,
         peak,
         reserved,
         reserved + framework.context_bytes,

@@ -7,9 +7,8 @@ forward and backward seconds of a whole rank, w the weight-gradient part of b, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.costs.sizes import FloatArray
 from planner.layouts.layout import SCHEDULES, Schedule
@@ -20,11 +19,10 @@ NEEDS_SIMULATION: tuple[Schedule, ...] = ("v_half", "v_min", "wave", "seq1f1b")
 
 CLOSED_FORMS = tuple(name for name in SCHEDULES if name not in NEEDS_SIMULATION)
 
-_INDEX: Mapping[str, int] = {name: i for i, name in enumerate(SCHEDULES)}
 
-
-def _is(schedule: IntArray, *names: str) -> np.ndarray:
-    return np.isin(schedule, [_INDEX[name] for name in names])
+def _is(schedule: IntArray, *names: str) -> NDArray[np.bool_]:
+    """Whether each row's schedule is one of the names."""
+    return np.array([name in names for name in SCHEDULES])[schedule]
 
 
 def fill_share(schedule: IntArray, vpp: IntArray, f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:

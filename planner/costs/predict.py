@@ -15,7 +15,7 @@ from planner.costs.prices import PriceRows, price_model
 from planner.costs.stages import StageGroup, stage_groups
 from planner.costs.step import step_time
 from planner.errors import PlannerError
-from planner.jobs.prediction import MEMORY_CLASSES, MemoryBreakdown, Prediction, RankPrediction
+from planner.jobs.prediction import MemoryBreakdown, Prediction, RankPrediction
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import Layouts, from_layouts
@@ -93,8 +93,8 @@ def _memory(job: Job, memory: StageMemory, fits_device: bool, by_rank: Sequence[
         device_used_bytes=float(memory.used[0]),
         reserve_bytes=job.search.memory_reserve * capacity,
         fits=fits_device,
-        peak_at=INSTANTS[int(memory.instant[0])],
-        by_class={name: float(memory.by_class[name][0]) for name in MEMORY_CLASSES},
+        peak_at=INSTANTS[int(memory.worst[0])],
+        by_class=memory.by_class(0),
         by_rank=tuple(by_rank),
     )
 

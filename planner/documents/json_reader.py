@@ -78,9 +78,7 @@ class _Reader:
         elif kind == "word":
             result = self._word(token)
         else:
-            raise self.fault(
-                "the text ends too early" if kind == "end" else f"found '{token}' where a value belongs"
-            )
+            raise self._misplaced("a value")
         self.advance()
         return Node(line, result)
 
@@ -89,7 +87,11 @@ class _Reader:
         self.advance()
         while self.kind != "}":
             if self.kind != "string":
-                raise self.fault('keys are written in "quotes"')
+                raise (
+                    self._misplaced("a key")
+                    if self.kind == "end"
+                    else self.fault('keys are written in "quotes"')
+                )
             key, line = self._string(self.token), self.line
             if key in node.pairs:
                 raise PlannerError(
@@ -117,8 +119,13 @@ class _Reader:
 
     def _expect(self, mark: str) -> None:
         if self.kind != mark:
-            raise self.fault(f"found '{self.token}' where '{mark}' belongs")
+            raise self._misplaced(f"'{mark}'")
         self.advance()
+
+    def _misplaced(self, wanted: str) -> PlannerError:
+        if self.kind == "end":
+            return self.fault(f"the text ends too early: {wanted} belongs there")
+        return self.fault(f"found '{self.token}' where {wanted} belongs")
 
     def _separator(self, end: str) -> None:
         if self.kind == end:

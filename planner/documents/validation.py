@@ -68,7 +68,19 @@ def _first(document: Document, model: type[BaseModel], at: Path, error: Validati
         0
     ]
     path = _known(document.at(at), details["loc"])
-    return fault(document, (*at, *path), _message(model, path, details))
+    message = _message(model, path, details)
+    if details["type"] == "value_error" and not path:
+        path, message = _between_fields(model, message)
+    return fault(document, (*at, *path), message)
+
+
+def _between_fields(model: type[BaseModel], message: str) -> tuple[Path, str]:
+    """Path and message of a rule between fields, which begins with the dotted name of the field at fault."""
+    name, _, rest = message.partition(" ")
+    path = _split(name.rstrip(":"))
+    if path and rest and path[-1] in _fields(model, path[:-1]):
+        return path, rest
+    return (), message
 
 
 def _known(found: Any, location: Path) -> Path:

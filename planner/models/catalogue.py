@@ -61,11 +61,25 @@ def load_spec(
     if reference in list_models():
         return _from_file(PRESETS / f"{reference}.yaml")
     path = (base or Path()) / reference
-    if path.is_dir():
-        path = path / "config.json"
-    if path.exists() or path.suffix in (".yaml", ".yml", ".json") or "/" in reference:
-        return _from_file(path)
+    folder, there = _found(path)
+    named = path.suffix in (".yaml", ".yml", ".json") or "/" in reference
+    if there or (named and document is None):
+        return _from_file(path / "config.json" if folder else path)
+    if named:
+        raise fault(document, at, f"the model file {_shown(str(path))} does not exist")
     raise fault(document, at, _unknown(reference))
+
+
+def _found(path: Path) -> tuple[bool, bool]:
+    """(is a folder, is there at all)."""
+    try:
+        return path.is_dir(), path.exists()
+    except (OSError, ValueError):  # a name that is too long or holds a null character
+        return False, False
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 100 else name[:97] + "...")
 
 
 def _from_file(path: Path) -> ModelSpec:
@@ -124,4 +138,4 @@ def _nested(at: tuple[str | int, ...], data: dict[str, Any]) -> Any:
 
 
 def _unknown(name: str) -> str:
-    return f"unknown model '{name}'; {suggest(name, list_models())}"
+    return f"unknown model {_shown(name)}; {suggest(name, list_models())}"

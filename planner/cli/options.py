@@ -106,6 +106,14 @@ class LoadedJob:
             self.plan.knobs, self.job, file=str(self.plan.document.path), line=self.plan.line("layout")
         )
 
+    def on_devices(self, devices: int) -> Job:
+        """The job on fewer devices, as a search for the fewest chose them; the same job when idle ones are allowed."""
+        if devices == self.job.devices or self.job.search.allow.get("idle_devices"):
+            return self.job
+        from planner.jobs.loader import override, resolve
+
+        return resolve(override(self.place, {"devices": devices}))
+
 
 def load(path: str, overrides: dict[str, Any] | None = None) -> LoadedJob:
     """A job file or a plan file."""

@@ -40,15 +40,16 @@ def command(
 ) -> None:
     """Rank the layouts of JOB (a job or plan file), fastest first, with proof."""
     from planner.report.explain import explain_plan
+    from planner.report.text import used_devices
     from planner.solvers.search import search
     from planner.units import parse_quantity
 
-    job = loaded.job
     _check_targets(plan_file, picture)
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
     with output.progress() as progress:
-        result = search(job, top=top, gap=allowed_gap, time_limit_s=limit_s, progress=progress)
+        result = search(loaded.job, top=top, gap=allowed_gap, time_limit_s=limit_s, progress=progress)
+    job = loaded.on_devices(used_devices(result.plans[0].layout))
     explanation = explain_plan(job, result.plans[0]) if explain else None
     written = _write(job, result, plan_file, picture)
     payload: dict[str, Any] = dict(result.to_json())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,8 @@ def open_job(
         base = Path(source).parent
     plan = isinstance(document.data, Mapping) and "job" in document.data and "layout" in document.data
     at: DocumentPath = ("job",) if plan else ()
-    if overrides:
-        document = _override(document, at, overrides)
-    return JobDocument(document, at, base, name)
+    place = JobDocument(document, at, base, name)
+    return override(place, overrides) if overrides else place
 
 
 def resolve(place: JobDocument) -> Job:
@@ -99,10 +98,15 @@ def resolve(place: JobDocument) -> Job:
     return Job(file.name or place.name, model, cluster, training, framework, search, source)
 
 
-def _override(document: Document, at: DocumentPath, overrides: Mapping[str, Any]) -> Document:
-    data = copy.deepcopy(document.data)
+def override(place: JobDocument, overrides: Mapping[str, Any]) -> JobDocument:
+    """The same job with values by dotted key in place of the file's.
+
+    Raises:
+        PlannerError: a key leads through a value that is no mapping.
+    """
+    data = copy.deepcopy(place.document.data)
     for dotted_key, value in overrides.items():
-        keys = (*at, *dotted_key.split("."))
+        keys = (*place.at, *dotted_key.split("."))
         section = data
         for key in keys[:-1]:
             if not isinstance(section, dict):
@@ -112,10 +116,10 @@ def _override(document: Document, at: DocumentPath, overrides: Mapping[str, Any]
             section = section[key]
         if not isinstance(section, dict):
             raise PlannerError(
-                f"cannot be set: its section is no mapping in {document.path}", field=dotted_key
+                f"cannot be set: its section is no mapping in {place.document.path}", field=dotted_key
             )
         section[keys[-1]] = value
-    return Document(document.path, data, document.lines)
+    return replace(place, document=Document(place.document.path, data, place.document.lines))
 
 
 def _cluster(place: JobDocument, file: JobFile) -> Cluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,11 @@ def layout_words(knobs: Mapping[str, Any]) -> str:
     """The knobs that matter of a layout in one short line; what is off or 1 stays out."""
     words = [*_mesh_words(knobs), *_expert_words(knobs), _state_words(knobs), *_memory_words(knobs)]
     return " ".join(word for word in words if word)
+
+
+def used_devices(knobs: Mapping[str, Any]) -> int:
+    """Devices that a layout occupies: tp x cp x pp x dp."""
+    return math.prod(int(knobs.get(axis, 1)) for axis in ("tp", "cp", "pp", "dp"))
 
 
 def _mesh_words(knobs: Mapping[str, Any]) -> list[str]:

@@ -150,3 +150,21 @@ def test_targets_are_checked_before_the_work(
     job = str(examples / "llama3-8b-h100.yaml")
     assert run(["search", job, "-o", "plan.yaml", *options]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_fewest_devices_for_a_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job, plan = tmp_path / "job.yaml", tmp_path / "plan.yaml"
+    job.write_text(
+        "model: llama3-8b\ncluster: h100-superpod\ndevices: 32\n"
+        "training: {global_batch: 128, seq_len: 8192}\n"
+        "search: {objective: devices, target: {tokens_per_s: 150000}}\n"
+    )
+    best = search(job, "--top", "1", "-o", str(plan), "--explain", capsys=capsys)["plans"][0]
+    layout = best["layout"]
+    devices = layout["tp"] * layout["cp"] * layout["pp"] * layout["dp"]
+    assert best["tokens_per_s"] >= 150000
+    assert devices < 32
+    assert best["tokens_per_s_per_device"] * devices == pytest.approx(best["tokens_per_s"])
+    # The plan is one of that many devices and predicts the same.
+    assert run(["estimate", str(plan), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) | {"rank": 1} == best

@@ -93,7 +93,14 @@ def nearest_legal(rule: Rule, knob: str, job: Job, layout: Layout, facts: Facts)
     found = knob_value(layout, knob)
     if isinstance(found, int) and all(isinstance(value, int) for value in values):
         values = sorted(sorted(values, key=lambda value: (abs(value - found), value))[:_NEAREST])
+    if knob == "shard" and isinstance(found, Shard):
+        values = sorted(values, key=lambda shard: _distance(shard, found))
     return tuple(values[:_NEAREST])
+
+
+def _distance(shard: Shard, other: Shard) -> int:
+    sizes = ("parameters", "gradients", "optimizer", "parameters_secondary")
+    return sum(abs(getattr(shard, name) - getattr(other, name)) for name in sizes)
 
 
 def knob_value(layout: Layout, knob: str) -> object:

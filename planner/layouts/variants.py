@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from planner.layouts.layout import SCHEDULES, Layout, Recompute
-from planner.layouts.presets import hsdp_shard, zero_shard
+from planner.layouts.presets import zero_shard
 from planner.layouts.rules.facts import Facts
 
 
@@ -30,7 +30,8 @@ def knob_values(knob: str, layout: Layout, facts: Facts) -> tuple[Any, ...]:
     if knob == "recompute_layers":
         return tuple(range(1, facts.layers // layout.pp + 1))
     if knob == "shard":
-        return tuple(hsdp_shard(size) for size in divisors(layout.dp * layout.cp))
+        sizes = divisors(layout.dp * layout.cp)
+        return tuple(dict.fromkeys(zero_shard(stage, size) for stage in (1, 2, 3) for size in sizes))
     named: dict[str, tuple[Any, ...]] = {
         "sp": (False, True),
         "schedule": SCHEDULES,

@@ -45,6 +45,23 @@ def test_layers_must_divide_unless_listed(make_job: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("knobs", "rule", "knob", "accepted"),
+    [
+        ("pp=4,vpp=3", "layers", "vpp", (1, 2, 4, 8)),  # 32 layers
+        ("shard={optimizer: 3}", "shard_groups", "shard", (Shard(1, 1, 2), Shard(1, 1, 4))),
+        ("pp=4,vpp=2,micro_batch=16", "schedule_micro_batches", "micro_batch", (1, 2, 4, 8)),
+    ],
+)
+def test_nearest_legal_values(
+    make_job: Any, knobs: str, rule: str, knob: str, accepted: tuple[Any, ...]
+) -> None:
+    job = make_job("llama3-8b", devices=8)
+    found = next(item for item in check(job, parse_layout(knobs, job)) if item.rule == rule)
+    assert found.knob == knob
+    assert found.accepted[: len(accepted)] == accepted
+
+
+@pytest.mark.parametrize(
     ("knobs", "rule"),
     [
         ("schedule=zb_h1", "schedule_pipeline"),

@@ -74,7 +74,7 @@ PIPELINE_RULES = (
     ),
     Rule(
         "layers",
-        ("pp", "vpp"),
+        ("vpp", "pp"),
         ("pp", "vpp", "partition"),
         _layers,
         lambda f: (

@@ -30,6 +30,7 @@ def learned_positions(model: ModelGraph) -> int | None:
     lengths = [
         int(axis.size / block.sequence_scale)
         for block in model.blocks.values()
+        if block.kind == "embedding"
         for parameter in block.parameters.values()
         for axis in parameter.axes
         if axis.name == "positions" and axis.size is not None

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from planner.costs.evaluate import memory_totals
 from planner.costs.predict import predict
 from planner.errors import NoAnswerError, PlannerError
 from planner.jobs.prediction import Prediction
 from planner.jobs.rules import learned_positions
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
+from planner.layouts.layouts import from_layouts
 from planner.layouts.legality import check
 from planner.solvers.relaxations import relaxations
 
@@ -88,8 +90,8 @@ def largest(job: Job, of: Quantity, layout: Layout, *, progress: Progress | None
     options = list(relaxations(job, layout))
     report(0.0, f"largest {of}")
     base = _bisect(job, of, layout)
-    if base.best is None:
-        raise NoAnswerError(_nothing(base, of))
+    if base.value == 0:
+        raise NoAnswerError(_nothing(job, of, layout, base.granule))
     found = []
     for index, (knob, value, changed) in enumerate(options):
         report((index + 1) / (len(options) + 1), f"largest {of} with {knob}={value}")
@@ -97,49 +99,46 @@ def largest(job: Job, of: Quantity, layout: Layout, *, progress: Progress | None
             other = _bisect(job, of, changed)
         except PlannerError:
             continue
-        if other.best is not None:
-            plan = other.best
-            item = Relaxed(knob, value, dict(plan.layout), other.value, plan.step_time_s, plan.tokens_per_s)
-            found.append(item)
+        if other.value:
+            plan = predict(*_grown(job, of, changed, other.value))
+            speed = (plan.step_time_s, plan.tokens_per_s)
+            found.append(Relaxed(knob, value, dict(plan.layout), other.value, *speed))
     found.sort(key=lambda item: (-item.largest, item.step_time_s / item.largest))
-    return LargestResult(of, base.granule, base.value, base.limit, base.best, tuple(found))
+    prediction = predict(*_grown(job, of, layout, base.value))
+    return LargestResult(of, base.granule, base.value, base.limit, prediction, tuple(found))
 
 
 @dataclass(frozen=True)
 class _Found:
     value: int
     granule: int
-    best: Prediction | None
     limit: str
-    least: Prediction | None
 
 
 def _bisect(job: Job, of: Quantity, layout: Layout) -> _Found:
-    """The largest multiple of the granule that fits; ``best`` is None when not even one granule does."""
+    """The largest multiple of the granule that fits; 0 when not even one granule does."""
     granule, ceiling, rule = _granule(job, of, layout)
     top = ceiling // granule
     if top < 1:
         raise PlannerError(
             f"{of} can be at most {ceiling} ({rule}), but the layout needs multiples of {granule}"
         )
-    first = _attempt(job, of, layout, granule)
-    if not first.memory.fits:
-        return _Found(0, granule, None, "memory", first)
-    low, best, high = 1, first, 2
-    while high <= top:
-        plan = _attempt(job, of, layout, high * granule)
-        if not plan.memory.fits:
-            break
-        low, best, high = high, plan, 2 * high
+    low, high = 0, 1
+    while high <= top and _fits(job, of, layout, high * granule):
+        low, high = high, 2 * high
     high = min(high, top + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        plan = _attempt(job, of, layout, middle * granule)
-        if plan.memory.fits:
-            low, best = middle, plan
+        if _fits(job, of, layout, middle * granule):
+            low = middle
         else:
             high = middle
-    return _Found(low * granule, granule, best, rule if low == top else "memory", None)
+    return _Found(low * granule, granule, rule if low == top else "memory")
+
+
+def _fits(job: Job, of: Quantity, layout: Layout, value: int) -> bool:
+    changed, grown = _grown(job, of, layout, value)
+    return bool(memory_totals(changed, from_layouts([grown])).fits[0])
 
 
 def _granule(job: Job, of: Quantity, layout: Layout) -> tuple[int, int, str]:
@@ -158,7 +157,13 @@ def _granule(job: Job, of: Quantity, layout: Layout) -> tuple[int, int, str]:
     return 1, ceiling, "the range of this command"
 
 
-def _attempt(job: Job, of: Quantity, layout: Layout, value: int) -> Prediction:
+def _grown(job: Job, of: Quantity, layout: Layout, value: int) -> tuple[Job, Layout]:
+    """Job and layout with that value.
+
+    Raises:
+        PlannerError: the layout is illegal with it.
+    """
+    changed = job
     if of == "seq_len":
         changed = replace(job, training=replace(job.training, seq_len=value))
     elif of == "layers":
@@ -170,7 +175,7 @@ def _attempt(job: Job, of: Quantity, layout: Layout, value: int) -> Prediction:
     violations = check(changed, layout)
     if violations:
         raise PlannerError(f"{of} {value}: {violations[0].message}", field=f"layout.{violations[0].knob}")
-    return predict(changed, layout)
+    return changed, layout
 
 
 def deepened(job: Job, layers: int) -> tuple[str, ...]:
@@ -198,11 +203,10 @@ def _period(stack: Sequence[str]) -> int:
     return 1
 
 
-def _nothing(found: _Found, of: Quantity) -> str:
-    least = found.least
-    if least is None:
-        return f"no {of} fits"
-    missing = (
-        least.memory.device_used_bytes + least.memory.reserve_bytes - least.memory.capacity_bytes
-    ) / 2**30
-    return f"not even {of} {found.granule} fits: {missing:,.1f} GiB are missing; shard, recompute or offload more"
+def _nothing(job: Job, of: Quantity, layout: Layout, granule: int) -> str:
+    memory = predict(*_grown(job, of, layout, granule)).memory
+    missing = (memory.device_used_bytes + memory.reserve_bytes - memory.capacity_bytes) / 2**30
+    lacking = (
+        f"{missing:,.1f} GiB are missing" if missing > 0 else "the tiers below device memory are too small"
+    )
+    return f"not even {of} {granule} fits: {lacking}; shard, recompute or offload more"

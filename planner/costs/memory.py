@@ -136,10 +136,10 @@ def _instants(
     communication = communication + np.where(
         layouts.columns["pp"] > 1, 2.0 * prices.largest(("stream",), *counts), 0.0
     )
+    kept = tier_fraction(layouts, "parameters", "hbm")
+    staged = np.minimum(2.0 * unit * law.gathered / groups.dense.parameters, states.parameters)
     common = {
-        "parameters": states.parameters * tier_fraction(layouts, "parameters", "hbm")
-        + np.minimum(unit * law.gathered * 2.0, states.parameters)
-        * (1.0 - tier_fraction(layouts, "parameters", "hbm")),
+        "parameters": states.parameters * kept + staged * (1.0 - kept),
         "gradients": gradients,
         "optimizer": states.optimizer * tier_fraction(layouts, "optimizer", "hbm"),
         "gathered_parameters": gathered,

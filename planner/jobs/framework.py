@@ -114,6 +114,9 @@ class Framework(_Frozen):
     features: frozenset[Feature]
     schedules: tuple[str, ...]
     zero_stages: tuple[int, ...]
+    pipeline_zero_stages: tuple[int, ...] | None = Field(
+        None, description="stages that go with pp > 1, when fewer"
+    )
     notes: str = ""
 
     def state_law(self, precision: str) -> StateLaw:

@@ -22,7 +22,8 @@ class Facts:
         inner_sizes: widths that tp splits besides heads, by what they are.
         experts: routed experts (0 for a dense model); expert_ffn: their distinct inner widths.
         modules: recompute units that the model has.
-        features, schedules, zero_stages: of the framework profile, named ``framework``.
+        features, schedules, zero_stages, pipeline_zero_stages (those that go with pp > 1): of the framework profile, named
+            ``framework``.
         tiers: memory tiers below HBM that the cluster has.
     """
 
@@ -43,6 +44,7 @@ class Facts:
     features: frozenset[str]
     schedules: tuple[str, ...]
     zero_stages: tuple[int, ...]
+    pipeline_zero_stages: tuple[int, ...]
     tiers: frozenset[str]
 
 
@@ -78,6 +80,7 @@ def gather_facts(job: Job) -> Facts:
         features=frozenset(job.framework.features),
         schedules=job.framework.schedules,
         zero_stages=job.framework.zero_stages,
+        pipeline_zero_stages=job.framework.pipeline_zero_stages or job.framework.zero_stages,
         tiers=frozenset(tiers),
     )
 

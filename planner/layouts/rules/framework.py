@@ -13,9 +13,6 @@ from planner.layouts.rules.rule import Mask, Rule, mask
 
 _SHARDS = ("shard_parameters", "shard_gradients", "shard_optimizer")
 
-# DeepSpeed's pipeline engine refuses ZeRO-2 and ZeRO-3 (docs of deepspeed.pipe: "ZeRO-2 and ZeRO-3 are incompatible").
-_PIPELINE_UP_TO_STAGE_1 = ("deepspeed", "megatron-deepspeed")
-
 
 def _stage(layouts: Layouts) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     parameters, gradients, optimizer = (layouts.columns[name] > 1 for name in _SHARDS)
@@ -44,9 +41,8 @@ def _subgroups(layouts: Layouts, facts: Facts) -> Mask:
 
 
 def _pipeline_stage(layouts: Layouts, facts: Facts) -> Mask:
-    if facts.framework not in _PIPELINE_UP_TO_STAGE_1:
-        return np.ones(len(layouts), dtype=np.bool_)
-    return mask((layouts.pp == 1) | (_stage(layouts) <= 1))
+    stage = _stage(layouts)
+    return mask((layouts.pp == 1) | (stage == 0) | np.isin(stage, facts.pipeline_zero_stages))
 
 
 def _schedules(layouts: Layouts, facts: Facts) -> Mask:

@@ -112,7 +112,8 @@ def _prediction(
     tokens = job.training.tokens_per_step
     needed = model_flops(job, CONVENTION)
     peak = peak_flops(job.cluster.accelerator, job.training.precision)
-    mfu = needed / (job.devices * peak * total_s)
+    devices = layout.tp * layout.cp * layout.pp * layout.dp  # fewer than the job's when some may stay idle
+    mfu = needed / (devices * peak * total_s)
     return Prediction(
         rank=rank,
         layout=dict(layout.knobs()),
@@ -121,10 +122,10 @@ def _prediction(
         expected_step_time_s=total_s,
         goodput=1.0,
         tokens_per_s=tokens / total_s,
-        tokens_per_s_per_device=tokens / total_s / job.devices,
+        tokens_per_s_per_device=tokens / total_s / devices,
         mfu=mfu,
         hfu=mfu * executed,
-        model_tflops_per_device=needed / job.devices / total_s / 1e12,
+        model_tflops_per_device=needed / devices / total_s / 1e12,
         flops_convention=CONVENTION,
         time=top.time,
         memory=memory,
@@ -132,16 +133,16 @@ def _prediction(
         flops_per_device=top.flops,
         ranks=ranks,
         evidence=evidence_of(job, layout),
-        budget=_budget(job, total_s),
+        budget=_budget(job, devices, total_s),
     )
 
 
-def _budget(job: Job, total_s: float) -> Mapping[str, float] | None:
+def _budget(job: Job, devices: int, total_s: float) -> Mapping[str, float] | None:
     """Days, device-hours, money and energy of the token budget; what is unknown is left out."""
     if job.training.tokens is None:
         return None
     seconds = job.training.tokens / job.training.tokens_per_step * total_s
-    hours = seconds / 3600.0 * job.devices
+    hours = seconds / 3600.0 * devices
     result = {"days": seconds / 86400.0, "device_hours": hours}
     cluster = job.cluster
     if cluster.price_per_device_hour is not None:

@@ -39,8 +39,8 @@ class PassPrice:
 
     @property
     def spare_s(self) -> FloatArray:
-        """Computation behind which nothing hides yet."""
-        return np.maximum(self.compute_s - self.hidden_s, 0.0)
+        """Computation behind which nothing hides yet, and waiting for launches: transfers go on meanwhile."""
+        return np.maximum(self.compute_s - self.hidden_s, 0.0) + self.host_s
 
     @property
     def seconds(self) -> FloatArray:

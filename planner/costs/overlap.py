@@ -14,10 +14,18 @@ from planner.jobs.types import Job
 
 @dataclass(frozen=True)
 class Exposed:
-    """What of the data-parallel traffic is not hidden, seconds per step, shape (rows,)."""
+    """What of the data-parallel traffic is not hidden, seconds per step, shape (rows,).
+
+    ``forward_s``, ``backward_s``: of it, what one micro-batch waits in each pass; ``first_s``, ``last_s``: what the first
+    forward and the last backward of the step wait besides.
+    """
 
     by_axis: Mapping[str, FloatArray]
     hidden_s: FloatArray
+    forward_s: FloatArray
+    backward_s: FloatArray
+    first_s: FloatArray
+    last_s: FloatArray
 
 
 def exposed_traffic(
@@ -45,8 +53,8 @@ def exposed_traffic(
     zero = np.zeros_like(forward_spare)
     result = {"dp": zero, "edp": zero}
     total_hidden = zero
-    first_left, last_left = forward_spare, backward_spare
     left = {"forward": forward_spare, "backward": backward_spare}
+    waits = {"forward": zero, "backward": zero, "first": zero, "last": zero}
     in_passes: tuple[Occasion, ...] = ("forward_gather", "backward_gather", "micro_reduce")
     for occasion in in_passes:
         side = "forward" if occasion == "forward_gather" else "backward"
@@ -54,19 +62,17 @@ def exposed_traffic(
             time = seconds.get((axis, occasion), zero)
             inside = np.minimum(shares[occasion] * time, left[side])
             left[side] = left[side] - inside
+            waits[side] = waits[side] + time - inside
             result[axis] = result[axis] + (time - inside) * micro_batches
             total_hidden = total_hidden + inside * micro_batches
-    first_left, last_left = left["forward"], left["backward"]
     in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
     for occasion in in_step:
         for axis in ("dp", "edp"):
             time = seconds.get((axis, occasion), zero)
-            window = last_left if occasion == "step_reduce" else first_left
-            inside = np.minimum(shares[occasion] * time, window)
-            if occasion == "step_reduce":
-                last_left = last_left - inside
-            else:
-                first_left = first_left - inside
+            side, moment = ("backward", "last") if occasion == "step_reduce" else ("forward", "first")
+            inside = np.minimum(shares[occasion] * time, left[side])
+            left[side] = left[side] - inside
+            waits[moment] = waits[moment] + time - inside
             result[axis] = result[axis] + time - inside
             total_hidden = total_hidden + inside
-    return Exposed(result, total_hidden)
+    return Exposed(result, total_hidden, *waits.values())

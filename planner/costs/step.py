@@ -119,7 +119,11 @@ def stage_time(
     )
     small = state_bytes(job, distinct.groups, dense, expert)
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
-    offload = _offload(job, layouts, prices, stage, states, spare[0], spare[1], micro_batches)
+    windows = (
+        (spare[0] + traffic.forward_s, traffic.first_s),
+        (spare[1] + traffic.backward_s, traffic.last_s),
+    )
+    offload = _offload(job, layouts, prices, stage, states, windows, micro_batches)
     update = _update(job, distinct.groups, small)[distinct.inverse] * tier_fraction(
         layouts, "optimizer", "hbm"
     )
@@ -189,12 +193,16 @@ def _offload(
     prices: PriceRows,
     stage: StageClass,
     states: StateBytes | None,
-    forward_spare: FloatArray,
-    backward_spare: FloatArray,
+    windows: tuple[tuple[FloatArray, FloatArray], ...],
     micro_batches: FloatArray,
 ) -> FloatArray:
     """Exposed seconds per step: activations (out in forward, back in backward), parameters fetched for each pass, and
-    the optimizer's state streamed through."""
+    the optimizer's state streamed through.
+
+    ``windows``: of a micro-batch's forward and backward, the computation that hides transfers and the wait for
+    data-parallel traffic (the host link is not the network: both transfer at the same time), and what the first forward
+    and the last backward of the step wait besides.
+    """
     if not any(policy != Offload() for policy in layouts.offload):
         return np.zeros(len(layouts))
     saved = prices.total("saved", stage.recomputed, stage.plain)
@@ -205,9 +213,10 @@ def _offload(
         step = optimizer_seconds_offloaded(job, layouts, states)
     share = float(job.training.overlap.get("offload", job.framework.hidden.offload))
     exposed = np.zeros(len(layouts))
-    for spare in (forward_spare, backward_spare):
-        exposed = exposed + out - np.minimum(share * out, spare)
-    return exposed * micro_batches + step
+    for window, once in windows:
+        exposed = exposed + (micro_batches - 1.0) * (out - np.minimum(share * out, window))
+        exposed = exposed + out - np.minimum(share * out, window + once)
+    return exposed + step
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ PRUNED_BECAUSE = {
     "memory": "does not fit in memory",
     "bound": "cannot beat the best found (bound)",
     "time_limit": "not visited within the time limit (the Pareto set may lack some)",
-    "dominated": "worse in time, memory, devices and cost",
 }
 
 

@@ -1,0 +1,160 @@
+"""Closed forms of schedules against the table of docs/schedules.md, worked by hand, and against an enumeration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planner.costs.pipeline import fill_share, hop_count, in_flight, keeps_logits
+from planner.layouts.layout import SCHEDULES, Schedule
+
+
+def column(value: int) -> np.ndarray:
+    return np.array([value], dtype=np.int64)
+
+
+def code(name: Schedule) -> np.ndarray:
+    return column(SCHEDULES.index(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "vpp", "expected"),
+    [
+        # f = 2 s, b = 5 s of which w = 2 s, so bi = 3 s.
+        ("gpipe", 1, 7.0),
+        ("1f1b", 1, 7.0),
+        ("eager_1f1b", 1, 7.0),
+        ("interleaved_1f1b", 4, 7.0 / 4),
+        ("looped_bfs", 2, 7.0 / 2),
+        ("zb_h1", 1, 2.0 + 1.0),
+        ("interleaved_zb", 2, 3.0 / 2),
+        ("zb_h2", 1, 2.0),
+        ("zb_v", 2, 1.0),
+        ("dualpipe", 1, 0.5),
+        ("dualpipe_v", 2, 0.5),
+    ],
+)
+def test_fill(name: Schedule, vpp: int, expected: float) -> None:
+    f, b, w = np.array([2.0]), np.array([5.0]), np.array([2.0])
+    assert fill_share(code(name), column(vpp), f, b, w)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "pp", "vpp", "micro_batches", "expected"),
+    [
+        ("gpipe", 4, 1, 16, 6.0),
+        ("eager_1f1b", 4, 1, 16, 6.0),
+        ("1f1b", 4, 1, 16, 2 * 3 * (4 + 1) - 2),
+        ("interleaved_1f1b", 4, 2, 16, 14.0),
+        ("zb_h1", 4, 1, 16, 12.0),
+        ("zb_v", 4, 2, 16, 14.0),
+        ("1f1b", 1, 1, 16, 0.0),
+    ],
+)
+def test_hops(name: Schedule, pp: int, vpp: int, micro_batches: int, expected: float) -> None:
+    assert hop_count(code(name), column(pp), column(vpp), column(micro_batches))[0] == expected
+
+
+def most_alive(order: list[str]) -> int:
+    """The largest surplus of forwards over backwards in a rank's order."""
+    alive = largest = 0
+    for action in order:
+        alive += 1 if action == "F" else -1
+        largest = max(largest, alive)
+    return largest
+
+
+def rank_order(warm_up: int, total: int) -> list[str]:
+    """``warm_up`` forwards, then one forward and one backward in turn, then the backwards that are left."""
+    first = min(warm_up, total)
+    return ["F"] * first + ["F", "B"] * (total - first) + ["B"] * first
+
+
+@pytest.mark.parametrize("pp", [2, 3, 4, 8])
+@pytest.mark.parametrize("micro_batches", [1, 2, 5, 8, 24])
+def test_in_flight_of_1f1b_is_that_of_its_order(pp: int, micro_batches: int) -> None:
+    """PipeDream-flush (arXiv 2104.04473): rank r runs p - 1 - r forwards before the first pair."""
+    for rank in range(pp):
+        expected = most_alive(rank_order(pp - 1 - rank, micro_batches))
+        found = in_flight(code("1f1b"), column(pp), column(1), column(micro_batches), rank)[0]
+        assert found == expected
+
+
+@pytest.mark.parametrize(("pp", "vpp"), [(2, 2), (4, 2), (4, 3), (8, 5)])
+@pytest.mark.parametrize("rounds", [1, 2, 6])
+def test_in_flight_of_interleaved_1f1b_is_that_of_its_order(pp: int, vpp: int, rounds: int) -> None:
+    """Megatron warms up with 2 (p - 1 - r) + (v - 1) p chunk passes (arXiv 2104.04473, section 2.2)."""
+    micro_batches = rounds * pp
+    for rank in range(pp):
+        order = rank_order(2 * (pp - 1 - rank) + (vpp - 1) * pp, micro_batches * vpp)
+        found = in_flight(code("interleaved_1f1b"), column(pp), column(vpp), column(micro_batches), rank)[0]
+        assert found * vpp == pytest.approx(most_alive(order))
+
+
+@pytest.mark.parametrize(
+    ("name", "vpp", "expected"),
+    [
+        ("gpipe", 1, 12.0),
+        ("looped_bfs", 2, 12.0),
+        ("eager_1f1b", 1, 5.0),
+        ("zb_h1", 1, 4.0),
+        ("zb_h2", 1, 7.0),
+        ("zb_v", 2, 4.0),
+        ("dualpipe", 1, 2.5),
+        ("dualpipe_v", 2, 4.5),
+    ],
+)
+def test_in_flight_of_other_schedules(name: Schedule, vpp: int, expected: float) -> None:
+    """Rank 1 of 4, 12 micro-batches."""
+    assert in_flight(code(name), column(4), column(vpp), column(12), 1)[0] == expected
+
+
+def test_only_schedules_without_early_backward_keep_all_logits() -> None:
+    kept = [name for name in SCHEDULES if keeps_logits(code(name))[0]]
+    assert kept == ["gpipe", "looped_bfs"]
+
+
+def unequal_makespan(forward: list[float], backward: list[float], micro_batches: int) -> float:
+    """Makespan of 1F1B by playing every rank's order with its dependences, no hop latency."""
+    ranks = len(forward)
+    orders = [rank_order(ranks - 1 - rank, micro_batches) for rank in range(ranks)]
+    done: dict[tuple[str, int, int], float] = {}
+    clock, place, counts = [0.0] * ranks, [0] * ranks, [{"F": 0, "B": 0} for _ in range(ranks)]
+    while any(place[rank] < len(orders[rank]) for rank in range(ranks)):
+        for rank in range(ranks):
+            while place[rank] < len(orders[rank]):
+                action = orders[rank][place[rank]]
+                index, step = counts[rank][action], -1 if action == "F" else 1
+                last = 0 <= rank + step < ranks
+                needed = (action, rank + step, index) if last else ("F", rank, index)
+                needs = last or action == "B"
+                if needs and needed not in done:
+                    break
+                start = max(clock[rank], done[needed] if needs else 0.0)
+                clock[rank] = start + (forward if action == "F" else backward)[rank]
+                done[action, rank, index] = clock[rank]
+                counts[rank][action] += 1
+                place[rank] += 1
+    return max(clock)
+
+
+@pytest.mark.parametrize("micro_batches", [4, 8, 31])
+@pytest.mark.parametrize("slow", [None, 0, 1, 2, 3])
+def test_makespan_of_1f1b_with_one_slow_rank(micro_batches: int, slow: int | None) -> None:
+    """m (f + b) of the slowest rank plus one pass through the others: the makespan of equal ranks and of a slow last one
+    (the head); a slow early rank, which drains while others are ahead, waits less, by the fill at most."""
+    forward, backward = [1.0] * 4, [2.0] * 4
+    if slow is not None:
+        forward[slow], backward[slow] = 1.5, 3.0
+    slowest = 3 if slow is None else slow
+    fills = sum(
+        fill_share(code("1f1b"), column(1), np.array([f]), np.array([b]), np.array([0.0]))[0]
+        for rank, (f, b) in enumerate(zip(forward, backward, strict=True))
+        if rank != slowest
+    )
+    steady = micro_batches * (forward[slowest] + backward[slowest])
+    played = unequal_makespan(forward, backward, micro_batches)
+    if slow in (None, 3):
+        assert steady + fills == pytest.approx(played)
+    else:
+        assert steady <= played <= steady + fills

@@ -172,11 +172,11 @@ def contiguous_excess(ring: FloatArray) -> FloatArray:
 def visible_keys(keys: float, causal: bool, window: float | None) -> float:
     """Mean number of keys that a query sees: half when causal, less inside a window.
 
-    A causal window of w over s keys has s w - w^2 / 2 pairs.
+    A causal window of w over s keys has s w - w^2 / 2 pairs, one to both sides twice as many.
     """
     if window is not None and window < keys:
-        pairs = keys * window - window * window / 2 if causal else keys * min(2.0 * window, keys)
-        return pairs / keys
+        behind = keys * window - window * window / 2
+        return (behind if causal else 2.0 * behind) / keys
     return keys / 2 if causal else keys
 
 

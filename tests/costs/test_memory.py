@@ -1,0 +1,71 @@
+"""Peak memory: what is alive per pipeline rank, what offload leaves on the device, when a layout fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from planner.costs.predict import predict
+from planner.jobs.prediction import Prediction
+from planner.layouts.knobs import parse_layout
+from tests.costs.samples import DENSE
+
+UNTIED = DENSE | {"tied_embeddings": False}
+LAYER = 1024 * (1024 + 2 * 256 + 1024) + 3 * 1024 * 4096 + 2 * 1024
+"""Elements of a layer: q, k and v (4 of 16 heads), output, three MLP matrices, two norms."""
+TABLE = 32000 * 1024
+
+
+def predicted(make_job: Any, knobs: str, **options: Any) -> Prediction:
+    job = make_job(UNTIED, global_batch=64, **options)
+    return predict(job, parse_layout(knobs, job))
+
+
+def test_states_of_one_rank_by_hand(make_job: Any) -> None:
+    """8 layers, two tables, the last norm over tp = 8; norms whole; 4 KV heads: each rank holds one of them."""
+    memory = predicted(make_job, "tp=8,sp=true").memory.by_class
+    elements = 2 * TABLE / 8 + 8 * ((LAYER - 2 * 1024 - 512 * 1024) / 8 + 512 * 1024 / 4 + 2 * 1024) + 1024
+    law = make_job(UNTIED).framework.state_law("bf16")
+    assert memory["parameters"] == pytest.approx(law.parameters * elements)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2, 3, 8])
+def test_1f1b_holds_fewer_micro_batches_on_later_ranks(make_job: Any, micro_batches: int) -> None:
+    """min(p - r, m) micro-batches of two layers each on the inner ranks 1 and 2 of 4."""
+    job = make_job(UNTIED, devices=4, global_batch=micro_batches)
+    ranks = predict(job, parse_layout("pp=4,dp=1", job)).ranks
+    held = [rank.memory.by_class["activations"] for rank in ranks]
+    assert held[1] / held[2] == pytest.approx(min(3, micro_batches) / min(2, micro_batches))
+
+
+def test_gpipe_holds_every_micro_batch(make_job: Any) -> None:
+    job = make_job(UNTIED, devices=4, global_batch=8)
+    one, all_ = (
+        predict(job, parse_layout(f"pp=4,dp=1,schedule={name}", job)).ranks[2].memory.by_class["activations"]
+        for name in ("1f1b", "gpipe")
+    )
+    assert all_ / one == pytest.approx(8 / 2)
+
+
+def test_offloaded_optimizer_leaves_the_device(make_job: Any) -> None:
+    kept = predicted(make_job, "zero_stage=1").memory.by_class
+    half = predicted(
+        make_job, "zero_stage=1,offload={optimizer: {tier: host, fraction: 0.5}}"
+    ).memory.by_class
+    gone = predicted(make_job, "zero_stage=1,offload={optimizer: host}").memory.by_class
+    assert half["optimizer"] == pytest.approx(kept["optimizer"] / 2)
+    assert gone["optimizer"] == 0.0
+    assert gone["parameters"] == kept["parameters"]
+
+
+def test_fits_counts_the_reserve_exactly(make_job: Any) -> None:
+    """used + reserve x capacity <= capacity: with a tenth reserved, capacity must be used / 0.9."""
+    job = make_job(UNTIED, global_batch=64, memory_reserve=0.1)
+    layout = parse_layout("zero_stage=1", job)
+    used = predict(job, layout).memory.device_used_bytes
+    for share, expected in ((1.0001, True), (0.9999, False)):
+        accelerator = replace(job.cluster.accelerator, memory_bytes=used / 0.9 * share)
+        changed = replace(job, cluster=replace(job.cluster, accelerator=accelerator))
+        assert predict(changed, layout).memory.fits is expected

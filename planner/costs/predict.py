@@ -42,7 +42,8 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
             field="layout.schedule",
         )
     row = from_layouts([layout])
-    prices = price_model(job, row).rows(row)
+    table = price_model(job, row)
+    prices = table.rows(row)
     worst = next(stage_groups(row, job.model))
     total_s = float(step_time(job, row, prices, worst).total[0])
     group = next(stage_groups(row, job.model, every_rank=True))
@@ -52,7 +53,7 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
     executed = sum(total for total, _ in flops) / sum(total - again for total, again in flops)
     top = max(ranks, key=lambda item: (item.time.total_s - item.time.bubble_s, -item.pipeline_rank))
     fullest = max(range(len(memories)), key=lambda i: float(memories[i].peak[0]))
-    totals = memory_totals(job, row)
+    totals = memory_totals(job, row, table)
     memory = _memory(job, memories[fullest], bool(totals.fits[0]), [float(m.peak[0]) for m in memories])
     return _prediction(job, layout, rank, total_s, top, memory, ranks, executed)
 

@@ -7,6 +7,8 @@ forward and backward seconds of a whole rank, w the weight-gradient part of b, c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,17 +27,21 @@ def _is(schedule: IntArray, *names: str) -> NDArray[np.bool_]:
     return np.array([name in names for name in SCHEDULES])[schedule]
 
 
-def fill_share(schedule: IntArray, vpp: IntArray, f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:
+def fill_share(columns: Mapping[str, IntArray], f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:
     """Seconds that one other rank adds to the makespan while the pipeline fills and drains.
 
     gpipe, 1f1b, eager_1f1b: f + b (GPipe, arXiv 1811.06965; PipeDream-flush, arXiv 2104.04473).
     interleaved_1f1b, looped_bfs: (f + b) / v. zb_h1: f + max(0, bi - w) and interleaved_zb the same / v
-    (arXiv 2401.10241). zb_h2: f. zb_v: f / 2. dualpipe_v: (f + b - 3w) / 2, dualpipe: the same per pair of ranks.
+    (arXiv 2401.10241), where m - 1 weight gradients fill up to p - 1 gaps. zb_h2: f. zb_v: f / 2.
+    dualpipe_v: (f + b - 3w) / 2, dualpipe: the same per pair of ranks.
+
+    Args:
+        columns: of the layouts: schedule, pp, vpp, micro_batches.
     """
-    bi = b - w
-    v = np.maximum(vpp, 1)
-    split = f + np.maximum(0.0, bi - w)
-    both = np.maximum(f + b - 3.0 * w, 0.0) / 2.0
+    schedule, v = columns["schedule"], np.maximum(columns["vpp"], 1)
+    fillers = w * np.minimum(1.0, (columns["micro_batches"] - 1) / np.maximum(columns["pp"] - 1, 1))
+    split = f + np.maximum(0.0, b - w - fillers)
+    both = np.maximum(f + b - 3.0 * fillers, 0.0) / 2.0
     return np.select(
         [
             _is(schedule, "interleaved_1f1b", "looped_bfs"),

@@ -132,7 +132,7 @@ def stage_time(
         backward=backward,
         weight=weight,
         passes=micro_batches * (forward + backward),
-        fill=fill_share(layouts.columns["schedule"], layouts.columns["vpp"], forward, backward, weight),
+        fill=fill_share(layouts.columns, forward, backward, weight),
         traffic=traffic,
         contention=job.framework.overlap_slowdown * traffic.hidden_s,
         offload=offload,

@@ -44,7 +44,7 @@ def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGrou
         forward = group.turns * prices.total("forward_s", nothing, blocks)
         backward = group.turns * prices.total("backward_s", nothing, blocks)
         weight = group.turns * prices.total("weight_s", nothing, blocks)
-        fill = fill_share(c["schedule"], c["vpp"], forward, backward, weight) if piped else 0.0
+        fill = fill_share(c, forward, backward, weight) if piped else 0.0
         slowest = np.maximum(slowest, c["micro_batches"] * (forward + backward) - fill)
         fills = fills + stage.count * fill
     return slowest + fills + exposed_hops(job, layouts, prices, group)

@@ -17,6 +17,15 @@ def code(name: Schedule) -> np.ndarray:
     return column(SCHEDULES.index(name))
 
 
+def shape(name: Schedule, pp: int, vpp: int, micro_batches: int) -> dict[str, np.ndarray]:
+    return {
+        "schedule": code(name),
+        "pp": column(pp),
+        "vpp": column(vpp),
+        "micro_batches": column(micro_batches),
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "vpp", "expected"),
     [
@@ -36,7 +45,18 @@ def code(name: Schedule) -> np.ndarray:
 )
 def test_fill(name: Schedule, vpp: int, expected: float) -> None:
     f, b, w = np.array([2.0]), np.array([5.0]), np.array([2.0])
-    assert fill_share(code(name), column(vpp), f, b, w)[0] == pytest.approx(expected)
+    assert fill_share(shape(name, 4, vpp, 16), f, b, w)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("micro_batches", "expected"), [(1, 2 + 3), (2, 2 + 3 - 2 / 3), (4, 2 + 1), (9, 2 + 1)]
+)
+def test_few_micro_batches_have_few_weight_gradients_to_fill_with(
+    micro_batches: int, expected: float
+) -> None:
+    """ZB-H1, p = 4: one micro-batch passes p f + p bi and ends with a weight gradient; from m = p on all gaps are filled."""
+    f, b, w = np.array([2.0]), np.array([5.0]), np.array([2.0])
+    assert fill_share(shape("zb_h1", 4, 1, micro_batches), f, b, w)[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +168,7 @@ def test_makespan_of_1f1b_with_one_slow_rank(micro_batches: int, slow: int | Non
         forward[slow], backward[slow] = 1.5, 3.0
     slowest = 3 if slow is None else slow
     fills = sum(
-        fill_share(code("1f1b"), column(1), np.array([f]), np.array([b]), np.array([0.0]))[0]
+        fill_share(shape("1f1b", 4, 1, micro_batches), np.array([f]), np.array([b]), np.array([0.0]))[0]
         for rank, (f, b) in enumerate(zip(forward, backward, strict=True))
         if rank != slowest
     )

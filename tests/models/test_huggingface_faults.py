@@ -108,8 +108,12 @@ def test_any_value_in_any_field_is_imported_or_refused(data: st.DataObject) -> N
     fields = {"architectures": [architecture.name]}
     name = data.draw(st.sampled_from(sorted(architecture.defaults)))
     fields[name] = data.draw(VALUES)
-    document = load_text(json.dumps(fields), Path("config.json"), json=True)
-    assert "\n" not in outcome(document)
+    text = json.dumps(fields)
+    if any(word in text for word in ("NaN", "Infinity")):  # no JSON, though Python writes them
+        with pytest.raises(PlannerError, match=r"^config\.json:1: [^\n]+$"):
+            load_text(text, Path("config.json"), json=True)
+    else:
+        assert "\n" not in outcome(load_text(text, Path("config.json"), json=True))
 
 
 def outcome(document: Document) -> str:

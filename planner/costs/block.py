@@ -53,10 +53,14 @@ class PassPrice:
 
 @dataclass(frozen=True)
 class BlockPrice:
-    """Everything that the step needs of one block under one recompute policy, shape (rows,) each."""
+    """Everything that the step needs of one block under one recompute policy, shape (rows,) each.
+
+    ``split``: the backward pass of schedules that put weight gradients off; its traffic hides behind input gradients only.
+    """
 
     forward: PassPrice
     backward: PassPrice
+    split: PassPrice
     weight_gradient_s: FloatArray
     forward_flops: FloatArray
     backward_flops: FloatArray
@@ -190,18 +194,16 @@ def _price_policy(
         [t for t in transfers if t.exchange.pass_ == "forward"],
         host_forward,
     )
-    backward = _pass(
-        sizes,
-        total("input_gradient_s", every) + weights,
-        recompute,
-        window_b + (window_f if set(core) & again else zero),
-        [t for t in transfers if t.exchange.pass_ == "backward"]
-        + [t for t, r in zip(transfers, repeated, strict=True) if r],
-        host_backward + host_again,
-    )
+    inputs, window = total("input_gradient_s", every), window_b + (window_f if set(core) & again else zero)
+    moved = [t for t in transfers if t.exchange.pass_ == "backward"]
+    moved += [t for t, again_too in zip(transfers, repeated, strict=True) if again_too]
+    host = host_backward + host_again
+    backward = _pass(sizes, inputs + weights, recompute, window, moved, host)
+    split = _pass(sizes, inputs, recompute, window, moved, host, late=weights)
     return BlockPrice(
         forward=forward,
         backward=backward,
+        split=split,
         weight_gradient_s=weights,
         forward_flops=total("forward_flops", every),
         backward_flops=total("backward_flops", every),
@@ -235,12 +237,13 @@ def _pass(
     window: FloatArray,
     transfers: Sequence[Transfer],
     host: FloatArray,
+    late: FloatArray | float = 0.0,
 ) -> PassPrice:
     """Exposed and hidden communication of one pass.
 
     Transfers hide behind computation by the framework's share for their kind, but no two behind the same computation:
-    what one hides is no longer there for the next. A ring hides behind the attention core only; Ulysses' all-to-alls
-    have nothing to hide behind.
+    what one hides is no longer there for the next. ``late`` computation runs at another time and hides nothing. A ring
+    hides behind the attention core only; Ulysses' all-to-alls have nothing to hide behind.
     """
     hidden_share, overlap = sizes.job.framework.hidden, sizes.job.training.overlap
     zero = np.zeros(len(sizes.layouts))
@@ -261,7 +264,7 @@ def _pass(
         hidden_total = hidden_total + hidden
         spare = spare - hidden
     contention = sizes.job.framework.overlap_slowdown * hidden_total
-    busy = compute + recompute + contention
+    busy = compute + recompute + late + contention
     device = busy + sum(exposed.values(), zero)
     return PassPrice(busy, recompute, contention, exposed, np.maximum(host - device, 0.0), hidden_total)
 
@@ -293,6 +296,7 @@ def _merge(count: int, parts: Sequence[tuple[np.ndarray, BlockPrice]]) -> BlockP
     return BlockPrice(
         forward=merged_pass("forward"),
         backward=merged_pass("backward"),
+        split=merged_pass("split"),
         weight_gradient_s=array("weight_gradient_s"),
         forward_flops=array("forward_flops"),
         backward_flops=array("backward_flops"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.costs.block import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import Algorithm, collective_cost
-from planner.costs.pipeline import hop_count
+from planner.costs.pipeline import hop_count, splits_backward
 from planner.costs.prices import PriceRows
 from planner.costs.replicas import Flow, Occasion
 from planner.costs.stages import StageClass, StageGroup
@@ -46,10 +46,11 @@ def rank_time(
     """Time of one rank by class; what is left of the step is its bubble."""
     m = float(row.columns["micro_batches"][0])
     scale = m * group.turns
+    split = bool(splits_backward(row.columns["schedule"])[0])
     compute = recompute = contention = host = 0.0
     exposed = dict.fromkeys(EXPOSED_AXES, 0.0)
     for _, count, price in _owned(prices, stage):
-        parts: tuple[PassPrice, ...] = (price.forward, price.backward)
+        parts: tuple[PassPrice, ...] = (price.forward, price.split if split else price.backward)
         for part in parts:
             compute += scale * count * float(part.compute_s[0])
             recompute += scale * count * float(part.recompute_s[0])

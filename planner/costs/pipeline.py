@@ -7,7 +7,7 @@ forward and backward seconds of a whole rank, w the weight-gradient part of b, c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +27,50 @@ def _is(schedule: IntArray, *names: str) -> NDArray[np.bool_]:
     return np.array([name in names for name in SCHEDULES])[schedule]
 
 
-def fill_share(columns: Mapping[str, IntArray], f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:
-    """Seconds that one other rank adds to the makespan while the pipeline fills and drains.
+SPLIT_BACKWARD: tuple[Schedule, ...] = ("zb_h1", "zb_h2", "zb_v", "interleaved_zb", "dualpipe", "dualpipe_v")
+"""Schedules that run weight gradients apart from input gradients."""
 
-    gpipe, 1f1b, eager_1f1b: f + b (GPipe, arXiv 1811.06965; PipeDream-flush, arXiv 2104.04473).
-    interleaved_1f1b, looped_bfs: (f + b) / v. zb_h1: f + max(0, bi - w) and interleaved_zb the same / v
-    (arXiv 2401.10241), where m - 1 weight gradients fill up to p - 1 gaps. zb_h2: f. zb_v: f / 2.
-    dualpipe_v: (f + b - 3w) / 2, dualpipe: the same per pair of ranks.
+
+def splits_backward(schedule: IntArray) -> NDArray[np.bool_]:
+    """Whether each row's schedule puts weight gradients off."""
+    return _is(schedule, *SPLIT_BACKWARD)
+
+
+def waiting(
+    columns: Mapping[str, IntArray],
+    counts: Sequence[int],
+    passes: Sequence[tuple[FloatArray, FloatArray, FloatArray]],
+) -> list[FloatArray]:
+    """Seconds that a member of each class of ranks waits for the others while the pipeline fills and drains.
+
+    Every other rank adds its fill: f + b for gpipe, 1f1b and eager_1f1b (GPipe, arXiv 1811.06965; PipeDream-flush, arXiv
+    2104.04473), (f + b) / v for interleaved_1f1b and looped_bfs, f + bi for zb_h1 and the same / v for interleaved_zb, f for
+    zb_h2, f / 2 for zb_v, max(0, f + b - 3w) / 2 for dualpipe and dualpipe_v. Under zb_h1 and interleaved_zb a rank fills
+    the others' bi with its own weight gradients, up to p - 1 and to m - 1 of them (arXiv 2401.10241): p equal ranks with
+    m >= p wait (p - 1)(f + max(0, bi - w)).
 
     Args:
         columns: of the layouts: schedule, pp, vpp, micro_batches.
+        counts: members of each class.
+        passes: (f, b, w) of each class, seconds of one micro-batch; b includes w.
     """
     schedule, v = columns["schedule"], np.maximum(columns["vpp"], 1)
-    fillers = w * np.minimum(1.0, (columns["micro_batches"] - 1) / np.maximum(columns["pp"] - 1, 1))
-    split = f + np.maximum(0.0, b - w - fillers)
-    both = np.maximum(f + b - 3.0 * fillers, 0.0) / 2.0
+    inputs = [np.where(_is(schedule, "zb_h1", "interleaved_zb"), b - w, 0.0) for _, b, w in passes]
+    fills = [_fill(schedule, v, f, b, w) for f, b, w in passes]
+    all_fills = sum((n * fill for n, fill in zip(counts, fills, strict=True)), np.zeros(len(schedule)))
+    all_inputs = sum((n * bi for n, bi in zip(counts, inputs, strict=True)), np.zeros(len(schedule)))
+    fillers = np.minimum(columns["pp"] - 1, columns["micro_batches"] - 1)
+    chunks = np.where(_is(schedule, "interleaved_zb"), v, 1)
+    piped = columns["pp"] > 1
+    return [
+        np.where(piped, all_fills - fill - np.minimum(all_inputs - bi, fillers * w) / chunks, 0.0)
+        for fill, bi, (_, _, w) in zip(fills, inputs, passes, strict=True)
+    ]
+
+
+def _fill(schedule: IntArray, v: IntArray, f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:
+    """What one rank adds to the wait of another."""
+    both = np.maximum(f + b - 3.0 * w, 0.0) / 2.0
     return np.select(
         [
             _is(schedule, "interleaved_1f1b", "looped_bfs"),
@@ -51,7 +80,7 @@ def fill_share(columns: Mapping[str, IntArray], f: FloatArray, b: FloatArray, w:
             _is(schedule, "zb_v"),
             _is(schedule, "dualpipe", "dualpipe_v"),
         ],
-        [(f + b) / v, split, split / v, f, f / 2.0, both],
+        [(f + b) / v, f + b - w, (f + b - w) / v, f, f / 2.0, both],
         default=f + b,
     )
 

@@ -21,6 +21,8 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = {
     "weight_s": ("weight_gradient_s",),
     "forward_spare_s": ("forward", "spare_s"),
     "backward_spare_s": ("backward", "spare_s"),
+    "split_backward_s": ("split", "seconds"),
+    "split_backward_spare_s": ("split", "spare_s"),
     "step_exchange_s": ("step_exchange_s",),
     "saved": ("memory", "saved_bytes"),
     "again": ("memory", "again_bytes"),

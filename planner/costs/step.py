@@ -2,7 +2,7 @@
 
 A rank's step is ``m`` micro-batches of its own work, the fill and drain of the other ranks, hops, its data-parallel
 traffic that nothing hides, and its optimizer; the step is the longest over the ranks:
-T = hops + sum of fills + max over ranks (m t - own fill + traffic + optimizer).
+T = hops + max over ranks (m t + wait + traffic + optimizer).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planner.costs.collectives import collective_cost
 from planner.costs.kernels import optimizer_seconds
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.overlap import Exposed, exposed_traffic
-from planner.costs.pipeline import fill_share, hop_count
+from planner.costs.pipeline import hop_count, splits_backward, waiting
 from planner.costs.prices import PriceRows
 from planner.costs.replicas import TRAFFIC_KNOBS, Flow, Occasion, replica_flows
 from planner.costs.sizes import FloatArray, local_parameter
@@ -52,7 +52,6 @@ class StageTime:
     Args:
         forward, backward, weight: one micro-batch; backward includes recompute and weight gradients.
         passes: all micro-batches.
-        fill: what this rank adds to the others' step while the pipeline fills and drains.
         traffic: exposed data-parallel traffic; ``contention`` is the slow-down by what of it is hidden.
         offload: exposed offload traffic of the step.
         optimizer: the update; ``exchanges``: weight-gradient sums over tp; ``tied``: the tied embedding's sum over pp.
@@ -62,7 +61,6 @@ class StageTime:
     backward: FloatArray
     weight: FloatArray
     passes: FloatArray
-    fill: FloatArray
     traffic: Exposed
     contention: FloatArray
     offload: FloatArray
@@ -101,15 +99,43 @@ class _Distinct:
         return _Distinct(small, first, inverse, shard_groups(small))
 
 
+def pass_seconds(
+    layouts: Layouts,
+    prices: PriceRows,
+    group: StageGroup,
+    counts: tuple[Mapping[str, int], Mapping[str, int]],
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Seconds of one micro-batch: forward, backward, and what of backward is weight gradients.
+
+    Args:
+        counts: instances of the blocks that follow the recompute policy, and of those that do not.
+    """
+    forward = group.turns * prices.total("forward_s", *counts)
+    backward = group.turns * _backward_or(prices, layouts, "backward_s", counts)
+    return forward, backward, group.turns * prices.total("weight_s", *counts)
+
+
+def _backward_or(
+    prices: PriceRows, layouts: Layouts, quantity: str, counts: tuple[Mapping[str, int], Mapping[str, int]]
+) -> FloatArray:
+    """A quantity of a pass; of the backward pass as the row's schedule runs it, fused or split."""
+    fused = prices.total(quantity, *counts)
+    split = splits_backward(layouts.columns["schedule"])
+    if not quantity.startswith("backward") or not split.any():
+        return fused
+    return np.where(split, prices.total(f"split_{quantity}", *counts), fused)
+
+
 def stage_time(
     job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup, stage: StageClass, distinct: _Distinct
 ) -> StageTime:
     """Time of a stage class for the rows of a group."""
     counts = (stage.recomputed, stage.plain)
-    forward, backward, weight, *spare = (
-        group.turns * prices.total(name, *counts)
-        for name in ("forward_s", "backward_s", "weight_s", "forward_spare_s", "backward_spare_s")
-    )
+    forward, backward, weight = pass_seconds(layouts, prices, group, counts)
+    spare = [
+        group.turns * _backward_or(prices, layouts, f"{side}_spare_s", counts)
+        for side in ("forward", "backward")
+    ]
     micro_batches = layouts.columns["micro_batches"].astype(np.float64)
     expert = prices.take(distinct.first).total("expert", *counts)
     own = prices.take(distinct.first).total("dense", *counts)
@@ -132,7 +158,6 @@ def stage_time(
         backward=backward,
         weight=weight,
         passes=micro_batches * (forward + backward),
-        fill=fill_share(layouts.columns, forward, backward, weight),
         traffic=traffic,
         contention=job.framework.overlap_slowdown * traffic.hidden_s,
         offload=offload,
@@ -238,13 +263,11 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     distinct = _Distinct.of(layouts)
     stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
     hops = exposed_hops(job, layouts, prices, group)
-    fills = sum(
-        (s.count * t.fill for s, t in zip(group.classes, stages, strict=True)), np.zeros(len(layouts))
-    )
-    fills = np.where(layouts.columns["pp"] > 1, fills, 0.0)
-    candidates = np.stack([t.busy - np.where(layouts.columns["pp"] > 1, t.fill, 0.0) for t in stages])
+    passes = [(t.forward, t.backward, t.weight) for t in stages]
+    waits = waiting(layouts.columns, [stage.count for stage in group.classes], passes)
+    candidates = np.stack([time.busy + wait for time, wait in zip(stages, waits, strict=True)])
     busiest = np.argmax(np.stack([t.busy for t in stages]), axis=0)
-    return StepTime(np.max(candidates, axis=0) + fills + hops, hops, busiest.astype(float), stages)
+    return StepTime(np.max(candidates, axis=0) + hops, hops, busiest.astype(float), stages)
 
 
 def hop_seconds(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.costs.pipeline import fill_share
+from planner.costs.pipeline import waiting
 from planner.costs.prices import PriceRows, Prices
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageGroup, stage_groups
-from planner.costs.step import exposed_hops
+from planner.costs.step import exposed_hops, pass_seconds
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
 
@@ -35,16 +35,13 @@ def time_lower_bound(job: Job, outer: Layouts, prices: Prices) -> FloatArray:
 
 
 def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
-    c = layouts.columns
-    fills, slowest = np.zeros(len(layouts)), np.zeros(len(layouts))
-    piped = group.pp > 1
+    passes = []
     for stage in group.classes:
         nothing: dict[str, int] = {}
         blocks = {name: stage.recomputed.get(name, 0) + stage.plain.get(name, 0) for name in job.model.blocks}
-        forward = group.turns * prices.total("forward_s", nothing, blocks)
-        backward = group.turns * prices.total("backward_s", nothing, blocks)
-        weight = group.turns * prices.total("weight_s", nothing, blocks)
-        fill = fill_share(c, forward, backward, weight) if piped else 0.0
-        slowest = np.maximum(slowest, c["micro_batches"] * (forward + backward) - fill)
-        fills = fills + stage.count * fill
-    return slowest + fills + exposed_hops(job, layouts, prices, group)
+        passes.append(pass_seconds(layouts, prices, group, (nothing, blocks)))
+    waits = waiting(layouts.columns, [stage.count for stage in group.classes], passes)
+    micro_batches = layouts.columns["micro_batches"]
+    ranks = [micro_batches * (f + b) + wait for (f, b, _), wait in zip(passes, waits, strict=True)]
+    slowest: FloatArray = np.max(np.stack(ranks), axis=0)
+    return slowest + exposed_hops(job, layouts, prices, group)

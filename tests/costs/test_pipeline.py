@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.costs.pipeline import fill_share, hop_count, in_flight, keeps_logits
+from planner.costs.pipeline import hop_count, in_flight, keeps_logits, waiting
 from planner.layouts.layout import SCHEDULES, Schedule
 
 
@@ -45,7 +45,7 @@ def shape(name: Schedule, pp: int, vpp: int, micro_batches: int) -> dict[str, np
 )
 def test_fill(name: Schedule, vpp: int, expected: float) -> None:
     f, b, w = np.array([2.0]), np.array([5.0]), np.array([2.0])
-    assert fill_share(shape(name, 4, vpp, 16), f, b, w)[0] == pytest.approx(expected)
+    assert waiting(shape(name, 4, vpp, 16), [4], [(f, b, w)])[0][0] == pytest.approx(3 * expected)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_few_micro_batches_have_few_weight_gradients_to_fill_with(
 ) -> None:
     """ZB-H1, p = 4: one micro-batch passes p f + p bi and ends with a weight gradient; from m = p on all gaps are filled."""
     f, b, w = np.array([2.0]), np.array([5.0]), np.array([2.0])
-    assert fill_share(shape("zb_h1", 4, 1, micro_batches), f, b, w)[0] == pytest.approx(expected)
+    assert waiting(shape("zb_h1", 4, 1, micro_batches), [4], [(f, b, w)])[0][0] == pytest.approx(3 * expected)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,8 @@ def test_makespan_of_1f1b_with_one_slow_rank(micro_batches: int, slow: int | Non
     if slow is not None:
         forward[slow], backward[slow] = 1.5, 3.0
     slowest = 3 if slow is None else slow
-    fills = sum(
-        fill_share(shape("1f1b", 4, 1, micro_batches), np.array([f]), np.array([b]), np.array([0.0]))[0]
-        for rank, (f, b) in enumerate(zip(forward, backward, strict=True))
-        if rank != slowest
-    )
+    passes = [(np.array([f]), np.array([b]), np.array([0.0])) for f, b in zip(forward, backward, strict=True)]
+    fills = waiting(shape("1f1b", 4, 1, micro_batches), [1, 1, 1, 1], passes)[slowest][0]
     steady = micro_batches * (forward[slowest] + backward[slowest])
     played = unequal_makespan(forward, backward, micro_batches)
     if slow in (None, 3):

@@ -16,7 +16,7 @@ from planner.costs.evaluate import evaluate
 from planner.costs.prices import price_model
 from planner.costs.states import shard_groups, state_bytes
 from planner.jobs.types import Job
-from planner.layouts.layout import Recompute
+from planner.layouts.layout import SCHEDULES, Recompute
 from planner.layouts.layouts import Layouts
 from tests.costs.samples import DENSE, MOE, random_layouts
 

@@ -13,7 +13,7 @@ from planner.costs.states import gradient_bytes, optimizer_bytes, shard_groups, 
 from planner.hardware.types import Host
 from planner.layouts.knobs import parse_layout
 from planner.layouts.layouts import from_layouts
-from tests.costs.samples import DENSE
+from tests.costs.samples import DENSE, MOE
 
 ELEMENTS = 64e6
 LAYERS = 8
@@ -147,3 +147,36 @@ def test_rates_of_tiers() -> None:
     assert (near.read, near.write) == (16e9, 16e9)
     assert (far.read, far.write) == (3e9, 1e9)
     assert tier_rates(Host(), 8, "host") is None
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        # 16 experts over ep 4: edp = 16 / 4 = 4 ranks hold the same experts, the dense weights are on all 16
+        ("ep=4,zero_stage=0", {("edp", "step_reduce", "all_reduce"): (4, 2.0)}),
+        (
+            "ep=4,zero_stage=1",
+            {
+                ("edp", "step_reduce", "reduce_scatter"): (4, 2.0),
+                ("edp", "step_gather", "all_gather"): (4, 2.0),
+            },
+        ),
+        # experts over all ranks: nothing to reduce
+        ("ep=16,zero_stage=1", {}),
+        # tp 2 with whole experts (etp 1): edp = 2 x 8 / 8 = 2
+        ("tp=2,ep=8,etp=1,zero_stage=0", {("edp", "step_reduce", "all_reduce"): (2, 2.0)}),
+    ],
+)
+def test_routed_experts_reduce_over_their_own_replicas(
+    make_job: Any, knobs: str, expected: dict[tuple[str, str, str], tuple[int, float]]
+) -> None:
+    """Expert gradients (2 bytes in the ideal profile) travel over edp = tp cp dp / (etp ep) ranks."""
+    job = make_job(MOE, devices=16, global_batch=64)
+    row = from_layouts([parse_layout(knobs, job)])
+    found = replica_flows(job, row, shard_groups(row), np.array([0.0]), np.array([ELEMENTS]), LAYERS)
+    moved = {
+        (f.axis, f.occasion, f.collective): (int(f.ranks[0]), float((f.nbytes * f.calls)[0]) / ELEMENTS)
+        for f in found
+        if f.nbytes[0] > 0
+    }
+    assert moved == expected

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.collectives import collective_cost
-from planner.costs.kernels import optimizer_seconds
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
+from planner.costs.optimizer import update_seconds
 from planner.costs.overlap import Exposed, exposed_traffic
 from planner.costs.pipeline import hop_count, splits_backward, waiting
 from planner.costs.prices import PriceRows
@@ -33,16 +33,12 @@ from planner.costs.states import (
     state_bytes,
     tied_elsewhere,
     tier_fraction,
-    updated_elements,
 )
 from planner.costs.transfers import strides_of
 from planner.jobs.types import Job
 from planner.layouts.layout import Offload
 from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, spread
-
-UPDATE_BYTES = 14.0
-"""Bytes that an update moves per parameter besides its state read and written: gradient read, weight written, ..."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +146,9 @@ def stage_time(
         (spare[1] + traffic.backward_s, traffic.last_s),
     )
     offload = _offload(job, layouts, prices, stage, states, windows, micro_batches)
-    update = _update(job, distinct.groups, small)[distinct.inverse] * tier_fraction(
-        layouts, "optimizer", "hbm"
-    )
+    update = update_seconds(job, distinct.layouts, stage, distinct.groups, small)[
+        distinct.inverse
+    ] * tier_fraction(layouts, "optimizer", "hbm")
     return StageTime(
         forward=forward,
         backward=backward,
@@ -184,13 +180,6 @@ def _traffic_seconds(
         key = (flow.axis, flow.occasion)
         seconds[key] = seconds[key] + flow.seconds if key in seconds else flow.seconds
     return {key: value[distinct.inverse] for key, value in seconds.items()}
-
-
-def _update(job: Job, groups: Groups, states: StateBytes) -> FloatArray:
-    """Seconds of the optimizer on the part of the parameters that this rank updates."""
-    moved = updated_elements(states, groups) * UPDATE_BYTES + 2.0 * states.optimizer
-    apart = 1.0 if job.training.compile or "optimizer" in job.framework.fusions else 2.0
-    return optimizer_seconds(apart * moved, job.cluster.accelerator)
 
 
 def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
-from typing import TypedDict
 
 import numpy as np
 
@@ -128,34 +127,21 @@ def _block_rows(row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[
         for transfer, repeated in zip(price.transfers, price.repeated, strict=True):
             pass_: Pass = transfer.exchange.pass_
             times = count * (1.0 if pass_ == "optimizer" else m)
-            yield _transfer_row(transfer, pass_, times)
+            exchange = transfer.exchange
+            yield _row(exchange.what, exchange.collective, transfer.axis, pass_, transfer, times)
             if repeated:
-                yield _transfer_row(transfer, "recompute", times)
+                yield _row(exchange.what, exchange.collective, transfer.axis, "recompute", transfer, times)
 
 
-def _transfer_row(transfer: Transfer, pass_: Pass, times: float) -> CommunicationRow:
+def _row(
+    what: str, collective: str, axis: str, pass_: Pass, source: Transfer | Flow, times: float
+) -> CommunicationRow:
+    """A transfer of a single layout, for ``times`` occasions a step."""
     return CommunicationRow(
-        what=transfer.exchange.what,
-        collective=transfer.exchange.collective,
-        axis=transfer.axis,
+        what=what,
+        collective=collective,
+        axis=axis,
         pass_=pass_,
-        **_measures(transfer, times),
-    )
-
-
-class _Measures(TypedDict):
-    ranks: int
-    ranks_per_level: tuple[float, ...]
-    algorithm: str
-    bytes_per_call: float
-    calls_per_step: float
-    seconds: float
-    exposed_s: float
-
-
-def _measures(source: Transfer | Flow, times: float) -> _Measures:
-    """Size, calls and seconds of a transfer's single row, for ``times`` occasions a step."""
-    return _Measures(
         ranks=int(source.ranks[0]),
         ranks_per_level=tuple(float(x) for x in source.spread.ranks_per_level[0]),
         algorithm=Algorithm(int(source.cost.algorithm[0])).label,
@@ -183,13 +169,7 @@ def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) 
     for flow in stage_flows(job, row, stage, dense, expert):
         if flow.calls[0]:
             times = 1.0 if flow.occasion.startswith("step") else m
-            yield CommunicationRow(
-                what=flow.what,
-                collective=flow.collective,
-                axis=flow.axis,
-                pass_=_PASS_OF[flow.occasion],
-                **_measures(flow, times),
-            )
+            yield _row(flow.what, flow.collective, flow.axis, _PASS_OF[flow.occasion], flow, times)
 
 
 def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> Iterator[CommunicationRow]:

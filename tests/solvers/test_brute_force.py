@@ -89,8 +89,46 @@ def listed(job: Job) -> list[Layout]:
             for recompute, first in recomputes(job, pp)
             for offload in offloads(job)
         ]
-    mask = legal_mask(from_layouts(rows), job)
-    return [row for row, good in zip(rows, mask, strict=True) if good]
+    return [row for row in rows if lawful(job, row)]
+
+
+def lawful(job: Job, row: Layout) -> bool:
+    """What remains of legality for decoders after the loops, written out from docs/layouts.md; no code of the product."""
+    model, seq_len, profile = job.model, job.training.seq_len, job.framework
+    widths = [
+        a.size or 1
+        for b in model.blocks.values()
+        for p in b.parameters.values()
+        for a in p.axes
+        if a.name == "ffn"
+    ]
+    split = row.tp * row.ulysses
+    kv_heads = model.kv_heads or 1
+    state_stage = (
+        3
+        if row.shard.parameters > 1
+        else 2
+        if row.shard.gradients > 1
+        else 1
+        if row.shard.optimizer > 1
+        else 0
+    )
+    return all(
+        (
+            (model.heads or 1) % split == 0,
+            kv_heads % split == 0 or (row.ulysses == 1 and row.tp % kv_heads == 0),
+            all(width % row.tp == 0 for width in widths),
+            seq_len % row.cp == 0,
+            row.ring == 1 or seq_len % (2 * row.cp) == 0,
+            not row.sp or seq_len % (row.tp * row.cp) == 0,
+            row.tp == 1 or row.sp or not model.experts,
+            row.schedule != "interleaved_1f1b" or row.micro_batches % row.pp == 0,
+            row.pp == 1 or row.schedule in profile.schedules,
+            state_stage == 0 or state_stage in profile.zero_stages,
+            row.ulysses == 1 or "ulysses" in profile.features,
+            row.ring == 1 or "ring" in profile.features,
+        )
+    )
 
 
 def shards(job: Job, mesh: Layout) -> list[Shard]:
@@ -188,6 +226,12 @@ def test_block_size_changes_no_result(make_job: Any) -> None:
         large.ranking.points.layouts.row(i) for i in range(10)
     ]
     assert _points(small) == _points(large)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_written_out_legality_is_the_rules(make_job: Any, name: str) -> None:
+    rows = listed(jobs(make_job)[name])
+    assert legal_mask(from_layouts(rows), jobs(make_job)[name]).all()
 
 
 def test_every_layout_of_the_space_passes_check(make_job: Any) -> None:

@@ -1,0 +1,1 @@
+"""Executors of a ``Program``: fixed durations, and transfers that share links."""

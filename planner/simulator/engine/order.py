@@ -1,0 +1,83 @@
+"""What both engines need first: checked durations, and the task before each one on its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from planner.errors import PlannerError
+from planner.simulator.program import NONE, Floats, Integers, Program, TaskKind, What
+
+SHOWN = 8
+"""Tasks of a deadlock that the message names."""
+
+_PASSES = {
+    What.FORWARD: "F",
+    What.BACKWARD: "B",
+    What.INPUT_GRADIENT: "I",
+    What.WEIGHT_GRADIENT: "W",
+    What.FORWARD_BACKWARD: "F and B",
+}
+
+
+def durations(program: Program) -> Floats:
+    """Seconds of every task alone on the network, latency included.
+
+    Raises:
+        PlannerError: a time is negative or not finite.
+    """
+    tasks = program.tasks
+    for name, column in (("seconds", tasks.seconds), ("latency_s", tasks.latency_s)):
+        good = (column >= 0) & (column < np.inf)
+        if not good.all():
+            at = int(np.argmin(good))
+            raise PlannerError(
+                f"{task_name(program, at)} has {name} {column[at]:g}; accepted: finite, 0 or more",
+                field="simulation",
+            )
+    return np.ascontiguousarray(tasks.seconds + tasks.latency_s)
+
+
+def previous_on_stream(program: Program) -> Integers:
+    """(tasks,), the task before each one on its stream, else ``NONE``."""
+    from planner.simulator.engine.fixed_kernel import stream_order
+
+    tasks = program.tasks
+    previous = np.empty(len(tasks), dtype=np.int64)
+    stream, position = np.ascontiguousarray(tasks.stream), np.ascontiguousarray(tasks.position)
+    if stream_order(stream, position, len(program.streams), previous):
+        return previous
+    order = np.lexsort((position, stream))
+    same = (stream[order][1:] == stream[order][:-1]) & (stream[order][1:] != NONE)
+    previous[:] = NONE
+    previous[order[1:][same]] = order[:-1][same]
+    return previous
+
+
+def task_name(program: Program, task: int, owner: str = "device") -> str:
+    """A task in words: "F of stage 3, micro-batch 7 (rank 2)"."""
+    tasks = program.tasks
+    what = What(int(tasks.what[task]))
+    text = _PASSES.get(what, what.name.lower().replace("_", " "))
+    if TaskKind(int(tasks.kind[task])) == TaskKind.TRANSFER and what in _PASSES:
+        text += " transfer"
+    if tasks.stage[task] != NONE:
+        text += f" of stage {tasks.stage[task]}"
+    if tasks.micro_batch[task] != NONE:
+        text += f", micro-batch {tasks.micro_batch[task]}"
+    return f"{text} ({owner} {tasks.actor[task]})" if tasks.actor[task] != NONE else text
+
+
+def deadlock(program: Program, cycle: Sequence[int], owner: str = "device") -> PlannerError:
+    """The error that names the tasks of a cycle, each of which waits for the next.
+
+    Args:
+        cycle: tasks; the last one waits for the first.
+        owner: what an actor is called.
+    """
+    names = [task_name(program, task, owner) for task in cycle[:SHOWN]]
+    if len(cycle) > SHOWN:
+        names.append(f"{len(cycle) - SHOWN} more")
+    text = ", which waits for ".join([*names, names[0]]) if len(cycle) > 1 else f"{names[0]}, itself"
+    return PlannerError(f"deadlock: {text.replace(', which waits', ' waits', 1)}", field="schedule")

@@ -99,7 +99,7 @@ def stuck(schedule: Schedule, capacity: int | None = None) -> list[str]:
     run = _Run(schedule, capacity)
     moved = True
     while moved:
-        moved = any([run.advance(rank) for rank in range(schedule.ranks)])
+        moved = sum(run.advance(rank) for rank in range(schedule.ranks)) > 0
     return [
         f"rank {rank} waits at {actions[run.position[rank]]} for {run.obstacle(rank)}"
         for rank, actions in enumerate(run.lists)

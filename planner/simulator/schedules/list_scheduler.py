@@ -30,9 +30,15 @@ class StagePasses:
 
 
 def backward_first(kind: Kind, stage: int, micro_batch: int) -> tuple[float, ...]:
-    """Backward before forward, among forwards the deeper stage, among backwards the shallower; weight gradients last."""
-    order = {Kind.W: 2, Kind.F: 1}.get(kind, 0)
-    return (order, stage if order == 0 else -stage, micro_batch)
+    """Backward before forward; among backwards the shallower stage, among forwards the deeper; weight gradients last."""
+    rank = {Kind.W: 2, Kind.F: 1}.get(kind, 0)
+    return (rank, stage if rank == 0 else -stage, micro_batch)
+
+
+def forward_first(kind: Kind, stage: int, micro_batch: int) -> tuple[float, ...]:
+    """Forward before backward, each of the oldest micro-batch, then of the deeper stage; weight gradients last."""
+    rank = {Kind.W: 2, Kind.F: 0}.get(kind, 1)
+    return (rank, micro_batch, -stage)
 
 
 def list_schedule(
@@ -44,27 +50,41 @@ def list_schedule(
     cap: int | None = None,
     priority: Priority = backward_first,
 ) -> Schedule:
-    """The schedule that greedy list scheduling gives on a placement.
+    """The schedule that greedy list scheduling gives on a placement: see ``best_list_schedule``, with one priority."""
+    return best_list_schedule(name, rank_of, micro_batches, passes, cap=cap, priorities=(priority,))
+
+
+def best_list_schedule(
+    name: str,
+    rank_of: Integers,
+    micro_batches: int,
+    passes: StagePasses,
+    *,
+    cap: int | None,
+    priorities: Sequence[Priority],
+) -> Schedule:
+    """The shortest of the schedules that greedy list scheduling gives on a placement with several priorities.
 
     Args:
         rank_of: (stages,), the rank that holds each virtual stage; the stages form one chain.
         cap: stage passes whose activations a rank may hold at once (from the start of F to the end of B or W); at least
             its number of stages. A forward is let in only while the oldest micro-batch that has forwards left on the rank
             would still fit completely, so that no order of arrivals can block.
-        priority: which of the ready passes a free rank takes.
+        priorities: which of the ready passes a free rank takes.
 
     Raises:
         PlannerError: the cap is too small to take one micro-batch through.
     """
-    ranks = int(np.max(rank_of)) + 1
     chunks = int(np.bincount(rank_of).max())
     if cap is not None and cap < chunks:
         raise PlannerError(
             f"a rank must keep {chunks} stage passes for one micro-batch; the cap is {cap}", field="schedule"
         )
-    run = _Greedy(rank_of.tolist(), ranks, micro_batches, passes, cap, priority)
-    run.run()
-    return one_chain(name, rank_of, micro_batches, tuple(Actions.of(rows) for rows in run.rows))
+    runs = [_Greedy(rank_of.tolist(), micro_batches, passes, cap, priority) for priority in priorities]
+    for run in runs:
+        run.run()
+    best = min(runs, key=lambda run: run.now)
+    return one_chain(name, rank_of, micro_batches, tuple(Actions.of(rows) for rows in best.rows))
 
 
 class _Greedy:
@@ -73,12 +93,12 @@ class _Greedy:
     def __init__(
         self,
         rank_of: list[int],
-        ranks: int,
         micro_batches: int,
         passes: StagePasses,
         cap: int | None,
         priority: Priority,
     ) -> None:
+        ranks = max(rank_of) + 1
         self.rank_of = rank_of
         self.micro_batches = micro_batches
         self.split = passes.weight_gradient is not None

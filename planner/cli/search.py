@@ -69,7 +69,7 @@ def _check_targets(plan_file: str | None, picture: str | None) -> None:
     check_target(plan_file)
     check_target(picture)
     if picture is not None:
-        from planner.report.plots import check_picture
+        from planner.report.pictures import check_picture
 
         check_picture(picture)
 

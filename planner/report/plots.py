@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import PlannerError
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
 from planner.report.difference import time_parts
+from planner.report.pictures import check_picture, new_figure, save_figure
 from planner.report.ranking import memory_of
 from planner.report.text import GIB, layout_words
 
@@ -35,22 +32,9 @@ STYLES: Mapping[str, tuple[str, str]] = {
 }
 """Colour and hatch of each class of the step: told apart in grey too."""
 
-SUFFIXES = (".png", ".svg", ".pdf")
 BARS = 10
 SMALLEST_SHARE = 0.002
 """Classes below this share of every shown step are left out of the legend."""
-
-
-def check_picture(path: str | Path) -> Path:
-    """The file of a picture.
-
-    Raises:
-        PlannerError: its ending names no format that can be drawn.
-    """
-    file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
-        raise PlannerError(f"found the ending '{file.suffix}'; accepted: {', '.join(SUFFIXES)}", file=file)
-    return file
 
 
 def draw_search(
@@ -67,14 +51,9 @@ def draw_search(
     Raises:
         PlannerError: the ending is another one, or the file cannot be written.
     """
-    file = check_picture(path)
-    # The object interface: pyplot would keep global state and may want a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    check_picture(path)
     shown = plans[:BARS]
-    figure = Figure(figsize=(14, 5.4 + 0.18 * len(shown)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(14, 5.4 + 0.18 * len(shown))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     _draw_front(left, job, plans, pareto)
     _draw_steps(right, shown)
@@ -83,9 +62,7 @@ def draw_search(
         f"{job.model.name} on {job.devices} × {job.cluster.accelerator.name},"
         f" {training.global_batch} × {training.seq_len} tokens per step, {training.precision}, {job.framework.name}"
     )
-    content = io.BytesIO()
-    figure.savefig(content, format=file.suffix[1:].lower(), dpi=130, metadata=_metadata(file))
-    _write(file, content.getvalue())
+    save_figure(figure, path)
 
 
 def _draw_front(
@@ -188,23 +165,3 @@ def _upper(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         if not front or speed > front[-1][1]:
             front.append((memory, speed))
     return front
-
-
-def _metadata(file: Path) -> dict[str, Any]:
-    """Without a date, so that the same search draws the same bytes."""
-    keys: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    return keys.get(file.suffix.lower(), {})
-
-
-def _write(file: Path, content: bytes) -> None:
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise PlannerError(f"cannot be written: {error.strerror}", file=file) from None

@@ -7,6 +7,7 @@ from planner.costs.collectives.dispatch import (
     collective_cost,
     collective_named,
 )
+from planner.costs.collectives.fabrics import achieved_rate
 from planner.costs.collectives.table import Group, Line
 from planner.costs.collectives.types import COLLECTIVES, Algorithm, Collective, CollectiveCost
 
@@ -18,6 +19,7 @@ __all__ = [
     "CollectiveCost",
     "Group",
     "Line",
+    "achieved_rate",
     "algorithms",
     "busbw_factor",
     "collective_cost",

@@ -17,13 +17,13 @@ def linear(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     n = paths.ranks[:, None]
     peers = paths.inside * (paths.members - 1)
     exact = nbytes[:, None] * peers / n
-    exact[:, 0] += _to_other_rails(exact, paths)
+    exact += _to_other_rails(exact, paths)
     loads = paths.loads(exact)
-    times = loads / paths.uniform + peers * paths.latency
-    latency = paths.constants.base_s + (peers * paths.latency).max(axis=1)
+    moving = loads / paths.uniform
+    seconds = paths.constants.base_s + np.where(paths.crossed, moving + peers * paths.latency, 0).max(axis=1)
     return Estimate(
-        seconds=paths.constants.base_s + np.where(paths.crossed, times, 0).max(axis=1),
-        latency_s=latency,
+        seconds=seconds,
+        latency_s=seconds - moving.max(axis=1),  # the levels work at the same time, none above its rate
         bytes_per_level=loads,
         legal=np.ones(len(nbytes), dtype=np.bool_),
     )
@@ -48,10 +48,11 @@ def two_level(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
 
 
 def _to_other_rails(exact: Floats, paths: Paths) -> Floats:
-    """(rows,): bytes that cross the node to reach the network card of the receiver's rail."""
-    extra = np.zeros(len(exact))
+    """(rows, levels): bytes that cross the node to reach the network card of the receiver's rail."""
+    extra = np.zeros_like(exact)
     for index, level in enumerate(paths.cluster.network):
         if index > 0 and level.fabric == "rail":
             inside = paths.inside[:, index]
-            extra += exact[:, index] * (inside - 1) / inside
+            below = index - 1 - np.argmax(paths.crossed[:, :index][:, ::-1], axis=1)
+            extra[np.arange(len(exact)), below] += exact[:, index] * (inside - 1) / inside
     return extra

@@ -29,6 +29,18 @@ class Reach:
     hops: Floats
 
 
+def achieved_rate(level: NetworkLevel, constants: CollectiveConstants) -> float:
+    """Bytes/s that one device gets into a level over all its links together, one direction."""
+    return level.bandwidth * _achieved_fraction(level, constants)
+
+
+def _achieved_fraction(level: NetworkLevel, constants: CollectiveConstants) -> float:
+    fraction = level.efficiency / level.oversubscription
+    if level.fabric == "dragonfly":
+        fraction *= constants.dragonfly_efficiency
+    return fraction
+
+
 def reach(
     level: NetworkLevel, index: int, inner: int, spread: Spread, constants: CollectiveConstants
 ) -> Reach:
@@ -38,9 +50,7 @@ def reach(
         level, index: the level and its place, 0 innermost.
         inner: devices in one domain of the level below.
     """
-    fraction = level.efficiency / level.oversubscription
-    if level.fabric == "dragonfly":
-        fraction *= constants.dragonfly_efficiency
+    fraction = _achieved_fraction(level, constants)
     if level.fabric in ("torus", "ring"):
         return _torus(level, fraction, inner, spread, index)
     members = spread.ranks_per_level[:, index]

@@ -39,15 +39,16 @@ def tree(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     two children); two nodes send it once. The depth is passed there and back for all-reduce.
     """
     two_way = collective == "all_reduce"
-    share = np.where(paths.members > 2, 2, 1) if not two_way else tree_share(paths.members)
-    rate = paths.neighbour * paths.constants.tree_efficiency * paths.inside
-    transfer = (nbytes[:, None] * share / rate).max(axis=1)
+    members = paths.members_outward(paths.crossed)
+    share = np.where(members > 2, 2, 1) if not two_way else tree_share(members)
+    loads = paths.joined(np.where(paths.crossed, nbytes[:, None] * share / paths.inside, 0))
+    transfer = (loads / (paths.neighbour * paths.constants.tree_efficiency)).max(axis=1)
     latency = (1 + two_way) * (paths.depth * paths.latency).sum(axis=1)
     torus = np.array([level.fabric in ("torus", "ring") for level in paths.cluster.network])
     return Estimate(
         seconds=paths.constants.base_s + paths.pipelined(latency, transfer),
         latency_s=paths.constants.base_s + latency,
-        bytes_per_level=paths.loads(np.where(paths.crossed, nbytes[:, None] * share / paths.inside, 0)),
+        bytes_per_level=loads,
         legal=~(paths.crossed & torus).any(axis=1),
     )
 

@@ -44,16 +44,19 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     efficiency = np.array([_efficiency(index, level, paths) for index, level in enumerate(network)])
     enough = paths.members >= np.where(paths.outside, 2, constants.in_switch_min_ranks)
     reducing = paths.crossed & offered & enough
-    share = np.where(reducing, 1 / efficiency, tree_share(paths.members) / constants.tree_efficiency)
-    transfer = (nbytes[:, None] * share / (paths.neighbour * paths.inside)).max(axis=1)
+    treed = paths.crossed & ~reducing
+    part = nbytes[:, None] / paths.inside
+    added = paths.joined(np.where(reducing, part, 0))
+    passed = paths.joined(np.where(treed, tree_share(paths.members_outward(treed)) * part, 0))
+    times = added / np.where(reducing, efficiency, 1) + passed / constants.tree_efficiency
+    transfer = (times / paths.neighbour).max(axis=1)
     latency = (np.where(reducing, 4, 2 * paths.depth) * paths.latency).sum(axis=1)
     start = constants.base_s + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)
-    sent = np.where(reducing, 1, tree_share(paths.members)) * nbytes[:, None] / paths.inside
     torus = np.array([level.fabric in ("torus", "ring") for level in network])
     return Estimate(
         seconds=start + paths.pipelined(latency, transfer),
         latency_s=start + latency,
-        bytes_per_level=paths.loads(np.where(paths.crossed, sent, 0)),
+        bytes_per_level=added + passed,
         legal=reducing.any(axis=1) & ~(paths.crossed & torus).any(axis=1),
     )
 

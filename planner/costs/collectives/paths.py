@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.collectives.constants import CollectiveConstants
-from planner.costs.collectives.fabrics import reach
+from planner.costs.collectives.fabrics import achieved_rate, reach
 from planner.costs.collectives.types import Booleans, Floats
 from planner.hardware.types import Cluster
 from planner.layouts.mesh import Spread
@@ -55,11 +55,26 @@ class Paths:
 
         All levels outside the node are reached through the same network card, so bytes for an outer one load the inner ones.
         """
-        loaded = exact.copy()
-        for index in range(exact.shape[1] - 2, -1, -1):
+        return self._outward(exact, np.add)
+
+    def joined(self, loads: Floats) -> Floats:
+        """The same where one stream serves all levels behind the card: it carries what its widest level needs, once."""
+        return self._outward(loads, np.maximum)
+
+    def members_outward(self, taking_part: Booleans) -> Floats:
+        """(rows, levels): members of each level together with those of all outer ones behind the same card.
+
+        Args:
+            taking_part: (rows, levels), levels whose members count.
+        """
+        return self._outward(np.where(taking_part, self.members, 1.0), np.multiply)
+
+    def _outward(self, values: Floats, combine: np.ufunc) -> Floats:
+        result = values.copy()
+        for index in range(values.shape[1] - 2, -1, -1):
             if self.outside[index]:
-                loaded[:, index] += loaded[:, index + 1]
-        return loaded
+                result[:, index] = combine(result[:, index], result[:, index + 1])
+        return result
 
     def pipelined(self, latency: Floats, transfer: Floats) -> Floats:
         """Time of a message cut into chunks that follow each other over the hops.
@@ -83,6 +98,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
     latency = np.array([level.latency_s for level in cluster.network])
     outside = _outside(cluster)
+    card = _card_rates(cluster, outside, constants)
     return Paths(
         cluster=cluster,
         constants=constants,
@@ -91,15 +107,25 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         inside=inside,
         domains=spread.domains.astype(np.float64),
         crossed=crossed,
-        neighbour=np.where(crossed, np.stack([level.neighbour for level in levels], axis=1), np.inf),
-        uniform=np.where(crossed, np.stack([level.uniform for level in levels], axis=1), np.inf),
-        flow=np.where(crossed, np.stack([level.flow for level in levels], axis=1), np.inf),
+        neighbour=_rates([level.neighbour for level in levels], card, crossed),
+        uniform=_rates([level.uniform for level in levels], card, crossed),
+        flow=_rates([level.flow for level in levels], card, crossed),
         hops=hops,
         depth=_depth(members, outside, cluster.devices_per_node),
         fill=np.minimum(hops, np.where(outside, 1, constants.slots)) * latency,
         latency=latency,
         outside=outside,
     )
+
+
+def _rates(rates: list[Floats], card: Floats, crossed: Booleans) -> Floats:
+    return np.where(crossed, np.minimum(np.stack(rates, axis=1), card), np.inf)
+
+
+def _card_rates(cluster: Cluster, outside: Booleans, constants: CollectiveConstants) -> Floats:
+    """(levels,): what the levels on the way to each one let pass: all those behind the card are reached through one another."""
+    achieved = [achieved_rate(level, constants) for level in cluster.network]
+    return np.minimum.accumulate(np.where(outside, achieved, np.inf))
 
 
 def _depth(members: Floats, outside: Booleans, per_node: int) -> Floats:

@@ -1,0 +1,76 @@
+"""Small array operations that every analysis of a program needs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from planner.jobs.prediction import EXPOSED_AXES
+from planner.simulator.program import NONE, Floats, Integers, Program, Tasks, What
+
+COMPUTE_STREAM = "compute"
+PP = EXPOSED_AXES.index("pp")
+
+
+def axis_of(tasks: Tasks) -> Integers:
+    """(tasks,), index into ``EXPOSED_AXES``, ``NONE`` for what moves nothing; hops are pp even where unnamed."""
+    unnamed = (tasks.what == What.HOP) & (tasks.axis == NONE)
+    return np.where(unnamed, PP, tasks.axis)
+
+
+def previous_on_stream(tasks: Tasks) -> Integers:
+    """(tasks,), the task before each one on its stream, ``NONE`` for the first and for tasks without stream."""
+    previous = np.full(len(tasks), NONE, dtype=np.int64)
+    queued = np.flatnonzero(tasks.stream != NONE)
+    order = queued[np.lexsort((tasks.position[queued], tasks.stream[queued]))]
+    same = tasks.stream[order[1:]] == tasks.stream[order[:-1]]
+    previous[order[1:][same]] = order[:-1][same]
+    return previous
+
+
+def expand(start: Integers, rows: Integers) -> tuple[Integers, Integers]:
+    """Ragged rows written out.
+
+    Args:
+        start: row i owns entries start[i] .. start[i + 1] - 1.
+        rows: which rows are wanted; a row may come several times.
+
+    Returns:
+        index into ``rows`` and index of the entry, one pair per entry.
+    """
+    counts = start[rows + 1] - start[rows]
+    owner = np.repeat(np.arange(len(rows), dtype=np.int64), counts)
+    offset = np.arange(len(owner), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    return owner, start[rows][owner] + offset
+
+
+def compute_actor(program: Program) -> Integers:
+    """(tasks,), the actor whose compute stream runs the task, ``NONE`` for tasks that run elsewhere."""
+    names = [stream.actor if stream.name == COMPUTE_STREAM else NONE for stream in program.streams]
+    return np.array([*names, NONE], dtype=np.int64)[program.tasks.stream]
+
+
+def members_of(program: Program, transfers: Integers) -> tuple[Integers, Integers]:
+    """Who takes part in transfers: pairs (index into ``transfers``, actor).
+
+    The members of a transfer's route; without a route or members, its own actor.
+    """
+    tasks, routes = program.tasks, program.routes
+    route = tasks.route[transfers]
+    routed = np.flatnonzero(route != NONE)
+    owner, entry = expand(routes.member_start, route[routed])
+    which, actor = routed[owner], routes.member[entry]
+    lone = np.setdiff1d(np.arange(len(transfers)), which)
+    return np.concatenate([which, lone]), np.concatenate([actor, tasks.actor[transfers[lone]]])
+
+
+def running_minimum(values: Floats, group: Integers) -> Floats:
+    """Least value so far within each group; groups are consecutive and ascending."""
+    if not len(values):
+        return values
+    order = np.argsort(values, kind="stable")
+    place = np.empty(len(values), dtype=np.int64)
+    place[order] = np.arange(len(values))
+    # A later group's keys lie below all earlier ones, so the accumulation starts anew with each group.
+    key = place - group * len(values)
+    least = np.minimum.accumulate(key) + group * len(values)
+    return values[order[least]]

@@ -1,0 +1,174 @@
+"""The chain of tasks that the step's end waits for, and what it consists of in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.jobs.prediction import EXPOSED_AXES
+from planner.simulator.analysis.columns import axis_of, previous_on_stream
+from planner.simulator.program import NONE, Execution, Integers, Program, TaskKind, What
+from planner.simulator.schedules.schedule import Schedule
+
+TOP = 10
+
+PASSES = (
+    What.FORWARD,
+    What.BACKWARD,
+    What.INPUT_GRADIENT,
+    What.WEIGHT_GRADIENT,
+    What.FORWARD_BACKWARD,
+)
+
+
+@dataclass(frozen=True)
+class PathShare:
+    """One cause along the critical path: seconds, and share of the step."""
+
+    cause: str
+    seconds: float
+    share: float
+
+    @property
+    def words(self) -> str:
+        """For people: "41 % compute of stage 3"."""
+        return f"{100 * self.share:.0f} % {self.cause}"
+
+
+@dataclass(frozen=True)
+class CriticalPath:
+    """What the end of the step waits for.
+
+    Args:
+        tasks: along the path, first to last.
+        shares: by cause, largest first; they add up to the makespan.
+        stretched_s: of it, what tasks took longer than alone (shared links, slowed computation).
+    """
+
+    tasks: tuple[int, ...]
+    shares: tuple[PathShare, ...]
+    stretched_s: float
+
+    def top(self, count: int = TOP) -> tuple[PathShare, ...]:
+        """The largest causes; the others together as "the rest"."""
+        if len(self.shares) <= count + 1:
+            return self.shares
+        rest = self.shares[count:]
+        together = PathShare(
+            f"the rest ({len(rest)} causes)",
+            sum(item.seconds for item in rest),
+            sum(item.share for item in rest),
+        )
+        return (*self.shares[:count], together)
+
+
+def critical_path(
+    program: Program,
+    execution: Execution,
+    schedule: Schedule | None = None,
+    rank_of: Sequence[int] | None = None,
+) -> CriticalPath:
+    """Walks back from the task that ends last: each task waited for the predecessor that ended last.
+
+    Args:
+        schedule: tells where hops lead; without it they are named by their sender.
+        rank_of: pipeline rank of every actor, for names; default the actor's own number.
+    """
+    path = _walk(program, execution)
+    tasks = program.tasks
+    name = _namer(program, schedule, rank_of)
+    seconds: dict[str, float] = {}
+    before = 0.0
+    stretched = 0.0
+    for task in path:
+        start, end = float(execution.start[task]), float(execution.end[task])
+        if start > before:
+            seconds["idle"] = seconds.get("idle", 0.0) + start - before
+        cause = name(task)
+        seconds[cause] = seconds.get(cause, 0.0) + end - max(start, before)
+        stretched += max(end - start - float(tasks.seconds[task]) - float(tasks.latency_s[task]), 0.0)
+        before = end
+    total = execution.makespan_s
+    ordered = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
+    shares = tuple(
+        PathShare(cause, value, value / total if total else 0.0) for cause, value in ordered if value > 0
+    )
+    return CriticalPath(tuple(path), shares, stretched)
+
+
+def _walk(program: Program, execution: Execution) -> list[int]:
+    if not len(program.tasks):
+        return []
+    previous = previous_on_stream(program.tasks)
+    end, before, first = execution.end, program.before, program.before_start
+    actor = program.tasks.actor
+    task = int(np.argmax(end))
+    path = []
+    while task != NONE:
+        path.append(task)
+        candidates = before[first[task] : first[task + 1]].tolist()
+        if previous[task] != NONE:
+            candidates.append(int(previous[task]))
+        # Of equally late ones the actor's own: work names the cause better than a wait beside it.
+        task = max(candidates, key=lambda one: (end[one], actor[one] == actor[task], -one), default=NONE)
+    return path[::-1]
+
+
+def _successors(program: Program) -> Callable[[int], Integers]:
+    """A function task -> the tasks that name it as predecessor."""
+    later = np.repeat(np.arange(len(program.tasks), dtype=np.int64), np.diff(program.before_start))
+    order = np.argsort(program.before, kind="stable")
+    earlier = program.before[order]
+
+    def successors(task: int) -> Integers:
+        first, last = np.searchsorted(earlier, [task, task + 1])
+        return later[order[first:last]]
+
+    return successors
+
+
+def _namer(
+    program: Program, schedule: Schedule | None, rank_of: Sequence[int] | None
+) -> Callable[[int], str]:
+    """A function task -> cause in words."""
+    tasks = program.tasks
+    axes = axis_of(tasks)
+    waiting_for = _successors(program)
+
+    def rank(task: int) -> int:
+        actor = int(tasks.actor[task])
+        return actor if rank_of is None else int(rank_of[actor])
+
+    def hop(task: int) -> str:
+        stage = int(tasks.stage[task])
+        targets = set(tasks.stage[waiting_for(task)].tolist()) - {NONE, stage}
+        if schedule is not None and stage != NONE:
+            ahead, back = int(schedule.following[stage]), int(schedule.previous[stage])
+            targets = {ahead if ahead in targets else back}
+        if len(targets) != 1:
+            return f"waits for pipeline hops of stage {stage}"
+        return f"waits for the pipeline hop stage {stage} -> {targets.pop()}"
+
+    def name(task: int) -> str:
+        what, axis = What(int(tasks.what[task])), int(axes[task])
+        stage = int(tasks.stage[task])
+        where = f"stage {stage}" if stage != NONE else f"pipeline rank {rank(task)}"
+        if int(tasks.kind[task]) == TaskKind.COMPUTE and what in PASSES:
+            return f"compute of {where}"
+        if what == What.HOP:
+            return hop(task)
+        label = EXPOSED_AXES[axis] if axis != NONE else ""
+        return {
+            What.OPTIMIZER: f"optimizer of pipeline rank {rank(task)}",
+            What.HOST: f"host (kernel launches) of {where}",
+            What.EXCHANGE: f"waits for {label} collectives of {where}",
+            What.GATHER: f"parameter gather ({label})",
+            What.REDUCE: f"gradient reduction ({label})",
+            What.TIED_REDUCE: "gradient sum of the tied embedding (pp)",
+            What.OFFLOAD_OUT: f"offload from the device of pipeline rank {rank(task)}",
+            What.OFFLOAD_IN: f"fetch from the host to pipeline rank {rank(task)}",
+        }.get(what, what.name.lower())
+
+    return name

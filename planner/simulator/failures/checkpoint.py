@@ -27,7 +27,7 @@ def checkpoint_bytes(job: Job) -> float:
     """Bytes of the state that a training resumes from: one copy of parameters, their master copy and optimizer moments.
 
     Bytes per parameter are the framework's law: 14 for 16-bit weights with fp32 master and two fp32 moments. (Megatron-LM,
-    arXiv 2104.04473 section 5.10: 13.8 TB for 1.008e12 parameters.) Gradients are not kept, replicas write once.
+    arXiv 2104.04473: 13.8 TB for 1.008e12 parameters.) Gradients are not kept, replicas write once.
     """
     law = job.framework.state_law(job.training.precision)
     return job.model.parameter_count * (law.parameters + law.master + moment_bytes(job.training))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.layouts.groups import group_array
-from planner.layouts.layout import Layout
+from planner.layouts.layout import Layout, Shard
 from planner.simulator.device_groups import device_groups
 
 Integers = NDArray[np.int64]
@@ -163,15 +163,20 @@ def _joint(columns: Sequence[NDArray[Any]]) -> Integers:
 
 
 def _meetings(layout: Layout) -> Iterator[Integers]:
-    """Groups in which devices wait for each other: all axes, and the shard and replica groups inside dp·cp and edp."""
+    """Groups in which devices wait for each other: whole axes, and what shard groups make of dp·cp and edp."""
     for axis in _MEETING_AXES:
         groups = group_array(layout, axis)
         if groups.shape[1] > 1:
             yield groups
-    shard = layout.shard
-    reduced = max(shard.gradients, shard.optimizer)
-    sizes = {reduced, shard.parameters, shard.optimizer, shard.parameters_secondary}
     for axis, ranks in (("dp_cp", layout.dp * layout.cp), ("edp", layout.edp)):
-        for size in sorted(size for size in sizes if 1 < size < ranks and ranks % size == 0):
-            yield device_groups(layout, axis, size=size)
-            yield device_groups(layout, axis, first=size)
+        for first, size in _shard_groups(layout.shard, ranks):
+            if 1 < size < ranks and ranks % (first * size) == 0:
+                yield device_groups(layout, axis, first=first, size=size)
+
+
+def _shard_groups(shard: Shard, ranks: int) -> set[tuple[int, int]]:
+    """(first, size) of the groups that exchange gradients and parameters, see ``costs.replicas``."""
+    parameters, optimizer = min(shard.parameters, ranks), min(shard.optimizer, ranks)
+    reduced = max(min(shard.gradients, ranks), optimizer)
+    gathered = {(1, reduced), (1, parameters), (1, min(shard.parameters_secondary, ranks))}
+    return gathered | {(reduced, ranks // reduced), (parameters, max(optimizer // parameters, 1))}

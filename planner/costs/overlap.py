@@ -44,12 +44,7 @@ def exposed_traffic(
         seconds: (axis, occasion) -> seconds of one occasion.
         forward_spare, backward_spare: computation of one micro-batch that nothing hides behind yet.
     """
-    hidden, overlap = job.framework.hidden, job.training.overlap
-    gather = float(overlap.get("dp_gather", hidden.dp_gather))
-    reduce = float(overlap.get("dp_reduce", hidden.dp_reduce))
-    shares: Mapping[Occasion, float] = {
-        "forward_gather": gather, "backward_gather": gather, "micro_reduce": reduce, "step_reduce": reduce, "step_gather": gather,
-    }  # fmt: skip
+    shares = hidden_shares(job)
     zero = np.zeros_like(forward_spare)
     result = {"dp": zero, "edp": zero}
     total_hidden = zero
@@ -76,3 +71,13 @@ def exposed_traffic(
             result[axis] = result[axis] + time - inside
             total_hidden = total_hidden + inside
     return Exposed(result, total_hidden, *waits.values())
+
+
+def hidden_shares(job: Job) -> Mapping[Occasion, float]:
+    """What part of each kind of data-parallel traffic overlaps as far as there is computation: the user's or the profile's."""
+    hidden, overlap = job.framework.hidden, job.training.overlap
+    gather = float(overlap.get("dp_gather", hidden.dp_gather))
+    reduce = float(overlap.get("dp_reduce", hidden.dp_reduce))
+    return {
+        "forward_gather": gather, "backward_gather": gather, "micro_reduce": reduce, "step_reduce": reduce, "step_gather": gather,
+    }  # fmt: skip

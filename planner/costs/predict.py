@@ -19,7 +19,7 @@ from planner.jobs.prediction import MemoryBreakdown, Prediction, RankPrediction
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import Layouts, from_layouts
-from planner.layouts.legality import check
+from planner.layouts.legality import require_legal
 
 CONVENTION: FlopsConvention = "causal_half"
 
@@ -33,9 +33,7 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
     Raises:
         PlannerError: the layout is illegal (the first violated rule), or its schedule has no closed form.
     """
-    violations = check(job, layout)
-    if violations:
-        raise PlannerError(violations[0].message, field=f"layout.{violations[0].knob}")
+    require_legal(job, layout)
     if layout.schedule not in CLOSED_FORMS:
         raise PlannerError(
             f"schedule {layout.schedule} has no closed form and needs event simulation; priced here: {', '.join(CLOSED_FORMS)}",

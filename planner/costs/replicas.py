@@ -43,6 +43,7 @@ Occasion = Literal["forward_gather", "backward_gather", "micro_reduce", "step_re
 class Flow:
     """One collective of the data-parallel axes, shape (rows,).
 
+    Its group is every ``first``-th rank of the axis, ``ranks`` of them.
     ``calls`` happen on each occasion (every micro-batch for gathers and micro_reduce, every step otherwise);
     ``seconds`` is for all calls of one occasion.
     """
@@ -51,6 +52,7 @@ class Flow:
     axis: Literal["dp", "edp"]
     occasion: Occasion
     collective: str
+    first: IntArray
     ranks: FloatArray
     nbytes: FloatArray
     calls: FloatArray
@@ -152,7 +154,8 @@ def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) 
 
 def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _Request) -> Flow:
     size = np.maximum(np.round(request.size), 1).astype(np.int64)
-    reach = _reach(job, members, np.broadcast_to(request.first, size.shape).astype(np.int64), size)
+    first = np.broadcast_to(request.first, size.shape).astype(np.int64)
+    reach = _reach(job, members, first, size)
     moves = request.nbytes > 0
     per_call = request.nbytes / request.calls
     cost = collective_cost(request.collective, per_call, reach, job.cluster)
@@ -161,6 +164,7 @@ def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _R
         axis=axis,
         occasion=request.occasion,
         collective=request.collective,
+        first=first,
         ranks=reach.size.astype(np.float64),
         nbytes=per_call,
         calls=np.where(moves, request.calls, 0.0),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.collectives import collective_cost
+from planner.costs.collectives import CollectiveCost, collective_cost
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.optimizer import update_seconds
 from planner.costs.overlap import Exposed, exposed_traffic
@@ -183,16 +183,21 @@ def _traffic_seconds(
 
 
 def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:
-    """Sum of a tied table's gradient between its owner's stage and the stage that holds a copy."""
-    total = np.zeros(len(layouts))
+    """Seconds of ``tied_sums``."""
+    return sum((cost.seconds for cost in tied_sums(job, layouts, stage)), np.zeros(len(layouts)))
+
+
+def tied_sums(job: Job, layouts: Layouts, stage: StageClass) -> list[CollectiveCost]:
+    """Sums of tied tables' gradients between their owner's stage and the stage that holds a copy."""
     shared = (*tied_elsewhere(job.model, stage), *shared_with_others(job.model, stage))
     if not shared or not (layouts.columns["pp"] > 1).any():
-        return total
+        return []
     reach = _ends(layouts, job)
-    for parameter in shared:
-        nbytes = local_parameter(parameter.axes, layouts) * gradient_bytes(job)[1]
-        total = total + collective_cost("all_reduce", nbytes, reach, job.cluster).seconds
-    return total
+    wire = gradient_bytes(job)[1]
+    return [
+        collective_cost("all_reduce", local_parameter(parameter.axes, layouts) * wire, reach, job.cluster)
+        for parameter in shared
+    ]
 
 
 def _ends(layouts: Layouts, job: Job) -> Spread:

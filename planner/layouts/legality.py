@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from planner.errors import PlannerError
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout, Shard
 from planner.layouts.layouts import Layouts, from_layouts
@@ -63,6 +64,17 @@ def check(job: Job, layout: Layout) -> list[Violation]:
     facts = gather_facts(job)
     row = from_layouts([layout])
     return [_violation(rule, job, layout, facts) for rule in RULES if not rule.holds(row, facts)[0]]
+
+
+def require_legal(job: Job, layout: Layout) -> None:
+    """Passes a legal layout.
+
+    Raises:
+        PlannerError: the first violated rule.
+    """
+    violations = check(job, layout)
+    if violations:
+        raise PlannerError(violations[0].message, field=f"layout.{violations[0].knob}")
 
 
 def _violation(rule: Rule, job: Job, layout: Layout, facts: Facts) -> Violation:

@@ -76,8 +76,23 @@ def deadlock(program: Program, cycle: Sequence[int], owner: str = "device") -> P
         cycle: tasks; the last one waits for the first.
         owner: what an actor is called.
     """
-    names = [task_name(program, task, owner) for task in cycle[:SHOWN]]
-    if len(cycle) > SHOWN:
-        names.append(f"{len(cycle) - SHOWN} more")
-    text = ", which waits for ".join([*names, names[0]]) if len(cycle) > 1 else f"{names[0]}, itself"
-    return PlannerError(f"deadlock: {text.replace(', which waits', ' waits', 1)}", field="schedule")
+    queued = [
+        _in_order(program, task, after) for task, after in zip(cycle, [*cycle[1:], cycle[0]], strict=True)
+    ]
+    # Of a run of tasks that only stand behind one another the two ends say enough.
+    kept = [at for at in range(len(cycle)) if not (queued[at] and queued[at - 1])]
+    text = task_name(program, cycle[kept[0]], owner)
+    for at, after in zip(kept[:SHOWN], [*kept[1:], kept[0]], strict=False):
+        relation = "stands behind" if queued[at] else "waits for"
+        name = task_name(program, cycle[after], owner) if len(cycle) > 1 else "itself"
+        text += f"{',' if at != kept[0] else ''} {'which ' if at != kept[0] else ''}{relation} {name}"
+    if len(kept) > SHOWN:
+        text += f", and so on ({len(kept) - SHOWN} more)"
+    return PlannerError(f"deadlock: {text}", field="schedule")
+
+
+def _in_order(program: Program, task: int, after: int) -> bool:
+    """Whether a task waits for another one only because it stands behind it on their stream."""
+    stream = program.tasks.stream
+    needed = program.before[program.before_start[task] : program.before_start[task + 1]]
+    return bool(stream[task] == stream[after] != NONE and after not in needed)

@@ -1,0 +1,189 @@
+"""What one action of a schedule does on its rank: segments of computation, and the transfers before and after each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from planner.simulator.lowering.host import HostTraffic
+from planner.simulator.lowering.passes import BlockCost, Moved, PassCost, PricedLayout, total
+from planner.simulator.lowering.traffic import ReplicaTraffic, dealt, on
+from planner.simulator.program import What
+from planner.simulator.schedules.schedule import Kind
+
+Detail = Literal["pass", "layer"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Traffic beside the pass itself: of data-parallel axes, or to and from the host.
+
+    Args:
+        groups: which groups and stream run it: (name, first, size).
+        what: GATHER, REDUCE, OFFLOAD_IN, OFFLOAD_OUT.
+        hidden, exposed: the part that may overlap, and the part that the compute stream waits for.
+        early: it starts with the step; else one segment ahead of the one that needs it.
+    """
+
+    groups: tuple[str, int, int]
+    what: What
+    hidden: Moved
+    exposed: Moved
+    early: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Computation with what it waits for and what it sets off.
+
+    Args:
+        before: needed by it. after: possible once it is done; ``last``: of those, what must end before the update only.
+    """
+
+    what: What
+    cost: PassCost
+    before: tuple[Side, ...] = ()
+    after: tuple[Side, ...] = ()
+
+
+@dataclass(frozen=True)
+class Half:
+    """A pass of one stage: an action has one, a fused forward and backward two.
+
+    Args:
+        kind: F, B, I or W.
+        first: the stage's first forward of the step; last: its last gradient.
+    """
+
+    kind: Kind
+    stage: int
+    first: bool
+    last: bool
+
+
+WHAT: Mapping[Kind, What] = {
+    Kind.F: What.FORWARD,
+    Kind.B: What.BACKWARD,
+    Kind.I: What.INPUT_GRADIENT,
+    Kind.W: What.WEIGHT_GRADIENT,
+    Kind.OVERLAP_F_B: What.FORWARD_BACKWARD,
+}
+
+_COST: Mapping[Kind, Callable[[BlockCost], PassCost]] = {
+    Kind.F: lambda block: block.forward,
+    Kind.B: lambda block: block.backward,
+    Kind.I: lambda block: block.input_gradient,
+    Kind.W: lambda block: block.weight_gradient,
+}
+
+OVERLAPPED_AXES = ("ep", "etp")
+"""A fused forward and backward hides one's expert traffic behind the other's computation (DeepSeek-V3, arXiv 2412.19437)."""
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """Everything that the passes of one pipeline rank draw on.
+
+    Args:
+        priced: at the sequence length of the pass.
+        blocks: by model stage. mine: all blocks that the rank stores.
+        traffic: data-parallel collectives of the rank; host: its offload traffic.
+        split: parts that each sequence is cut in (Seq1F1B).
+    """
+
+    priced: PricedLayout
+    mine: Sequence[BlockCost]
+    traffic: Sequence[ReplicaTraffic]
+    host: HostTraffic
+    detail: Detail = "pass"
+    split: int = 1
+    _cache: dict[object, tuple[Segment, ...]] = field(default_factory=dict, repr=False)
+
+    def segments(self, half: Half) -> tuple[Segment, ...]:
+        """The segments of a pass, in the order in which they run."""
+        if half not in self._cache:
+            self._cache[half] = self._segments(half)
+        return self._cache[half]
+
+    def _segments(self, half: Half) -> tuple[Segment, ...]:
+        blocks = list(self.priced.stages[half.stage].blocks)
+        before, after = self._sides(half, blocks)
+        costs = [_COST[half.kind](block).share(1.0 / self.split) for block in blocks]
+        order = range(len(blocks)) if half.kind == Kind.F else range(len(blocks) - 1, -1, -1)
+        parts = [Segment(WHAT[half.kind], costs[i], tuple(before[i]), tuple(after[i])) for i in order]
+        if self.detail == "layer" or any(part.before or part.after for part in parts):
+            return self._with_host(half, parts)
+        return self._with_host(half, [Segment(WHAT[half.kind], total(costs))])
+
+    def _sides(self, half: Half, blocks: Sequence[BlockCost]) -> tuple[list[list[Side]], list[list[Side]]]:
+        """Data-parallel traffic before and after each block."""
+        before: list[list[Side]] = [[] for _ in blocks]
+        after: list[list[Side]] = [[] for _ in blocks]
+        for traffic, place, early in self._due(half):
+            sides = before if place == "before" else after
+            for index, moved in enumerate(dealt(traffic, self.mine, blocks)):
+                if moved.seconds > 0.0:
+                    sides[index].append(_side(traffic, moved, early))
+        return before, after
+
+    def _due(self, half: Half) -> list[tuple[ReplicaTraffic, str, bool]]:
+        """Traffic of a pass, where it belongs, and whether it starts with the step."""
+        due: list[tuple[ReplicaTraffic, str, bool]] = []
+        if half.kind == Kind.F:
+            due += [(item, "before", False) for item in on(self.traffic, "forward_gather")]
+            if half.first:
+                due += [(item, "before", True) for item in on(self.traffic, "step_gather")]
+        if half.kind in (Kind.B, Kind.I):
+            due += [(item, "before", False) for item in on(self.traffic, "backward_gather")]
+        if half.kind in (Kind.B, Kind.W):
+            due += [(item, "after", False) for item in on(self.traffic, "micro_reduce")]
+            if half.last:
+                due += [(item, "after", False) for item in on(self.traffic, "step_reduce")]
+        return due
+
+    def _with_host(self, half: Half, parts: list[Segment]) -> tuple[Segment, ...]:
+        """Offload traffic: activations leave after forward and are back before backward; parameters come before both."""
+        fetched, stored = self.host.before(half.kind, half.stage), self.host.after(half.kind, half.stage)
+        if fetched:
+            first = parts[0]
+            sides = tuple(
+                _host_side("offload in", What.OFFLOAD_IN, moved, self.host.hidden) for moved in fetched
+            )
+            parts[0] = Segment(first.what, first.cost, (*first.before, *sides), first.after)
+        if stored:
+            last = parts[-1]
+            sides = tuple(
+                _host_side("offload out", What.OFFLOAD_OUT, moved, self.host.hidden) for moved in stored
+            )
+            parts[-1] = Segment(last.what, last.cost, last.before, (*last.after, *sides))
+        return tuple(parts)
+
+
+def fused(forward: Sequence[Segment], backward: Sequence[Segment]) -> tuple[Segment, ...]:
+    """A forward and a backward that run interleaved, as one segment."""
+    parts = [*forward, *backward]
+    cost = total(part.cost for part in parts)
+    exposed, hidden = dict(cost.exposed), dict(cost.hidden)
+    for axis in OVERLAPPED_AXES:
+        if axis in exposed:
+            hidden[axis] = hidden.get(axis, Moved()) + exposed.pop(axis)
+    merged = PassCost(cost.compute_s, cost.recompute_s, cost.host_s, hidden, exposed)
+    before = tuple(side for part in parts for side in part.before)
+    after = tuple(side for part in parts for side in part.after)
+    return (Segment(What.FORWARD_BACKWARD, merged, before, after),)
+
+
+def _side(traffic: ReplicaTraffic, moved: Moved, early: bool) -> Side:
+    what = What.REDUCE if traffic.occasion.endswith("reduce") else What.GATHER
+    return Side(
+        (traffic.axis, traffic.first, traffic.size),
+        what,
+        moved.share(traffic.hidden),
+        moved.share(1.0 - traffic.hidden),
+        early,
+    )
+
+
+def _host_side(name: str, what: What, moved: Moved, hidden: float) -> Side:
+    return Side((name, 1, 1), what, moved.share(hidden), moved.share(1.0 - hidden))

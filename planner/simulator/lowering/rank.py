@@ -1,0 +1,224 @@
+"""The actions of one pipeline rank as tasks: passes with their traffic, then the end of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from planner.simulator.links import host_route
+from planner.simulator.lowering.passes import Moved
+from planner.simulator.lowering.plan import Half, RankPlan, Segment, Side, fused
+from planner.simulator.lowering.stamp import SPAN, AxisGroups, Integers, Item, Stamp, Where
+from planner.simulator.program import NONE, What
+from planner.simulator.schedules.schedule import Actions, Kind
+
+GroupsOf = Callable[[tuple[str, int, int], str], AxisGroups]
+"""(axis, first, size), stream -> groups."""
+
+STREAM_OF = {
+    What.GATHER: "{} gather",
+    What.REDUCE: "{} reduce",
+    What.OFFLOAD_IN: "{}",
+    What.OFFLOAD_OUT: "{}",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LoweredRank:
+    """Where other ranks join.
+
+    Args:
+        entry, leave: (actions, actors), tasks that begin and end each action; ``NONE`` for actions that compute nothing.
+        reductions: what the update waits for.
+    """
+
+    entry: Integers
+    leave: Integers
+    reductions: tuple[Item, ...]
+
+
+@dataclass(eq=False)
+class RankLowering:
+    """Lowers the actions of one rank.
+
+    Args:
+        plans: by class of sequence length. lengths: (units,), the class of each micro-batch.
+        groups_of: the groups of an axis or of a kind of side traffic.
+    """
+
+    stamp: Stamp
+    plans: Sequence[RankPlan]
+    lengths: Integers
+    model_stage: Integers
+    groups_of: GroupsOf
+    _pending: list[tuple[Integers, Item]] = field(default_factory=list)
+    _reductions: dict[object, tuple[int, Item]] = field(default_factory=dict)
+
+    def lower(self, actions: Actions) -> LoweredRank:
+        """Tasks of all actions; transfers that run ahead of an action start with the last segment of the one before."""
+        n = len(self.stamp.actors)
+        entry = np.full((len(actions), n), NONE, dtype=np.int64)
+        leave, trigger = entry.copy(), entry.copy()
+        for rows, segments in self._alike(actions):
+            where = Where(rows * SPAN, actions.stage[rows], actions.micro_batch[rows])
+            entry[rows], leave[rows], trigger[rows] = self._stamp_pass(where, segments)
+        for rows, item in self._pending:
+            self._launch(rows, item, trigger)
+        return LoweredRank(entry, leave, tuple(item for _, item in self._reductions.values()))
+
+    def _launch(self, rows: Integers, item: Item, trigger: Integers) -> None:
+        """Prefetches start with the last segment of the action before theirs (the first action's with the step)."""
+        computing = np.flatnonzero(trigger[:, 0] != NONE)
+        place = np.searchsorted(computing, rows) - 1
+        ids = np.where(place[:, None] >= 0, trigger[computing[np.maximum(place, 0)]], NONE)
+        self.stamp.after(item, [Item(ids, np.arange(ids.shape[1]))])
+
+    def _alike(self, actions: Actions) -> Iterable[tuple[Integers, tuple[Segment, ...]]]:
+        """Rows of actions that do the same, with what they do."""
+        computes = np.flatnonzero(actions.kind <= Kind.OVERLAP_F_B)
+        if not len(computes):
+            return
+        kind, stage, second = (column[computes] for column in (actions.kind, actions.stage, actions.stage2))
+        length = self.lengths[actions.micro_batch[computes]]
+        length2 = np.where(second == NONE, 0, self.lengths[np.maximum(actions.micro_batch2[computes], 0)])
+        forward = np.isin(kind, (Kind.F, Kind.OVERLAP_F_B))
+        gradient_stage = np.where(kind == Kind.OVERLAP_F_B, second, stage)
+        first = forward & _extreme(stage, forward, last=False)
+        gives = ~np.isin(kind, (Kind.F, Kind.I))
+        last = gives & _extreme(gradient_stage, gives, last=True)
+        table = np.stack([kind, stage, second, length, length2, first, last], axis=1)
+        keys, inverse = np.unique(table, axis=0, return_inverse=True)
+        for index, key in enumerate(keys.tolist()):
+            yield computes[inverse.ravel() == index], self._segments(*key)
+
+    def _segments(
+        self, kind: int, stage: int, second: int, length: int, length2: int, first: int, last: int
+    ) -> tuple[Segment, ...]:
+        own = int(self.model_stage[stage])
+        if kind != Kind.OVERLAP_F_B:
+            return self.plans[length].segments(Half(Kind(kind), own, bool(first), bool(last)))
+        forward = self.plans[length].segments(Half(Kind.F, own, bool(first), False))
+        half = Half(Kind.B, int(self.model_stage[second]), False, bool(last))
+        return fused(forward, self.plans[length2].segments(half))
+
+    def _stamp_pass(self, where: Where, segments: Sequence[Segment]) -> tuple[Integers, Integers, Integers]:
+        stamp = self.stamp
+        gate = stamp.wait(where, 0)
+        begun: list[Item] | None = None
+        ahead: list[Item] = [gate]
+        trigger, latest, offset = gate, gate, 1
+        unfinished: list[Item] = []
+        for segment in segments:
+            needed, offset = self._before(where, offset, segment.before, ahead, begun)
+            beside, offset = self._transfers(where, offset, segment.cost.hidden, ahead)
+            compute = stamp.compute(where, offset, segment.cost.compute_s, segment.what)
+            stamp.after(compute, [*needed, *unfinished])
+            begun, trigger, latest = ahead, latest, compute
+            last, offset = self._exposed(where, offset + 1, segment, compute)
+            unfinished = [*beside, *last]
+            ahead = [compute, *last]
+            if segment.cost.host_s > 0.0:
+                host = stamp.wait(where, offset, segment.cost.host_s)
+                stamp.after(host, unfinished)
+                unfinished, ahead, offset = [], [host], offset + 1
+        end = stamp.wait(where, offset)
+        stamp.after(end, unfinished)
+        return gate.ids, end.ids, trigger.ids
+
+    def _before(
+        self,
+        where: Where,
+        offset: int,
+        sides: Sequence[Side],
+        ahead: list[Item],
+        begun: list[Item] | None,
+    ) -> tuple[list[Item], int]:
+        """Traffic that a segment needs: the hidden part since the last segment began, the rest now, one after the other."""
+        needed: list[Item] = []
+        waited = ahead
+        for side in sides:
+            if side.hidden.seconds > 0.0:
+                item = self._side(where, offset, side, side.hidden, STREAM_OF[side.what])
+                if begun is not None:
+                    self.stamp.after(item, begun)
+                elif not side.early:
+                    self._pending.append((where.position // SPAN, item))
+                needed.append(item)
+                offset += 1
+            if side.exposed.seconds > 0.0:
+                item = self._side(where, offset, side, side.exposed, "{}")
+                self.stamp.after(item, waited)
+                waited = [item]
+                needed.append(item)
+                offset += 1
+        return needed, offset
+
+    def _exposed(self, where: Where, offset: int, segment: Segment, compute: Item) -> tuple[list[Item], int]:
+        """Traffic that the pass waits for after its computation, one axis after the other; and what it sets off."""
+        waited = [compute]
+        for axis, moved in segment.cost.exposed.items():
+            item = self.stamp.transfer(
+                where, offset, self.groups_of((axis, 1, 0), axis), moved, What.EXCHANGE
+            )
+            self.stamp.after(item, waited)
+            waited, offset = [item], offset + 1
+        for side in segment.after:
+            if side.hidden.seconds > 0.0:
+                item = self._side(where, offset, side, side.hidden, STREAM_OF[side.what])
+                self.stamp.after(item, [compute])
+                self._keep(where, offset, side, item)
+                offset += 1
+            if side.exposed.seconds > 0.0:
+                item = self._side(where, offset, side, side.exposed, "{}")
+                self.stamp.after(item, waited)
+                waited, offset = [item], offset + 1
+        return ([] if waited[0] is compute else waited), offset
+
+    def _transfers(
+        self, where: Where, offset: int, moved: Mapping[str, Moved], ahead: list[Item]
+    ) -> tuple[list[Item], int]:
+        """Traffic that runs beside a segment."""
+        items = []
+        for axis, part in moved.items():
+            item = self.stamp.transfer(where, offset, self.groups_of((axis, 1, 0), axis), part, What.EXCHANGE)
+            self.stamp.after(item, ahead)
+            items.append(item)
+            offset += 1
+        return items, offset
+
+    def _side(self, where: Where, offset: int, side: Side, moved: Moved, stream: str) -> Item:
+        groups = self.groups_of(side.groups, stream.format(side.groups[0]))
+        if not side.groups[0].startswith("offload"):
+            return self.stamp.transfer(where, offset, groups, moved, side.what)
+        nbytes = moved.nbytes[0] if self.stamp.sharing else 0.0
+        routes = [
+            host_route(
+                self.stamp.network,
+                self.stamp.builder,
+                member[0],
+                nbytes,
+                outgoing=side.what == What.OFFLOAD_OUT,
+            )
+            for member in groups.members
+        ]
+        return self.stamp.moved(where, offset, groups, moved, side.what, routes)
+
+    def _keep(self, where: Where, offset: int, side: Side, item: Item) -> None:
+        """Remember the last transfer of each stream: the update waits for it."""
+        row = int(np.argmax(where.position))
+        position = int(where.position[row]) + offset
+        known = self._reductions.get(side.groups)
+        if known is None or known[0] < position:
+            self._reductions[side.groups] = (position, item.row(row))
+
+
+def _extreme(stage: Integers, chosen: np.ndarray, *, last: bool) -> np.ndarray:
+    """For each row whether it is the first (last) chosen one of its stage."""
+    rows = np.flatnonzero(chosen)
+    ordered = rows[::-1] if last else rows
+    _, index = np.unique(stage[ordered], return_index=True)
+    result = np.zeros(len(stage), dtype=np.bool_)
+    result[ordered[index]] = True
+    return result

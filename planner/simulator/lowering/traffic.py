@@ -1,0 +1,80 @@
+"""Data-parallel traffic of a pipeline rank, dealt out to the blocks that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.costs.overlap import hidden_shares
+from planner.costs.replicas import Occasion
+from planner.costs.states import stage_elements
+from planner.costs.step import stage_flows
+from planner.simulator.lowering.passes import BlockCost, Moved, PricedLayout, moved_by
+
+
+@dataclass(frozen=True)
+class ReplicaTraffic:
+    """One kind of collective of a rank.
+
+    Args:
+        what, occasion: as ``costs.replicas.Flow`` names them.
+        axis: dp for dense parameters, edp for routed experts.
+        first, size: the group: every first-th rank of the axis, so many of them.
+        moved: all calls of one occasion.
+        hidden: the share that overlaps as far as there is computation.
+    """
+
+    what: str
+    occasion: Occasion
+    axis: Literal["dp", "edp"]
+    first: int
+    size: int
+    moved: Moved
+    hidden: float
+
+    def elements(self, block: BlockCost) -> float:
+        """Of the block's parameters those that this traffic carries."""
+        return block.expert if self.axis == "edp" else block.dense
+
+
+def rank_traffic(priced: PricedLayout, rank: int) -> tuple[ReplicaTraffic, ...]:
+    """All data-parallel collectives of a pipeline rank."""
+    stage = priced.ranks[rank]
+    counts = (stage.recomputed, stage.plain)
+    expert = priced.prices.total("expert", *counts)
+    dense = stage_elements(priced.job, priced.row, stage, priced.prices.total("dense", *counts))
+    shares = hidden_shares(priced.job)
+    flows = stage_flows(priced.job, priced.row, stage, dense, expert)
+    return tuple(
+        ReplicaTraffic(
+            what=flow.what,
+            occasion=flow.occasion,
+            axis=flow.axis,
+            first=int(flow.first[0]),
+            size=int(flow.ranks[0]),
+            moved=moved_by(flow.cost, float(flow.calls[0])),
+            hidden=shares[flow.occasion],
+        )
+        for flow in flows
+        if flow.seconds[0] > 0.0
+    )
+
+
+def dealt(traffic: ReplicaTraffic, rank: Sequence[BlockCost], blocks: Sequence[BlockCost]) -> list[Moved]:
+    """The traffic of each of ``blocks`` on one occasion, by its share of the rank's parameters.
+
+    What belongs to none (a copy of a tied table) is spread over the others, so that the shares of a rank add up.
+
+    Args:
+        rank: all blocks of the rank.
+    """
+    whole = sum(traffic.elements(block) for block in rank)
+    if whole <= 0.0:
+        return [traffic.moved.share(1.0 / len(rank)) for _ in blocks]
+    return [traffic.moved.share(traffic.elements(block) / whole) for block in blocks]
+
+
+def on(traffic: Sequence[ReplicaTraffic], *occasions: Occasion) -> list[ReplicaTraffic]:
+    """Those that happen on one of the occasions."""
+    return [item for item in traffic if item.occasion in occasions]

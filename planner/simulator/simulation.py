@@ -1,0 +1,100 @@
+"""One simulated step: what was run, when everything happened, and what it takes to explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.jobs.types import Job
+from planner.layouts.layout import Layout
+from planner.layouts.legality import require_legal
+from planner.simulator.actors import Actors
+from planner.simulator.analysis.memory import RankFacts, StageFacts
+from planner.simulator.engine.fixed import run_fixed
+from planner.simulator.engine.shared import run_shared
+from planner.simulator.facts import rank_facts, stage_facts
+from planner.simulator.lowering.passes import PricedLayout
+from planner.simulator.lowering.step import lower_step
+from planner.simulator.options import SimulationOptions
+from planner.simulator.program import NONE, Execution, Program
+from planner.simulator.schedules.generate import make_schedule
+from planner.simulator.schedules.schedule import Schedule
+
+Engine = Callable[[Program], Execution]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A simulated step.
+
+    Args:
+        schedule: as it was run.
+        actors: the devices that were told apart.
+        priced: by class of sequence length.
+        stages: by virtual stage, what passes keep in memory; ranks: by pipeline rank, what is always there.
+        engine: ran the program.
+    """
+
+    job: Job
+    layout: Layout
+    options: SimulationOptions
+    schedule: Schedule
+    actors: Actors
+    priced: tuple[PricedLayout, ...]
+    program: Program
+    execution: Execution
+    stages: tuple[StageFacts, ...]
+    ranks: tuple[RankFacts, ...]
+    engine: Engine
+
+    @property
+    def step_time_s(self) -> float:
+        """When the last compute stream is done: messages that nobody waits for may still be on their way."""
+        tasks = self.program.tasks
+        computing = np.array([stream.name == "compute" for stream in self.program.streams])
+        mine = (tasks.stream != NONE) & computing[tasks.stream]
+        return float(self.execution.end[mine].max())
+
+
+def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None) -> Simulation:
+    """Simulates one step of a layout.
+
+    Args:
+        options: None for the job as it is described.
+
+    Raises:
+        PlannerError: the layout is illegal, its schedule cannot have this shape or dead-locks, or the step is too large.
+    """
+    options = options or SimulationOptions()
+    require_legal(job, layout)
+    schedule = layout_schedule(layout)
+    lowered = lower_step(job, layout, schedule, options)
+    slows = lowered.program.slowdown > 0.0
+    engine = run_shared if options.sharing or slows else run_fixed
+    main = lowered.priced[0]
+    return Simulation(
+        job=job,
+        layout=layout,
+        options=options,
+        schedule=schedule,
+        actors=lowered.actors,
+        priced=lowered.priced,
+        program=lowered.program,
+        execution=engine(lowered.program),
+        stages=stage_facts(main, schedule),
+        ranks=tuple(rank_facts(main, rank) for rank in range(layout.pp)),
+        engine=engine,
+    )
+
+
+def layout_schedule(layout: Layout) -> Schedule:
+    """The schedule of a layout.
+
+    Raises:
+        PlannerError: it cannot have this shape.
+    """
+    return make_schedule(
+        layout.schedule, ranks=layout.pp, chunks=layout.vpp, micro_batches=layout.micro_batches
+    )

@@ -52,7 +52,7 @@ def load_document(path: str | Path) -> Document:
             keys, cyclic or multiplying aliases, tags, nested too deep.
     """
     file = Path(path)
-    return load_text(_text(file), file, json=file.suffix == ".json")
+    return load_text(read_text(file), file, json=file.suffix == ".json")
 
 
 def load_text(text: str, path: Path | None = None, *, json: bool = False) -> Document:
@@ -68,7 +68,15 @@ def load_text(text: str, path: Path | None = None, *, json: bool = False) -> Doc
     return Document(path, data, lines)
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path, accepted: str = "YAML or JSON text", *, limit_bytes: int = MAX_FILE_BYTES) -> str:
+    """The text of a file that a user wrote.
+
+    Args:
+        accepted: what the file should hold, for messages.
+
+    Raises:
+        PlannerError: missing, a directory, unreadable, larger than ``limit_bytes``, binary or not UTF-8.
+    """
     try:
         if file.is_dir():
             raise PlannerError("is a directory; a file is accepted", file=file)
@@ -76,14 +84,14 @@ def _text(file: Path) -> str:
             raise PlannerError("does not exist", file=file)
         if not file.is_file():
             raise PlannerError("is not a regular file", file=file)
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise PlannerError(f"is larger than {MAX_FILE_BYTES // 2**20} MiB", file=file)
+        if file.stat().st_size > limit_bytes:
+            raise PlannerError(f"is larger than {limit_bytes // 2**20} MiB", file=file)
         raw = file.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PlannerError(f"cannot be read: {reason}", file=file) from None
     if b"\x00" in raw:
-        raise PlannerError("is a binary file; YAML or JSON text is accepted", file=file)
+        raise PlannerError(f"is a binary file; {accepted} is accepted", file=file)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -53,7 +53,7 @@ class Table:
             PlannerError: see ``read_schedule``.
         """
         ranks = self._placement()
-        self._each_pass()
+        self._each_pass(len(ranks))
         self._transfers(ranks)
         return ranks
 
@@ -92,9 +92,10 @@ class Table:
                 self._fail(first[stage], f"no rank has stage {expected}, though stage {stage} is there")
         return [first[stage].rank for stage in range(len(first))]
 
-    def _each_pass(self) -> None:
+    def _each_pass(self, stages: int) -> None:
         """F once; B once, or I and W once, for every stage and micro-batch."""
-        stages = max(stage for _, stage, _ in self.where) + 1 if self.where else 0
+        if not self.where:
+            self._fail(self.rows[0][0], f"no rank computes: {self.rows[0][0]} is no pass")
         if len(self.where) * 3 < stages * self.micro_batches:
             self._sparse()
         for stage in range(stages):

@@ -74,3 +74,11 @@ def running_minimum(values: Floats, group: Integers) -> Floats:
     key = place - group * len(values)
     least = np.minimum.accumulate(key) + group * len(values)
     return values[order[least]]
+
+
+def successors(program: Program) -> tuple[Integers, Integers]:
+    """The tasks that wait for each task: those of task i are ``later[start[i]:start[i + 1]]``."""
+    later = np.repeat(np.arange(len(program.tasks), dtype=np.int64), np.diff(program.before_start))
+    order = np.argsort(program.before, kind="stable")
+    counts = np.bincount(program.before, minlength=len(program.tasks))
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), later[order]

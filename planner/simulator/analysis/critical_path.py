@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.jobs.prediction import EXPOSED_AXES
-from planner.simulator.analysis.columns import axis_of, previous_on_stream
-from planner.simulator.program import NONE, Execution, Integers, Program, TaskKind, What
+from planner.simulator.analysis.columns import axis_of, previous_on_stream, successors
+from planner.simulator.program import NONE, Execution, Program, TaskKind, What
 from planner.simulator.schedules.schedule import Schedule
 
 TOP = 10
@@ -116,26 +116,13 @@ def _walk(program: Program, execution: Execution) -> list[int]:
     return path[::-1]
 
 
-def _successors(program: Program) -> Callable[[int], Integers]:
-    """A function task -> the tasks that name it as predecessor."""
-    later = np.repeat(np.arange(len(program.tasks), dtype=np.int64), np.diff(program.before_start))
-    order = np.argsort(program.before, kind="stable")
-    earlier = program.before[order]
-
-    def successors(task: int) -> Integers:
-        first, last = np.searchsorted(earlier, [task, task + 1])
-        return later[order[first:last]]
-
-    return successors
-
-
 def _namer(
     program: Program, schedule: Schedule | None, rank_of: Sequence[int] | None
 ) -> Callable[[int], str]:
     """A function task -> cause in words."""
     tasks = program.tasks
     axes = axis_of(tasks)
-    waiting_for = _successors(program)
+    first, later = successors(program)
 
     def rank(task: int) -> int:
         actor = int(tasks.actor[task])
@@ -143,7 +130,7 @@ def _namer(
 
     def hop(task: int) -> str:
         stage = int(tasks.stage[task])
-        targets = set(tasks.stage[waiting_for(task)].tolist()) - {NONE, stage}
+        targets = set(tasks.stage[later[first[task] : first[task + 1]]].tolist()) - {NONE, stage}
         if schedule is not None and stage != NONE:
             ahead, back = int(schedule.following[stage]), int(schedule.previous[stage])
             targets = {ahead if ahead in targets else back}

@@ -14,9 +14,9 @@ import numpy as np
 
 from planner.jobs.prediction import MEMORY_CLASSES
 from planner.simulator.analysis.columns import compute_actor
-from planner.simulator.analysis.passes_run import PassesRun
+from planner.simulator.analysis.passes_run import PassesRun, passes_run
 from planner.simulator.program import Execution, Floats, Integers, Program, What
-from planner.simulator.schedules.schedule import NONE, Kind
+from planner.simulator.schedules.schedule import NONE, Kind, Schedule
 
 ACTIVATIONS, TRANSIENT, LOGITS = (MEMORY_CLASSES.index(c) for c in ("activations", "transient", "logits"))
 START, HEAD_DONE, END = range(3)
@@ -93,6 +93,40 @@ class MemoryTimeline:
         return {name: float(self.by_class[i, self.peak]) for i, name in enumerate(MEMORY_CLASSES)}
 
 
+def memory_timelines(
+    program: Program,
+    execution: Execution,
+    schedule: Schedule,
+    stages: Sequence[StageFacts],
+    ranks: Sequence[RankFacts],
+    rank_of: Sequence[int],
+) -> tuple[MemoryTimeline, ...]:
+    """Memory of every actor over the step.
+
+    Args:
+        stages: by virtual stage of the schedule.
+        ranks: by pipeline rank.
+        rank_of: pipeline rank of every actor.
+    """
+    passes = passes_run(program, execution, schedule)
+    updates = _updates(program, execution)
+    return tuple(
+        memory_timeline(passes, stages, ranks[rank_of[actor]], actor, updates.get(actor))
+        for actor in range(program.actors)
+    )
+
+
+def _updates(program: Program, execution: Execution) -> dict[int, tuple[float, float]]:
+    """Actor -> from when to when it updates its weights."""
+    tasks = program.tasks
+    found: dict[int, tuple[float, float]] = {}
+    for task in np.flatnonzero((compute_actor(program) != NONE) & (tasks.what == What.OPTIMIZER)).tolist():
+        start, end = float(execution.start[task]), float(execution.end[task])
+        known = found.get(int(tasks.actor[task]), (start, end))
+        found[int(tasks.actor[task])] = (min(known[0], start), max(known[1], end))
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Events:
     """Changes of memory in the order in which they happen; ``label`` is the pass, ``NONE`` the update."""
@@ -105,12 +139,11 @@ class _Events:
 
 
 def memory_timeline(
-    program: Program,
-    execution: Execution,
     passes: PassesRun,
     stages: Sequence[StageFacts],
     rank: RankFacts,
     actor: int,
+    update: tuple[float, float] | None = None,
 ) -> MemoryTimeline:
     """Memory of one actor over the step.
 
@@ -118,10 +151,10 @@ def memory_timeline(
         passes: of all actors, as ``passes_run`` gives them.
         stages: by virtual stage of the schedule.
         rank: of the actor's pipeline rank.
+        update: from when to when the actor updates its weights, None: it does not.
     """
     mine = passes.of(actor)
-    update = _update(program, execution, rank, actor)
-    events = _joined([_pass_events(mine, stages), update])
+    events = _joined([_pass_events(mine, stages), _update_events(rank, update)])
     during = _vector(rank.during_passes)
     steps = np.zeros((len(MEMORY_CLASSES), len(events.time) + 1))
     steps[:, 0] = during
@@ -218,19 +251,16 @@ def _ordered(rows: Sequence[tuple[Integers, int, Floats, int, Floats]]) -> _Even
     return _Events(time[order], cls[order], change[order], index[order], phase[order])
 
 
-def _update(program: Program, execution: Execution, rank: RankFacts, actor: int) -> _Events:
+def _update_events(rank: RankFacts, update: tuple[float, float] | None) -> _Events:
     """The classes change while the optimizer runs."""
-    tasks = program.tasks
-    mine = np.flatnonzero((compute_actor(program) == actor) & (tasks.what == What.OPTIMIZER))
     change = _vector(rank.during_update) - _vector(rank.during_passes)
-    cls = np.flatnonzero(change) if len(mine) else np.zeros(0, dtype=np.int64)
+    cls = np.flatnonzero(change) if update is not None else np.zeros(0, dtype=np.int64)
     # Releases first: nothing may count twice while classes are exchanged one by one.
     cls = cls[np.argsort(change[cls], kind="stable")]
-    begin = np.full(len(cls), execution.start[mine].min() if len(mine) else 0.0)
-    end = np.full(len(cls), execution.end[mine].max() if len(mine) else 0.0)
+    begin, end = update if update is not None else (0.0, 0.0)
     back = cls[::-1]
     return _Events(
-        np.concatenate([begin, end]),
+        np.repeat([begin, end], len(cls)),
         np.concatenate([cls, back]),
         np.concatenate([change[cls], -change[back]]),
         np.full(2 * len(cls), NONE, dtype=np.int64),

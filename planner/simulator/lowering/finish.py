@@ -69,20 +69,30 @@ def finish_rank(
     join = stamp.wait(where, 0)
     stamp.after(join, lowered.reductions)
     waited = [join]
+    for offset, (key, moved) in enumerate(lowered.tails.items(), start=1):
+        if moved.seconds > 0.0:
+            item = stamp.transfer(where, offset, groups_of(key, f"{key[0]} reduce"), moved, What.REDUCE)
+            stamp.after(item, waited)
+            waited = [item]
+    last = len(lowered.tails) + 1
     if end.exchanges.seconds > 0.0:
-        item = stamp.transfer(where, 1, groups_of(("tp", 1, 0), "tp"), end.exchanges, What.EXCHANGE)
+        item = stamp.transfer(where, last, groups_of(("tp", 1, 0), "tp"), end.exchanges, What.EXCHANGE)
         stamp.after(item, waited)
         waited = [item]
     if host.optimizer.seconds > 0.0:
-        waited = [_streamed(stamp, where, host.optimizer, groups_of(("offload", 1, 1), "offload"), waited)]
-    update = stamp.compute(where, 3, end.update_s, What.OPTIMIZER)
+        waited = [
+            _streamed(stamp, where, last + 1, host.optimizer, groups_of(("offload", 1, 1), "offload"), waited)
+        ]
+    update = stamp.compute(where, last + 2, end.update_s, What.OPTIMIZER)
     stamp.after(update, [*waited, *extra])
 
 
-def _streamed(stamp: Stamp, where: Where, moved: Moved, groups: AxisGroups, waited: Sequence[Item]) -> Item:
+def _streamed(
+    stamp: Stamp, where: Where, offset: int, moved: Moved, groups: AxisGroups, waited: Sequence[Item]
+) -> Item:
     """Offloaded state through the device and back; half of the bytes each way, counted on the way out."""
     nbytes = moved.nbytes[0] / 2.0 if stamp.sharing else 0.0
     routes = [host_route(stamp.network, stamp.builder, m[0], nbytes, outgoing=True) for m in groups.members]
-    item = stamp.moved(where, 2, groups, moved, What.OFFLOAD_OUT, routes)
+    item = stamp.moved(where, offset, groups, moved, What.OFFLOAD_OUT, routes)
     stamp.after(item, waited)
     return item

@@ -23,14 +23,16 @@ class Side:
         groups: which groups and stream run it: (name, first, size).
         what: GATHER, REDUCE, OFFLOAD_IN, OFFLOAD_OUT.
         hidden, exposed: the part that may overlap, and the part that the compute stream waits for.
-        early: it starts with the step; else one segment ahead of the one that needs it.
+        once: it happens once a step: a gather then begins with the step, its exposed part before anything else, and the
+            exposed part of a reduction follows the last pass. Else a gather runs one segment ahead of the one that needs
+            it, and the exposed part stands beside its segment.
     """
 
     groups: tuple[str, int, int]
     what: What
     hidden: Moved
     exposed: Moved
-    early: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Segment:
     """Computation with what it waits for and what it sets off.
 
     Args:
-        before: needed by it. after: possible once it is done; ``last``: of those, what must end before the update only.
+        before: needed by it. after: possible once it is done.
     """
 
     what: What
@@ -120,26 +122,26 @@ class RankPlan:
         """Data-parallel traffic before and after each block."""
         before: list[list[Side]] = [[] for _ in blocks]
         after: list[list[Side]] = [[] for _ in blocks]
-        for traffic, place, early in self._due(half):
+        for traffic, place in self._due(half):
             sides = before if place == "before" else after
             for index, moved in enumerate(dealt(traffic, self.mine, blocks)):
                 if moved.seconds > 0.0:
-                    sides[index].append(_side(traffic, moved, early))
+                    sides[index].append(_side(traffic, moved))
         return before, after
 
-    def _due(self, half: Half) -> list[tuple[ReplicaTraffic, str, bool]]:
-        """Traffic of a pass, where it belongs, and whether it starts with the step."""
-        due: list[tuple[ReplicaTraffic, str, bool]] = []
+    def _due(self, half: Half) -> list[tuple[ReplicaTraffic, str]]:
+        """Traffic of a pass, and where it belongs."""
+        due: list[tuple[ReplicaTraffic, str]] = []
         if half.kind == Kind.F:
-            due += [(item, "before", False) for item in on(self.traffic, "forward_gather")]
+            due += [(item, "before") for item in on(self.traffic, "forward_gather")]
             if half.first:
-                due += [(item, "before", True) for item in on(self.traffic, "step_gather")]
+                due += [(item, "before") for item in on(self.traffic, "step_gather")]
         if half.kind in (Kind.B, Kind.I):
-            due += [(item, "before", False) for item in on(self.traffic, "backward_gather")]
+            due += [(item, "before") for item in on(self.traffic, "backward_gather")]
         if half.kind in (Kind.B, Kind.W):
-            due += [(item, "after", False) for item in on(self.traffic, "micro_reduce")]
+            due += [(item, "after") for item in on(self.traffic, "micro_reduce")]
             if half.last:
-                due += [(item, "after", False) for item in on(self.traffic, "step_reduce")]
+                due += [(item, "after") for item in on(self.traffic, "step_reduce")]
         return due
 
     def _with_host(self, half: Half, parts: list[Segment]) -> tuple[Segment, ...]:
@@ -174,14 +176,14 @@ def fused(forward: Sequence[Segment], backward: Sequence[Segment]) -> tuple[Segm
     return (Segment(What.FORWARD_BACKWARD, merged, before, after),)
 
 
-def _side(traffic: ReplicaTraffic, moved: Moved, early: bool) -> Side:
+def _side(traffic: ReplicaTraffic, moved: Moved) -> Side:
     what = What.REDUCE if traffic.occasion.endswith("reduce") else What.GATHER
     return Side(
         (traffic.axis, traffic.first, traffic.size),
         what,
         moved.share(traffic.hidden),
         moved.share(1.0 - traffic.hidden),
-        early,
+        traffic.occasion.startswith("step"),
     )
 
 

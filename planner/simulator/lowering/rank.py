@@ -32,11 +32,13 @@ class LoweredRank:
     Args:
         entry, leave: (actions, actors), tasks that begin and end each action; ``NONE`` for actions that compute nothing.
         reductions: what the update waits for.
+        tails: by groups, reductions' exposed part, after the last pass.
     """
 
     entry: Integers
     leave: Integers
     reductions: tuple[Item, ...]
+    tails: Mapping[tuple[str, int, int], Moved]
 
 
 @dataclass(eq=False)
@@ -55,6 +57,8 @@ class RankLowering:
     groups_of: GroupsOf
     _pending: list[tuple[Integers, Item]] = field(default_factory=list)
     _reductions: dict[object, tuple[int, Item]] = field(default_factory=dict)
+    _heads: dict[tuple[str, int, int], Moved] = field(default_factory=dict)
+    _tails: dict[tuple[str, int, int], Moved] = field(default_factory=dict)
 
     def lower(self, actions: Actions) -> LoweredRank:
         """Tasks of all actions; transfers that run ahead of an action start with the last segment of the one before."""
@@ -66,7 +70,18 @@ class RankLowering:
             entry[rows], leave[rows], trigger[rows] = self._stamp_pass(where, segments)
         for rows, item in self._pending:
             self._launch(rows, item, trigger)
-        return LoweredRank(entry, leave, tuple(item for _, item in self._reductions.values()))
+        self._begin(entry)
+        return LoweredRank(entry, leave, tuple(item for _, item in self._reductions.values()), self._tails)
+
+    def _begin(self, entry: Integers) -> None:
+        """Gathers of the last update's weights that nothing hides, before the first action."""
+        computing = np.flatnonzero(entry[:, 0] != NONE)
+        where = Where(np.full(1, -SPAN), NONE, NONE)
+        for offset, (key, moved) in enumerate(self._heads.items()):
+            stream = STREAM_OF[What.GATHER].format(key[0])
+            item = self.stamp.transfer(where, offset, self.groups_of(key, stream), moved, What.GATHER)
+            first = entry[computing[:1]]
+            self.stamp.after(Item(first, np.arange(first.shape[1])), [item])
 
     def _launch(self, rows: Integers, item: Item, trigger: Integers) -> None:
         """Prefetches start with the last segment of the action before theirs (the first action's with the step)."""
@@ -141,13 +156,15 @@ class RankLowering:
         for side in sides:
             if side.hidden.seconds > 0.0:
                 item = self._side(where, offset, side, side.hidden, STREAM_OF[side.what])
-                if begun is not None:
+                if begun is not None and not side.once:
                     self.stamp.after(item, begun)
-                elif not side.early:
+                elif not side.once:
                     self._pending.append((where.position // SPAN, item))
                 needed.append(item)
                 offset += 1
-            if side.exposed.seconds > 0.0:
+            if side.once:
+                self._heads[side.groups] = self._heads.get(side.groups, Moved()) + side.exposed
+            elif side.exposed.seconds > 0.0:
                 item = self._side(where, offset, side, side.exposed, "{}")
                 self.stamp.after(item, waited)
                 waited = [item]
@@ -170,7 +187,9 @@ class RankLowering:
                 self.stamp.after(item, [compute])
                 self._keep(where, offset, side, item)
                 offset += 1
-            if side.exposed.seconds > 0.0:
+            if side.once:
+                self._tails[side.groups] = self._tails.get(side.groups, Moved()) + side.exposed
+            elif side.exposed.seconds > 0.0:
                 item = self._side(where, offset, side, side.exposed, "{}")
                 self.stamp.after(item, waited)
                 waited, offset = [item], offset + 1

@@ -31,10 +31,10 @@ from planner.simulator.trace_events import (
     slice_block,
 )
 from planner.simulator.trace_tracks import TRACK_ORDER, Slices, arrows, slices
-from planner.units import count_text
 
 MOST_EVENTS = 2_000_000
 """Viewers load a trace into a browser's memory; larger ones do not open."""
+
 
 def trace_lines(
     program: Program,
@@ -64,7 +64,7 @@ def trace_lines(
     total = sum(len(block.time_ns) for block in blocks)
     if total > limit:
         raise PlannerError(
-            f"the trace would hold {count_text(total)} events; viewers open at most {count_text(limit)}:"
+            f"the trace would hold {total:,} events; viewers open at most {limit:,}:"
             " simulate fewer micro-batches, or merge replicas that act alike (--merge auto)",
             field="--trace",
         )

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.jobs.prediction import MEMORY_CLASSES
-from planner.simulator.analysis.memory import MemoryTimeline, RankFacts, StageFacts, memory_timeline
+from planner.simulator.analysis.memory import (
+    MemoryTimeline,
+    RankFacts,
+    StageFacts,
+    memory_timeline,
+    memory_timelines,
+)
 from planner.simulator.analysis.passes_run import passes_run
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.pipeline import PassSeconds, pipeline_program
@@ -33,10 +39,8 @@ def value(timeline: MemoryTimeline, name: str, time: float) -> float:
 def timelines(schedule: Schedule, stages: list[StageFacts], rank: RankFacts) -> list[MemoryTimeline]:
     program = pipeline_program(schedule, PassSeconds(1.0, 2.0, 1.0, 1.0))
     execution = run_fixed(program)
-    passes = passes_run(program, execution, schedule)
-    return [
-        memory_timeline(program, execution, passes, stages, rank, actor) for actor in range(program.actors)
-    ]
+    ranks = range(program.actors)
+    return list(memory_timelines(program, execution, schedule, stages, [rank] * len(ranks), ranks))
 
 
 def test_two_stages_by_hand() -> None:
@@ -46,7 +50,7 @@ def test_two_stages_by_hand() -> None:
         "F of stage 0, micro-batch 0",
         "F of stage 0, micro-batch 1",
     ]
-    first = memory_timeline(program, execution, passes, [BODY, HEAD], STATES, 0)
+    first = memory_timeline(passes, [BODY, HEAD], STATES, 0, (10.5, 11.5))
     # 108 of states, two micro-batches of 10 kept, 3 while B runs (5-7, 8.5-10.5).
     expected = {0.5: 118, 1.5: 128, 6.0: 131, 8.0: 118, 9.0: 121, 10.6: 150, 11.5: 108}
     for time, nbytes in expected.items():
@@ -54,7 +58,9 @@ def test_two_stages_by_hand() -> None:
     assert first.peak_at == "optimizer step"
     assert first.peak_bytes == 150.0
     assert first.at_peak()["gathered_parameters"] == 0.0
-    last = memory_timeline(program, execution, passes, [BODY, HEAD], RankFacts(), 1)
+    both = memory_timelines(program, execution, schedule, [BODY, HEAD], [STATES, STATES], [0, 1])
+    assert np.array_equal(both[0].by_class, first.by_class)
+    last = memory_timeline(passes, [BODY, HEAD], RankFacts(), 1)
     # Logits from F's start (1.5) to a quarter of B (3.0), B's head needs 5 more, its layers 3.
     assert value(last, "logits", 2.0) == 20.0
     assert value(last, "transient", 2.6) == 5.0
@@ -99,7 +105,7 @@ def test_a_fused_pass_counts_both_halves() -> None:
     passes = passes_run(program, execution, schedule)
     names = [passes.name(i) for i in range(len(passes))]
     assert any(name.startswith("F of stage") and " with B of stage" in name for name in names)
-    line = memory_timeline(program, execution, passes, [BODY] * 4, RankFacts(), 0)
+    line = memory_timeline(passes, [BODY] * 4, RankFacts(), 0)
     assert line.total[-1] == 0.0
     assert line.total.min() >= 0.0
 

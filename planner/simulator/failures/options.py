@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from planner.errors import PlannerError
@@ -112,8 +113,14 @@ def _days(value: Text) -> float | None:
     """Seconds of a number of days, or of a quantity with a unit."""
     if value is None:
         return None
-    plain = not isinstance(value, str) or value.strip().replace(".", "", 1).isdigit()
-    return _seconds("--days", f"{value} d" if plain else value, None, zero=False)
+    return _seconds("--days", f"{value} d" if _is_number(value) else value, None, zero=False)
+
+
+def _is_number(value: str | float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _runs(value: Text) -> int:

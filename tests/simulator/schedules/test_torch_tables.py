@@ -12,8 +12,9 @@ import torch.distributed.pipelining.schedules as torch_schedules
 from planner.simulator.schedules.dualpipe import dualpipe
 from planner.simulator.schedules.fused import gpipe, one_f_one_b
 from planner.simulator.schedules.interleaved import interleaved_1f1b, interleaved_zb, looped_bfs
-from planner.simulator.schedules.schedule import NONE, Actions, Kind, Schedule
+from planner.simulator.schedules.schedule import NONE, Actions
 from planner.simulator.schedules.v_shape import dualpipe_v, zb_v
+from tests.simulator.schedules.cells import cell, table
 
 SHAPES = [(2, 4), (2, 7), (4, 8), (4, 9), (4, 16), (8, 16), (8, 24), (8, 37)]
 MULTIPLES = [(ranks, micro_batches) for ranks, micro_batches in SHAPES if micro_batches % ranks == 0]
@@ -21,29 +22,11 @@ MULTIPLES = [(ranks, micro_batches) for ranks, micro_batches in SHAPES if micro_
 ROUNDS = [*MULTIPLES, (2, 1), (4, 3), (4, 6), (4, 10), (8, 5), (8, 18), (8, 27)]
 
 
-def tokens(actions: Actions) -> list[str]:
-    """Cells of one rank as torch prints them."""
-    columns = (actions.kind, actions.stage, actions.micro_batch, actions.stage2, actions.micro_batch2)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [_token(*row) for row in rows]
-
-
-def _token(kind: int, stage: int, micro_batch: int, stage2: int, micro_batch2: int) -> str:
-    if kind == Kind.OVERLAP_F_B:
-        return f"({stage}F{micro_batch};{stage2}B{micro_batch2})OVERLAP_F_B"
-    assert (stage2, micro_batch2) == (NONE, NONE)
-    return f"{stage}{Kind(kind).name}{micro_batch}"
-
-
-def ours(schedule: Schedule) -> dict[int, list[str]]:
-    return {rank: tokens(actions) for rank, actions in enumerate(schedule.actions)}
-
-
 def theirs(name: str, ranks: int, chunks: int, micro_batches: int) -> dict[int, list[str]]:
     """torch's table for stages that exist only as numbers; without the idle cells."""
     built = getattr(torch_schedules, name)(_stages(name, ranks, chunks), micro_batches)
     order = built._get_pipeline_order() if name == "ScheduleGPipe" else built.pipeline_order
-    return {rank: [str(cell) for cell in order[rank] if cell is not None] for rank in range(ranks)}
+    return {rank: [str(entry) for entry in order[rank] if entry is not None] for rank in range(ranks)}
 
 
 def _stages(name: str, ranks: int, chunks: int) -> Any:
@@ -74,7 +57,7 @@ def _local(name: str, ranks: int, chunks: int) -> Iterator[int]:
 def test_gpipe(ranks: int, micro_batches: int) -> None:
     """torch's GPipe table alone also holds each stage's gradient reduction, after its last backward."""
     reduced = {
-        rank: [*cells, f"{rank}REDUCE_GRAD"] for rank, cells in ours(gpipe(ranks, micro_batches)).items()
+        rank: [*cells, f"{rank}REDUCE_GRAD"] for rank, cells in table(gpipe(ranks, micro_batches)).items()
     }
     assert reduced == theirs("ScheduleGPipe", ranks, 1, micro_batches)
 
@@ -82,15 +65,15 @@ def test_gpipe(ranks: int, micro_batches: int) -> None:
 @pytest.mark.parametrize("chunks", [2, 4])
 @pytest.mark.parametrize(("ranks", "micro_batches"), ROUNDS)
 def test_interleaved(ranks: int, micro_batches: int, chunks: int) -> None:
-    table = ours(interleaved_1f1b(ranks, chunks, micro_batches, rounds=True))
-    assert table == theirs("ScheduleInterleaved1F1B", ranks, chunks, micro_batches)
+    ours = table(interleaved_1f1b(ranks, chunks, micro_batches, rounds=True))
+    assert ours == theirs("ScheduleInterleaved1F1B", ranks, chunks, micro_batches)
 
 
 @pytest.mark.parametrize("chunks", [2, 4])
 @pytest.mark.parametrize(("ranks", "micro_batches"), MULTIPLES)
 def test_groups_and_rounds_agree_on_multiples(ranks: int, micro_batches: int, chunks: int) -> None:
     """Megatron's groups of p are torch's rounds when p divides m."""
-    assert ours(interleaved_1f1b(ranks, chunks, micro_batches)) == ours(
+    assert table(interleaved_1f1b(ranks, chunks, micro_batches)) == table(
         interleaved_1f1b(ranks, chunks, micro_batches, rounds=True)
     )
 
@@ -98,7 +81,7 @@ def test_groups_and_rounds_agree_on_multiples(ranks: int, micro_batches: int, ch
 @pytest.mark.parametrize("chunks", [2, 3])
 @pytest.mark.parametrize(("ranks", "micro_batches"), SHAPES)
 def test_looped_bfs(ranks: int, micro_batches: int, chunks: int) -> None:
-    assert ours(looped_bfs(ranks, chunks, micro_batches)) == theirs(
+    assert table(looped_bfs(ranks, chunks, micro_batches)) == theirs(
         "ScheduleLoopedBFS", ranks, chunks, micro_batches
     )
 
@@ -106,20 +89,20 @@ def test_looped_bfs(ranks: int, micro_batches: int, chunks: int) -> None:
 @pytest.mark.parametrize("chunks", [2, 4])
 @pytest.mark.parametrize(("ranks", "micro_batches"), ROUNDS)
 def test_interleaved_zero_bubble(ranks: int, micro_batches: int, chunks: int) -> None:
-    table = ours(interleaved_zb(ranks, chunks, micro_batches, rounds=True))
-    assert table == theirs("ScheduleInterleavedZeroBubble", ranks, chunks, micro_batches)
+    ours = table(interleaved_zb(ranks, chunks, micro_batches, rounds=True))
+    assert ours == theirs("ScheduleInterleavedZeroBubble", ranks, chunks, micro_batches)
 
 
 @pytest.mark.parametrize(("ranks", "micro_batches"), [*SHAPES, (1, 3), (4, 1), (4, 5), (8, 14)])
 def test_zb_v(ranks: int, micro_batches: int) -> None:
-    assert ours(zb_v(ranks, micro_batches)) == theirs("ScheduleZBVZeroBubble", ranks, 2, micro_batches)
+    assert table(zb_v(ranks, micro_batches)) == theirs("ScheduleZBVZeroBubble", ranks, 2, micro_batches)
 
 
 @pytest.mark.parametrize(
     ("ranks", "micro_batches"), [(ranks, m) for ranks, m in [*SHAPES, (1, 2), (3, 6)] if m >= 2 * ranks]
 )
 def test_dualpipe_v(ranks: int, micro_batches: int) -> None:
-    assert ours(dualpipe_v(ranks, micro_batches)) == theirs("ScheduleDualPipeV", ranks, 2, micro_batches)
+    assert table(dualpipe_v(ranks, micro_batches)) == theirs("ScheduleDualPipeV", ranks, 2, micro_batches)
 
 
 @pytest.mark.parametrize(("ranks", "micro_batches"), [(2, 4), (4, 8), (4, 14), (8, 20)])
@@ -130,14 +113,16 @@ def test_dualpipe_is_dualpipe_v_with_the_second_arm_unfolded(ranks: int, micro_b
     """
     depth, half = ranks // 2, micro_batches // 2
     torch_cells = theirs("ScheduleDualPipeV", depth, 2, half)
-    table = dualpipe(ranks, micro_batches)
+    schedule = dualpipe(ranks, micro_batches)
     for rank in range(depth):
         own = {rank: rank, 2 * ranks - 1 - rank: 2 * depth - 1 - rank}
-        assert _renamed(table.actions[rank], own, {rank: 0, 2 * ranks - 1 - rank: half}) == torch_cells[rank]
+        assert (
+            _renamed(schedule.actions[rank], own, {rank: 0, 2 * ranks - 1 - rank: half}) == torch_cells[rank]
+        )
         mirror = ranks - 1 - rank
         own = {2 * ranks - 1 - mirror: rank, mirror: 2 * depth - 1 - rank}
         first = {2 * ranks - 1 - mirror: half, mirror: 0}
-        assert _renamed(table.actions[mirror], own, first) == torch_cells[rank]
+        assert _renamed(schedule.actions[mirror], own, first) == torch_cells[rank]
 
 
 def _renamed(actions: Actions, stages: dict[int, int], first: dict[int, int]) -> list[str]:
@@ -148,7 +133,7 @@ def _renamed(actions: Actions, stages: dict[int, int], first: dict[int, int]) ->
     fronts = move(actions.stage.tolist(), actions.micro_batch.tolist())
     backs = move(actions.stage2.tolist(), actions.micro_batch2.tolist())
     return [
-        _token(kind, *front, *back)
+        cell(kind, *front, *back)
         for kind, front, back in zip(actions.kind.tolist(), fronts, backs, strict=True)
     ]
 
@@ -156,9 +141,9 @@ def _renamed(actions: Actions, stages: dict[int, int], first: dict[int, int]) ->
 def test_torch_one_f_one_b_is_not_an_oracle() -> None:
     """torch 2.13 prints F1 .. Fm instead of F0 .. F(m-1) on the last rank; its executor does not use that table."""
     stage = _stages("ScheduleGPipe", 4, 1)
-    table = torch_schedules.Schedule1F1B(stage, 8)._get_pipeline_order()
-    cells = {rank: [str(cell) for cell in table[rank] if cell is not None] for rank in range(4)}
-    assert "3F8" in cells[3]
-    assert "3F0" not in cells[3]
-    expected = {rank: [*row, f"{rank}REDUCE_GRAD"] for rank, row in ours(one_f_one_b(4, 8)).items()}
-    assert {rank: cells[rank] for rank in range(3)} == {rank: expected[rank] for rank in range(3)}
+    order = torch_schedules.Schedule1F1B(stage, 8)._get_pipeline_order()
+    printed = {rank: [str(entry) for entry in order[rank] if entry is not None] for rank in range(4)}
+    assert "3F8" in printed[3]
+    assert "3F0" not in printed[3]
+    expected = {rank: [*row, f"{rank}REDUCE_GRAD"] for rank, row in table(one_f_one_b(4, 8)).items()}
+    assert {rank: printed[rank] for rank in range(3)} == {rank: expected[rank] for rank in range(3)}

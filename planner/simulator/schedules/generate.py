@@ -11,6 +11,7 @@ from planner.simulator.schedules.dependencies import MAX_ACTIONS
 from planner.simulator.schedules.dualpipe import dualpipe
 from planner.simulator.schedules.fused import eager_1f1b, gpipe, one_f_one_b
 from planner.simulator.schedules.interleaved import interleaved_1f1b, interleaved_zb, looped_bfs
+from planner.simulator.schedules.list_scheduler import StagePasses
 from planner.simulator.schedules.schedule import Schedule
 from planner.simulator.schedules.sequence import seq1f1b
 from planner.simulator.schedules.v_shape import dualpipe_v, zb_v
@@ -28,6 +29,7 @@ class Shape:
     group: int | None
     rounds: bool
     slices: int
+    passes: StagePasses | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,6 @@ class Generator:
         build: from a shape.
         passes: of one micro-batch on one stage: 2, or 3 with a split backward.
         chunks: accepted chunks per rank: exactly so many, or None for any.
-        even: whether the chunks must be even.
         grouped: whether ``group`` and ``rounds`` mean something.
         sliced: whether ``slices`` means something.
     """
@@ -46,7 +47,6 @@ class Generator:
     build: Callable[[Shape], Schedule]
     passes: int
     chunks: int | None = 1
-    even: bool = False
     grouped: bool = False
     sliced: bool = False
 
@@ -60,6 +60,7 @@ def make_schedule(
     group: int | None = None,
     rounds: bool = False,
     slices: int = 1,
+    passes: StagePasses | None = None,
 ) -> Schedule:
     """The schedule of that name (``planner.layouts.layout.SCHEDULES``).
 
@@ -69,6 +70,7 @@ def make_schedule(
         chunks: virtual stages per rank v.
         group, rounds: of the interleaved schedules, see ``interleaved_1f1b``.
         slices: parts of a sequence, of seq1f1b.
+        passes: seconds by stage for the schedules whose order depends on them: wave, v_half, v_min.
 
     Raises:
         PlannerError: an unknown name, a shape that the schedule cannot have, or more than ``MAX_ACTIONS`` actions.
@@ -76,7 +78,7 @@ def make_schedule(
     generator = GENERATORS.get(name)
     if generator is None:
         raise _refuse(f"unknown schedule '{name}'; {suggest(name, GENERATORS)}")
-    shape = Shape(ranks, chunks, micro_batches, group, rounds, slices)
+    shape = Shape(ranks, chunks, micro_batches, group, rounds, slices, passes)
     _check(name, generator, shape)
     return generator.build(shape)
 
@@ -95,8 +97,8 @@ GENERATORS: dict[str, Generator] = {
     "zb_h1": Generator(lambda s: zb_h1(s.ranks, s.micro_batches), 3),
     "zb_h2": Generator(lambda s: zb_h2(s.ranks, s.micro_batches), 3),
     "zb_v": Generator(lambda s: zb_v(s.ranks, s.micro_batches), 3, chunks=2),
-    "v_half": Generator(lambda s: v_half(s.ranks, s.micro_batches), 3, chunks=2),
-    "v_min": Generator(lambda s: v_min(s.ranks, s.micro_batches), 3, chunks=2),
+    "v_half": Generator(lambda s: v_half(s.ranks, s.micro_batches, s.passes), 3, chunks=2),
+    "v_min": Generator(lambda s: v_min(s.ranks, s.micro_batches, s.passes), 3, chunks=2),
     "interleaved_zb": Generator(
         lambda s: interleaved_zb(s.ranks, s.chunks, s.micro_batches, group=s.group, rounds=s.rounds),
         3,
@@ -105,7 +107,7 @@ GENERATORS: dict[str, Generator] = {
     ),
     "dualpipe": Generator(lambda s: dualpipe(s.ranks, s.micro_batches), 3),
     "dualpipe_v": Generator(lambda s: dualpipe_v(s.ranks, s.micro_batches), 3, chunks=2),
-    "wave": Generator(lambda s: wave(s.ranks, s.chunks, s.micro_batches), 2, chunks=None, even=True),
+    "wave": Generator(lambda s: wave(s.ranks, s.chunks, s.micro_batches, s.passes), 2, chunks=None),
     "seq1f1b": Generator(lambda s: seq1f1b(s.ranks, s.micro_batches, s.slices), 2, sliced=True),
 }
 
@@ -121,8 +123,6 @@ def _check(name: str, generator: Generator, shape: Shape) -> None:
             raise _refuse(f"{name} with {value} {label}; accepted: at least 1")
     if generator.chunks is not None and shape.chunks != generator.chunks:
         raise _refuse(f"{name} with {shape.chunks} chunks per rank; accepted: {generator.chunks}")
-    if generator.even and shape.chunks % 2:
-        raise _refuse(f"{name} with {shape.chunks} chunks per rank; accepted: an even number")
     if not generator.grouped and (shape.group is not None or shape.rounds):
         raise _refuse(f"{name} knows no groups of micro-batches; accepted: for interleaved schedules")
     if not generator.sliced and shape.slices != 1:

@@ -60,6 +60,8 @@ def loop_placement(ranks: int, chunks: int) -> Integers:
 
 def group_sizes(ranks: int, micro_batches: int, group: int | None, rounds: bool) -> list[int]:
     """How many micro-batches pass a chunk together, group by group (see ``interleaved_1f1b``)."""
+    if rounds and group is not None:
+        raise _refuse(f"groups of {group} and rounds; accepted: either a group or rounds")
     if rounds:
         count = max(1, micro_batches // ranks)
         if micro_batches % count:

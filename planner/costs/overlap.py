@@ -34,15 +34,19 @@ def exposed_traffic(
     forward_spare: FloatArray,
     backward_spare: FloatArray,
     micro_batches: FloatArray,
+    units: int,
 ) -> Exposed:
     """Hides the traffic behind what computation is left, once.
 
     Gathers hide behind the pass that they serve and per-micro-batch reductions behind backward, every micro-batch; the
     step's reduction hides behind the last backward and the gather of updated parameters behind the next first forward.
+    Of n units, the last gradient is only there when backward is over, and the first forward waits for its weights: n equal
+    reductions of T / n behind n computations of C / n leave T - (n - 1) / n min(T, C) exposed.
 
     Args:
         seconds: (axis, occasion) -> seconds of one occasion.
         forward_spare, backward_spare: computation of one micro-batch that nothing hides behind yet.
+        units: separately reduced parts (layers) of the rank.
     """
     shares = hidden_shares(job)
     zero = np.zeros_like(forward_spare)
@@ -61,11 +65,12 @@ def exposed_traffic(
             result[axis] = result[axis] + (time - inside) * micro_batches
             total_hidden = total_hidden + inside * micro_batches
     in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
+    overlapping = (units - 1) / max(units, 1)
     for occasion in in_step:
         for axis in ("dp", "edp"):
             time = seconds.get((axis, occasion), zero)
             side, moment = ("backward", "last") if occasion == "step_reduce" else ("forward", "first")
-            inside = np.minimum(shares[occasion] * time, left[side])
+            inside = overlapping * np.minimum(shares[occasion] * time, left[side])
             left[side] = left[side] - inside
             waits[moment] = waits[moment] + time - inside
             result[axis] = result[axis] + time - inside

@@ -16,7 +16,7 @@ from planner.costs.sizes import FloatArray
 from planner.layouts.layout import SCHEDULES, Schedule
 from planner.layouts.layouts import IntArray
 
-NEEDS_SIMULATION: tuple[Schedule, ...] = ("v_half", "v_min", "wave", "seq1f1b")
+NEEDS_SIMULATION: tuple[Schedule, ...] = ("v_half", "v_min", "wave", "seq1f1b", "csv")
 """Schedules without a closed form."""
 
 CLOSED_FORMS = tuple(name for name in SCHEDULES if name not in NEEDS_SIMULATION)

@@ -36,7 +36,8 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
     require_legal(job, layout)
     if layout.schedule not in CLOSED_FORMS:
         raise PlannerError(
-            f"schedule {layout.schedule} has no closed form and needs event simulation; priced here: {', '.join(CLOSED_FORMS)}",
+            f"schedule {layout.knobs()['schedule']} has no closed form and needs event simulation (plan simulate); "
+            f"priced here: {', '.join(CLOSED_FORMS)}",
             field="layout.schedule",
         )
     row = from_layouts([layout])

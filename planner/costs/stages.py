@@ -41,6 +41,11 @@ class StageClass:
     def count(self) -> int:
         return len(self.ranks)
 
+    @property
+    def units(self) -> int:
+        """Blocks of one member: parts that are gathered and reduced on their own."""
+        return sum(self.recomputed.values()) + sum(self.plain.values())
+
     def layers(self, model: ModelGraph) -> int:
         """Transformer (or other) layers of one member."""
         return sum(

@@ -137,7 +137,12 @@ def stage_time(
     own = prices.take(distinct.first).total("dense", *counts)
     dense = stage_elements(job, distinct.layouts, stage, own)
     traffic = exposed_traffic(
-        job, _traffic_seconds(job, stage, distinct, dense, expert), spare[0], spare[1], micro_batches
+        job,
+        _traffic_seconds(job, stage, distinct, dense, expert),
+        spare[0],
+        spare[1],
+        micro_batches,
+        stage.units,
     )
     small = state_bytes(job, distinct.groups, dense, expert)
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
@@ -167,8 +172,7 @@ def stage_flows(
     job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray, expert: FloatArray
 ) -> tuple[Flow, ...]:
     """Data-parallel collectives of a stage; every layer (or other block) is gathered on its own."""
-    units = sum(stage.recomputed.values()) + sum(stage.plain.values())
-    return replica_flows(job, layouts, shard_groups(layouts), dense, expert, units)
+    return replica_flows(job, layouts, shard_groups(layouts), dense, expert, stage.units)
 
 
 def _traffic_seconds(
@@ -265,16 +269,32 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
 
 
 def hop_seconds(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
-    """Seconds of one hop: the residual stream of one micro-batch to the next pipeline rank."""
+    """Seconds of one hop, the residual stream of one micro-batch to the next pipeline rank: the mean over all hops.
+
+    Ranks that share a node exchange faster than those that do not; with several chunks the last rank also sends to the first.
+    """
     stream = np.zeros(len(layouts))
     for stage in group.classes:
         stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
-    names = ("pp", "tp", "sp", "ulysses", "ring", "dp", "micro_batch", "axis_order")
+    names = ("pp", "tp", "sp", "ulysses", "ring", "dp", "micro_batch", "axis_order", "vpp")
     first, inverse = layouts.unique(names)
     small = layouts.take(first)
     reach = spread(small.columns["pp"], strides_of(small)["pp"], job.cluster)
-    cost = collective_cost("send_recv", stream[first], reach, job.cluster)
-    return cost.seconds[inverse]
+    v = np.maximum(small.columns["vpp"], 1).astype(np.float64)
+    neighbours = np.zeros(len(small))
+    inside = reach.size
+    for level in range(reach.domains.shape[1]):
+        crossing = np.broadcast_to(np.arange(reach.domains.shape[1]) < level, reach.domains.shape)
+        pair = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.where(crossing, 2, 1))
+        pairs = inside - reach.domains[:, level]
+        if pairs.any():
+            cost = collective_cost("send_recv", stream[first], pair, job.cluster)
+            neighbours = neighbours + v * pairs * cost.seconds
+        inside = reach.domains[:, level]
+    ends = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.minimum(reach.domains, 2))
+    around = collective_cost("send_recv", stream[first], ends, job.cluster).seconds
+    hops = np.maximum(reach.size * v - 1.0, 1.0)
+    return ((neighbours + (v - 1.0) * around) / hops)[inverse]
 
 
 def exposed_hops(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:

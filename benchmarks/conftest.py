@@ -11,6 +11,10 @@ from planner.jobs.loader import load_job
 from planner.jobs.types import Job
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+RATIOS = (
+    ("test_evaluate_many", "test_evaluate_one_by_one", "many at once against one by one"),
+    ("test_simulate_compiled", "test_simulate_plain_python", "compiled event engine against plain Python"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +30,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     rates = {}
     for bench in session.benchmarks:
-        rows = bench.extra_info.get("layouts")
-        if rows:
-            rates[bench.name] = rows / bench.stats.mean
-            terminalreporter.write_line(
-                f"{bench.name}: {rows:,} layouts in {bench.stats.mean:.3g} s = {rates[bench.name]:,.0f} layouts/s"
-            )
-    many, single = rates.get("test_evaluate_many"), rates.get("test_evaluate_one_by_one")
-    if many and single:
-        terminalreporter.write_line(f"many at once against one by one: {many / single:,.0f}x")
+        for unit in ("layouts", "actions"):
+            count = bench.extra_info.get(unit)
+            if count:
+                rates[bench.name] = count / bench.stats.mean
+                terminalreporter.write_line(
+                    f"{bench.name}: {count:,} {unit} in {bench.stats.mean:.3g} s = {rates[bench.name]:,.0f} {unit}/s"
+                )
+    for fast, slow, what in RATIOS:
+        if rates.get(fast) and rates.get(slow):
+            terminalreporter.write_line(f"{what}: {rates[fast] / rates[slow]:,.0f}x")

@@ -1,0 +1,71 @@
+"""Actions per second of the event engines, one core; jit compilation is not counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.event_loop import EventLoop
+from planner.simulator.engine.fixed import run_fixed
+from planner.simulator.engine.shared import run_shared
+from planner.simulator.pipeline import PassSeconds, PipelineRun, pipeline_program, run_pipeline
+from planner.simulator.schedules.generate import make_schedule
+from planner.simulator.schedules.schedule import Kind, Schedule
+from tests.simulator.engine.astra import ring_all_reduce
+
+SECONDS = {Kind.F: 1.0, Kind.B: 2.1, Kind.I: 1.2, Kind.W: 0.9, Kind.OVERLAP_F_B: 3.1}
+PASSES = PassSeconds(forward=1.0, backward=2.1, input_gradient=1.2, weight_gradient=0.9)
+HOP_S = 0.05
+
+
+@pytest.fixture(scope="module")
+def megatron_1t() -> Schedule:
+    """Megatron's one-trillion-parameter run: 64 pipeline ranks, 512 micro-batches (arXiv 2104.04473, table 1)."""
+    return make_schedule("1f1b", ranks=64, chunks=1, micro_batches=512)
+
+
+def test_simulate_compiled(benchmark: Any, megatron_1t: Schedule) -> None:
+    """Lowering and running, passes and transfers."""
+    run = benchmark.pedantic(run_pipeline, (megatron_1t, PASSES, HOP_S), rounds=20, warmup_rounds=2)
+    benchmark.extra_info["actions"] = len(run.flat) + run.transfers
+
+
+def test_simulate_plain_python(benchmark: Any, megatron_1t: Schedule) -> None:
+    """The same by an ordinary event loop."""
+
+    def plain() -> tuple[float, int]:
+        loop = EventLoop(megatron_1t, SECONDS, HOP_S)
+        return loop.run(), loop.handled
+
+    makespan, benchmark.extra_info["actions"] = benchmark.pedantic(plain, rounds=2)
+    assert makespan == pytest.approx(run_pipeline(megatron_1t, PASSES, HOP_S).makespan_s, rel=1e-9)
+
+
+@pytest.mark.parametrize(("schedule", "chunks"), [("1f1b", 1), ("interleaved_1f1b", 2)])
+def test_generate_and_simulate_megatron_1t(benchmark: Any, schedule: str, chunks: int) -> None:
+    """From the name of the schedule to its makespan."""
+
+    def whole() -> PipelineRun:
+        made = make_schedule(schedule, ranks=64, chunks=chunks, micro_batches=512)
+        return run_pipeline(made, PASSES, HOP_S)
+
+    run = benchmark.pedantic(whole, rounds=5, warmup_rounds=1)
+    benchmark.extra_info["actions"] = len(run.flat) + run.transfers
+
+
+@pytest.mark.parametrize("engine", [run_fixed, run_shared])
+def test_engine_alone(benchmark: Any, megatron_1t: Schedule, engine: Any) -> None:
+    """A program that is already lowered."""
+    program = pipeline_program(megatron_1t, PASSES, HOP_S)
+    benchmark.extra_info["actions"] = len(program.tasks)
+    benchmark.pedantic(engine, (program,), rounds=10, warmup_rounds=1)
+
+
+def test_messages_over_links(benchmark: Any) -> None:
+    """Ring all-reduce of 1,024 devices as 2.1 million messages over links, as ASTRA-sim's analytical backend runs it."""
+    program = ring_all_reduce(1024, 64 * 2**20, 1024)
+    benchmark.extra_info["actions"] = int((program.tasks.route >= 0).sum())
+    execution = benchmark.pedantic(run_shared, (program,), rounds=1)
+    assert np.isclose(execution.makespan_s, 3_662_350, atol=1)

@@ -21,25 +21,30 @@ if TYPE_CHECKING:
 def command(context: click.Context, loaded: LoadedJob, layout: str | None, output: Output) -> None:
     """Is the layout legal for JOB? Names each broken rule with the nearest legal values, the rank groups, the memory.
 
-    Exit code 1 when it is illegal or does not fit.
+    Exit code 1 when it is illegal or does not fit. The memory of schedules without a closed form needs plan simulate.
     """
     import dataclasses
 
+    from planner.costs.pipeline import CLOSED_FORMS
     from planner.costs.predict import predict
     from planner.layouts.groups import rank_groups
     from planner.layouts.knobs import layout_to_knobs
     from planner.layouts.legality import check
     from planner.report.check import print_check
+    from planner.simulator.schedules.of_layout import layout_schedule
 
     job, chosen = loaded.job, loaded.layout(layout)
     knobs = layout_to_knobs(chosen)
     violations = check(job, chosen)
-    prediction = None if violations else predict(job, chosen)
+    priced = not violations and chosen.schedule in CLOSED_FORMS
+    prediction = predict(job, chosen) if priced else None
+    if chosen.schedule == "csv" and not violations:
+        layout_schedule(chosen)
     groups = {} if violations else rank_groups(chosen, job.devices)
-    fits = prediction is not None and prediction.memory.fits
+    fits = None if prediction is None else prediction.memory.fits
     payload: dict[str, Any] = {
         "legal": not violations,
-        "fits": None if prediction is None else fits,
+        "fits": fits,
         "layout": knobs,
         "violations": [dataclasses.asdict(violation) for violation in violations],
         "rank_groups": groups,
@@ -50,5 +55,5 @@ def command(context: click.Context, loaded: LoadedJob, layout: str | None, outpu
         print_check(console, knobs, violations, groups, prediction, brief=output.quiet)
 
     output.emit(payload, render)
-    if not fits:
+    if violations or fits is False:
         context.exit(1)

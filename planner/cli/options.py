@@ -97,13 +97,17 @@ class LoadedJob:
         from planner.layouts.knobs import parse_layout
 
         if text is not None:
-            return parse_layout(text, self.job)
+            return parse_layout(text, self.job, base=self.place.base)
         if self.plan is None:
             raise click.UsageError(
                 "a job needs --layout, for example --layout tp=8,pp=4 (a plan file brings its own)"
             )
         return parse_layout(
-            self.plan.knobs, self.job, file=str(self.plan.document.path), line=self.plan.line("layout")
+            self.plan.knobs,
+            self.job,
+            file=str(self.plan.document.path),
+            line=self.plan.line("layout"),
+            base=self.place.base,
         )
 
     def on_devices(self, devices: int) -> Job:

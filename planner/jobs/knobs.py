@@ -12,6 +12,7 @@ KNOBS = (
     "pp",
     "vpp",
     "schedule",
+    "slices",
     "layers_per_stage",
     "ep",
     "etp",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from planner.errors import PlannerError, suggest
-from planner.layouts.layout import SCHEDULES, Schedule
+from planner.layouts.layout import NAMED_SCHEDULES, Schedule
 
 _SPELLINGS: Mapping[Schedule, tuple[str, ...]] = {
     "gpipe": ("GPipe", "ScheduleGPipe", "AFAB", "all forward all backward", "F-then-B", "fthenb"),
@@ -52,6 +52,11 @@ SCHEDULE_ALIASES: Mapping[str, Schedule] = MappingProxyType(
 """Letters and digits of a spelling, lower case -> the schedule."""
 
 
+def is_action_list(text: str) -> bool:
+    """Whether a schedule is given as ``csv:FILE`` rather than by name."""
+    return text.lower() == "csv" or text.lower().startswith("csv:")
+
+
 def schedule_name(
     text: str, *, file: str | None = None, line: int | None = None, field: str = "layout.schedule"
 ) -> Schedule:
@@ -61,13 +66,16 @@ def schedule_name(
         PlannerError: unknown spelling (with the nearest name), or an action list in a file, which only a
             simulation can cost.
     """
-    if text.lower().startswith("csv:"):
-        message = f"'{text}' is an action list that only an event simulation can cost; accepted here: {', '.join(SCHEDULES)}"
+    if is_action_list(text):
+        accepted = ", ".join(NAMED_SCHEDULES)
+        message = (
+            f"'{text}' is an action list that only an event simulation can cost; accepted here: {accepted}"
+        )
         raise PlannerError(message, file=file, line=line, field=field)
     found = SCHEDULE_ALIASES.get(_key(text))
     if found is None:
         raise PlannerError(
-            f"unknown schedule '{text}'; {suggest(text.lower(), SCHEDULES)}",
+            f"unknown schedule '{text}'; {suggest(text.lower(), NAMED_SCHEDULES)}",
             file=file,
             line=line,
             field=field,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from planner.errors import PlannerError, suggest
 from planner.jobs.knobs import KNOBS
 from planner.jobs.types import Job
 from planner.layouts import knob_values as read
-from planner.layouts.aliases import schedule_name
+from planner.layouts.aliases import is_action_list, schedule_name
 from planner.layouts.knob_text import parse_knob_text
 from planner.layouts.knob_values import Place
-from planner.layouts.layout import DEFAULT_AXIS_ORDER, Layout, Schedule, Shard
+from planner.layouts.layout import DEFAULT_AXIS_ORDER, DEFAULT_SLICES, Layout, Schedule, Shard
 from planner.layouts.presets import zero_shard
 from planner.layouts.variants import divisors
 
@@ -20,16 +21,23 @@ _CP_KINDS = ("ring", "ulysses", "usp", "allgather")
 
 
 def parse_layout(
-    knobs: str | Mapping[str, Any] | Layout, job: Job, *, file: str | None = None, line: int | None = None
+    knobs: str | Mapping[str, Any] | Layout,
+    job: Job,
+    *,
+    file: str | None = None,
+    line: int | None = None,
+    base: Path | None = None,
 ) -> Layout:
     """The layout that knobs describe, with every default resolved for a job.
 
     Degrees default to 1 and dp to what is left of the devices; micro_batch to 1 and grad_accum to what is left of
     the batch; vpp > 1 to interleaved_1f1b; sp to on when tp > 1 and the framework has it; an unfolded expert mesh to
-    etp = tp. Legality (heads, layers, the framework's limits) is judged by ``legality.check``, not here.
+    etp = tp; slices to 4 under seq1f1b. Legality (heads, layers, the framework's limits) is judged by
+    ``legality.check``, not here.
 
     Args:
         knobs: ``"tp=8,pp=4"``, a mapping with the same names, or a layout (returned as it is).
+        base: folder of a relative FILE in ``schedule=csv:FILE`` (default: the current one).
 
     Raises:
         PlannerError: unknown knob, wrong type, or numbers that contradict each other, with the nearest legal values.
@@ -43,6 +51,7 @@ def parse_layout(
     ulysses, ring, cp_kind = _context(given, job, place)
     dp = _data_parallel(given, tp, ulysses * ring, pp, job, place)
     vpp = _virtual_stages(given, pp, place)
+    schedule, schedule_file = _schedule(given, vpp, place, base)
     micro_batch, micro_batches = _batch(given, dp, job, place)
     modules = job.framework.selective_modules
     layers = given.get("recompute_layers")
@@ -56,7 +65,9 @@ def parse_layout(
         ring=ring,
         pp=pp,
         vpp=vpp,
-        schedule=_schedule(given, vpp, place),
+        schedule=schedule,
+        schedule_file=schedule_file,
+        slices=_degree(given, "slices", place, default=DEFAULT_SLICES if schedule == "seq1f1b" else 1),
         ep=_degree(given, "ep", place),
         etp=_degree(given, "etp", place, default=tp if unfolded else 1),
         dp=dp,
@@ -86,7 +97,7 @@ def layout_to_knobs(layout: Layout) -> dict[str, Any]:
         "cp_kind": _cp_kind(layout),
         "pp": layout.pp,
         "vpp": layout.vpp,
-        "schedule": layout.schedule,
+        "schedule": layout.schedule if layout.schedule_file is None else f"csv:{layout.schedule_file}",
         "ep": layout.ep,
         "etp": layout.etp,
         "dp": layout.dp,
@@ -95,6 +106,8 @@ def layout_to_knobs(layout: Layout) -> dict[str, Any]:
         "recompute": layout.recompute.mode,
         "axis_order": list(layout.axis_order),
     }
+    if layout.schedule == "seq1f1b":
+        knobs["slices"] = layout.slices
     if layout.layers_per_stage is not None:
         knobs["layers_per_stage"] = list(layout.layers_per_stage)
     if layout.recompute.modules:
@@ -220,12 +233,22 @@ def _virtual_stages(given: Mapping[str, Any], pp: int, place: Place) -> int:
     return 1
 
 
-def _schedule(given: Mapping[str, Any], vpp: int, place: Place) -> Schedule:
-    if "schedule" in given:
-        return schedule_name(
-            str(given["schedule"]), file=place.file, line=place.line, field=f"{place.prefix}.schedule"
-        )
-    return "interleaved_1f1b" if vpp > 1 else "1f1b"
+def _schedule(
+    given: Mapping[str, Any], vpp: int, place: Place, base: Path | None
+) -> tuple[Schedule, str | None]:
+    """(schedule, path of its action list)."""
+    if "schedule" not in given:
+        return ("interleaved_1f1b" if vpp > 1 else "1f1b"), None
+    text = str(given["schedule"])
+    if is_action_list(text):
+        name = text[len("csv:") :].strip()
+        if not name or "\0" in name:
+            place.fail(
+                "schedule", f"'{text}' names no file; accepted: csv:FILE, a schedule as PyTorch dumps it"
+            )
+        return "csv", str((base or Path()).absolute() / name)
+    field = f"{place.prefix}.schedule"
+    return schedule_name(text, file=place.file, line=place.line, field=field), None
 
 
 def _batch(given: Mapping[str, Any], dp: int, job: Job, place: Place) -> tuple[int, int]:

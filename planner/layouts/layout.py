@@ -22,8 +22,14 @@ Schedule = Literal[
     "dualpipe_v",
     "wave",
     "seq1f1b",
+    "csv",
 ]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+NAMED_SCHEDULES: tuple[Schedule, ...] = tuple(name for name in SCHEDULES if name != "csv")
+"""Schedules that are generated; ``csv`` stands for an action list in ``Layout.schedule_file``."""
+
+DEFAULT_SLICES = 4
+"""Slices of a sequence under seq1f1b, of those that its paper measures (arXiv 2406.03488)."""
 
 MeshAxis = Literal["tp", "ulysses", "ring", "dp", "pp", "etp", "ep", "edp"]
 Tier = Literal["hbm", "host", "nvme"]
@@ -85,6 +91,8 @@ class Layout:
         tp, ulysses, ring, pp, dp: degrees; context parallelism is cp = ulysses x ring.
         sp: norms and dropouts split along the sequence over tp.
         vpp: virtual stages (chunks) per pipeline rank.
+        schedule_file: absolute path of the action list when the schedule is ``csv``, else None.
+        slices: parts of a sequence that pass the pipeline one by one (seq1f1b), else 1.
         ep, etp: degrees of the expert mesh on the same ranks (tp x cp x dp = etp x ep x edp).
         shard: groups of the sharded states (ZeRO, FSDP, HSDP, hpZ are presets of it).
         micro_batch: sequences per micro-batch of one replica; micro_batches: how many per step (grad_accum).
@@ -101,6 +109,8 @@ class Layout:
     pp: int = 1
     vpp: int = 1
     schedule: Schedule = "1f1b"
+    schedule_file: str | None = None
+    slices: int = 1
     ep: int = 1
     etp: int = 1
     dp: int = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ COLUMNS = (
     "pp",
     "vpp",
     "schedule",  # index into SCHEDULES
+    "schedule_file",  # index into Layouts.schedule_files (None: generated)
+    "slices",
     "ep",
     "etp",
     "dp",
@@ -47,6 +49,7 @@ class Layouts:
     offload: tuple[Offload, ...]
     partitions: tuple[tuple[int, ...] | None, ...]
     axis_orders: tuple[tuple[str, ...], ...]
+    schedule_files: tuple[str | None, ...] = (None,)
 
     def __len__(self) -> int:
         return len(self.columns["tp"])
@@ -69,10 +72,7 @@ class Layouts:
 
     def take(self, index: IntArray | NDArray[np.bool_] | slice) -> Layouts:
         """The rows chosen by an index array, mask or slice."""
-        return self._with({name: column[index] for name, column in self.columns.items()})
-
-    def _with(self, columns: Mapping[str, IntArray]) -> Layouts:
-        return Layouts(columns, self.recompute, self.offload, self.partitions, self.axis_orders)
+        return replace(self, columns={name: column[index] for name, column in self.columns.items()})
 
     def row(self, index: int) -> Layout:
         """One row as a ``Layout``."""
@@ -85,6 +85,8 @@ class Layouts:
             pp=c["pp"],
             vpp=c["vpp"],
             schedule=SCHEDULES[c["schedule"]],
+            schedule_file=self.schedule_files[c["schedule_file"]],
+            slices=c["slices"],
             ep=c["ep"],
             etp=c["etp"],
             dp=c["dp"],
@@ -137,6 +139,7 @@ def from_layouts(rows: Iterable[Layout]) -> Layouts:
     offload: dict[Offload, int] = {}
     partitions: dict[tuple[int, ...] | None, int] = {}
     orders: dict[tuple[str, ...], int] = {}
+    files: dict[str | None, int] = {}
     table: list[tuple[int, ...]] = []
     for row in rows:
         table.append(
@@ -148,6 +151,8 @@ def from_layouts(rows: Iterable[Layout]) -> Layouts:
                 row.pp,
                 row.vpp,
                 SCHEDULES.index(row.schedule),
+                files.setdefault(row.schedule_file, len(files)),
+                row.slices,
                 row.ep,
                 row.etp,
                 row.dp,
@@ -167,4 +172,4 @@ def from_layouts(rows: Iterable[Layout]) -> Layouts:
         )
     matrix = np.array(table, dtype=np.int64).reshape(len(table), len(COLUMNS))
     columns = {name: np.ascontiguousarray(matrix[:, i]) for i, name in enumerate(COLUMNS)}
-    return Layouts(columns, tuple(recompute), tuple(offload), tuple(partitions), tuple(orders))
+    return Layouts(columns, tuple(recompute), tuple(offload), tuple(partitions), tuple(orders), tuple(files))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from planner.layouts.layout import SCHEDULES, Layout, Recompute
+from planner.layouts.layout import DEFAULT_SLICES, NAMED_SCHEDULES, Layout, Recompute, Schedule
 from planner.layouts.presets import zero_shard
 from planner.layouts.rules.facts import Facts
 
@@ -34,7 +34,8 @@ def knob_values(knob: str, layout: Layout, facts: Facts) -> tuple[Any, ...]:
         return tuple(dict.fromkeys(zero_shard(stage, size) for stage in (1, 2, 3) for size in sizes))
     named: dict[str, tuple[Any, ...]] = {
         "sp": (False, True),
-        "schedule": SCHEDULES,
+        "schedule": NAMED_SCHEDULES,
+        "slices": (1, 2, 4, 8),
         "zero_stage": (0, 1, 2, 3),
         "recompute": ("none", "full"),
         "cp_kind": ("ring", "allgather", "ulysses"),
@@ -83,11 +84,19 @@ def _changed(layout: Layout, knob: str, value: Any) -> Layout | None:
     if knob in ("pp", "vpp"):
         changed = replace(layout, layers_per_stage=None, **{knob: value})
         if changed.pp == 1:
-            return replace(changed, vpp=1, schedule="1f1b")
+            return with_schedule(replace(changed, vpp=1), "1f1b")
         if knob == "vpp" and layout.schedule in ("1f1b", "interleaved_1f1b"):
-            return replace(changed, schedule="interleaved_1f1b" if value > 1 else "1f1b")
+            return with_schedule(changed, "interleaved_1f1b" if value > 1 else "1f1b")
         return changed
+    if knob == "schedule":
+        return with_schedule(layout, value)
     return replace(layout, **{knob: value})
+
+
+def with_schedule(layout: Layout, schedule: Schedule) -> Layout:
+    """The layout under a generated schedule, with what goes with it."""
+    slices = DEFAULT_SLICES if schedule == "seq1f1b" else 1
+    return replace(layout, schedule=schedule, schedule_file=None, slices=slices)
 
 
 def _keep_presets(before: Layout, after: Layout) -> Layout:

@@ -47,6 +47,8 @@ def print_check(
         console.print(
             f"{verdict}: {gib(memory.device_used_bytes)} used, {gib(limit)} may be used", style="bold"
         )
+    else:
+        console.print(f"memory of the schedule {knobs['schedule']} needs plan simulate")
     if brief:
         return
     console.print()

@@ -19,7 +19,7 @@ from planner.simulator.lowering.passes import PricedLayout
 from planner.simulator.lowering.step import lower_step
 from planner.simulator.options import SimulationOptions
 from planner.simulator.program import NONE, Execution, Program
-from planner.simulator.schedules.generate import make_schedule
+from planner.simulator.schedules.of_layout import layout_schedule
 from planner.simulator.schedules.schedule import Schedule
 
 Engine = Callable[[Program], Execution]
@@ -86,15 +86,4 @@ def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None)
         stages=stage_facts(main, schedule),
         ranks=tuple(rank_facts(main, rank) for rank in range(layout.pp)),
         engine=engine,
-    )
-
-
-def layout_schedule(layout: Layout) -> Schedule:
-    """The schedule of a layout.
-
-    Raises:
-        PlannerError: it cannot have this shape.
-    """
-    return make_schedule(
-        layout.schedule, ranks=layout.pp, chunks=layout.vpp, micro_batches=layout.micro_batches
     )

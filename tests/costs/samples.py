@@ -44,6 +44,7 @@ def random_layouts(job: Job, count: int, seed: int, draws: int = 400_000) -> Lay
             c[name] = np.where(stage >= needed, group, 1)
         names = ("gpipe", "1f1b", "interleaved_1f1b", "zb_h1")
         c["schedule"] = generator.choice([SCHEDULES.index(name) for name in names], draws)
+        c["slices"] = np.ones(draws, dtype=np.int64)
         c["sp"] = generator.integers(0, 2, draws)
         c["micro_batches"] = np.maximum(job.training.global_batch // (c["dp"] * c["micro_batch"]), 1)
         c["recompute"] = generator.integers(0, len(POLICIES), draws)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from planner.errors import PlannerError
 from planner.layouts.aliases import SCHEDULE_ALIASES, schedule_name
 from planner.layouts.knobs import layout_to_knobs, parse_layout
-from planner.layouts.layout import SCHEDULES, Layout, Offload, Recompute, Shard
+from planner.layouts.layout import NAMED_SCHEDULES, SCHEDULES, Layout, Offload, Recompute, Shard
 from planner.layouts.presets import zero_shard
 
 
@@ -94,8 +95,25 @@ def test_schedule_spellings(spelling: str, schedule: str) -> None:
 
 
 def test_every_schedule_has_its_own_name() -> None:
-    assert {schedule_name(name) for name in SCHEDULES} == set(SCHEDULES)
-    assert set(SCHEDULE_ALIASES.values()) == set(SCHEDULES)
+    assert {schedule_name(name) for name in NAMED_SCHEDULES} == set(NAMED_SCHEDULES)
+    assert set(SCHEDULE_ALIASES.values()) == set(NAMED_SCHEDULES) == set(SCHEDULES) - {"csv"}
+
+
+def test_an_action_list_is_looked_for_beside_the_job(make_job: Any, tmp_path: Path) -> None:
+    job = make_job("llama3-8b", devices=8, global_batch=64)
+    layout = parse_layout("pp=4,schedule=csv:mine/a.csv", job, base=tmp_path)
+    assert layout.schedule == "csv"
+    assert layout.schedule_file == str(tmp_path / "mine" / "a.csv")
+    assert layout_to_knobs(layout)["schedule"] == f"csv:{tmp_path}/mine/a.csv"
+    assert parse_layout("pp=4,schedule=csv:/a.csv", job, base=tmp_path).schedule_file == "/a.csv"
+    assert parse_layout("pp=4,schedule=csv:a.csv", job).schedule_file == str(Path.cwd() / "a.csv")
+
+
+def test_slices_belong_to_seq1f1b(make_job: Any) -> None:
+    job = make_job("llama3-8b", devices=8, global_batch=64)
+    assert parse_layout("pp=4,schedule=seq1f1b", job).slices == 4
+    assert parse_layout("pp=4,schedule=seq1f1b,slices=2", job).slices == 2
+    assert parse_layout("pp=4", job).slices == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +139,9 @@ def test_every_schedule_has_its_own_name() -> None:
         ("shard={weights: 8}", "layout.shard.weights", "unknown state"),
         ("shard=8", "layout.shard", "mapping"),
         ("schedule=zigzag", "layout.schedule", "unknown schedule"),
-        ("schedule=csv:plan.csv", "layout.schedule", "simulation"),
+        ("schedule=csv:", "layout.schedule", "csv:FILE"),
+        ("schedule=csv", "layout.schedule", "csv:FILE"),
+        ("slices=0", "layout.slices", "out of range"),
         ("recompute=some", "layout.recompute", "accepted"),
         ("recompute=full,recompute_modules=[mlp]", "layout.recompute_modules", "selective"),
         ("offload={optimizer: disk}", "layout.offload.optimizer.tier", "accepted"),
@@ -158,6 +178,7 @@ def layouts(draw: st.DrawFn) -> Layout:
     )
     tier = draw(st.sampled_from([("hbm", 0.0), ("host", 1.0), ("nvme", 0.25)]))
     micro_batch = draw(_powers)
+    schedule = draw(st.sampled_from(SCHEDULES))
     return Layout(
         tp=tp,
         sp=draw(st.booleans()),
@@ -165,7 +186,9 @@ def layouts(draw: st.DrawFn) -> Layout:
         ring=ring,
         pp=pp,
         vpp=draw(_powers),
-        schedule=draw(st.sampled_from(SCHEDULES)),
+        schedule=schedule,
+        schedule_file="/schedules/my own.csv" if schedule == "csv" else None,
+        slices=draw(_powers) if schedule == "seq1f1b" else 1,
         ep=draw(_powers),
         etp=draw(_powers),
         dp=dp,

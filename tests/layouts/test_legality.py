@@ -173,3 +173,19 @@ def test_every_rule_has_a_name_of_its_own() -> None:
 def test_policies_compare_by_value() -> None:
     assert Offload() == Offload(optimizer=("hbm", 0.0))
     assert Recompute("none") == Recompute()
+
+
+def test_slices_need_seq1f1b_and_tokens_to_cut(make_job: Any) -> None:
+    job = make_job("llama3-8b", devices=8, seq_len=4096, framework="ideal")
+    assert broken(job, "pp=4,schedule=seq1f1b,slices=8") == set()
+    assert broken(job, "pp=4,slices=2") == {"slices"}
+    assert broken(job, "pp=4,schedule=seq1f1b,slices=4097") == {"slices"}
+    (violation,) = check(job, parse_layout("pp=4,slices=2", job))
+    assert (violation.knob, violation.accepted) == ("slices", (1,))
+
+
+def test_an_action_list_may_have_any_chunks(make_job: Any) -> None:
+    job = make_job("llama3-8b", devices=8, framework="megatron-core")
+    assert broken(job, "pp=4,vpp=2,schedule=csv:a.csv") == set()
+    assert broken(job, "pp=4,schedule=csv:a.csv") == set()
+    assert "schedule_pipeline" in broken(job, "pp=1,schedule=csv:a.csv")

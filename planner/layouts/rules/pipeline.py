@@ -54,6 +54,7 @@ def _chunks(layouts: Layouts, facts: Facts) -> Mask:
         | (_is(layouts, *_TWO_CHUNKS) & (v == 2))
         | (_is(layouts, *_SEVERAL_CHUNKS) & (v >= 2))
         | (_is(layouts, "wave") & (v >= 2) & (v % 2 == 0))
+        | _is(layouts, "csv")
     )
 
 
@@ -62,6 +63,12 @@ def _groups(layouts: Layouts, facts: Facts) -> Mask:
     dual = _is(layouts, "dualpipe")
     m, p = layouts.micro_batches, layouts.pp
     return mask((~grouped | (m % p == 0)) & (~dual | ((p % 2 == 0) & (m % 2 == 0) & (m >= 2 * p))))
+
+
+def _slices(layouts: Layouts, facts: Facts) -> Mask:
+    tokens = min(facts.sequences) // layouts.cp
+    sliced = _is(layouts, "seq1f1b")
+    return mask((layouts.slices >= 1) & np.where(sliced, layouts.slices <= tokens, layouts.slices == 1))
 
 
 PIPELINE_RULES = (
@@ -103,7 +110,8 @@ PIPELINE_RULES = (
         _chunks,
         lambda f: (
             "vpp must suit the schedule: 1 for gpipe, 1f1b, eager_1f1b, zb_h1, zb_h2, dualpipe, seq1f1b; 2 for zb_v, "
-            "v_half, v_min, dualpipe_v; at least 2 for interleaved_1f1b, looped_bfs, interleaved_zb; even for wave"
+            "v_half, v_min, dualpipe_v; at least 2 for interleaved_1f1b, looped_bfs, interleaved_zb; even for wave; a "
+            "csv file's own"
         ),
     ),
     Rule(
@@ -114,6 +122,15 @@ PIPELINE_RULES = (
         lambda f: (
             "interleaved schedules need micro-batches in multiples of pp; dualpipe needs an even pp and an even number "
             "of at least 2 pp micro-batches"
+        ),
+    ),
+    Rule(
+        "slices",
+        ("slices",),
+        ("ulysses", "ring", "schedule", "slices"),
+        _slices,
+        lambda f: (
+            f"slices cut a sequence ({min(f.sequences)} tokens over cp) under seq1f1b and are 1 otherwise"
         ),
     ),
 )

@@ -20,7 +20,7 @@ from planner.layouts.space.options import Options, read_options
 
 BLOCK_ROWS = 1 << 17
 _OUTER_FACTORS = 3
-_ONES = ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch", "micro_batches")
+_ONES = ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch", "micro_batches", "slices")
 _SHARDS = ("shard_parameters", "shard_gradients", "shard_optimizer", "shard_secondary")
 
 
@@ -81,7 +81,7 @@ def search_space(job: Job) -> Space:
     counts = choose.device_counts(options, job.devices, job.cluster.devices_per_node)
     meshes = list(choose.mesh_tuples(options, facts, objects, counts))
     table = _neutral(np.array(meshes, dtype=np.int64).reshape(-1, len(MESH_COLUMNS)), objects)
-    start, factors = assign_rules(_factors(job, options, facts, objects), MESH_COLUMNS, RULES)
+    start, factors = assign_rules(_factors(job, options, facts, objects), (*MESH_COLUMNS, "slices"), RULES)
     legal = np.ones(len(table), dtype=np.bool_)
     for rule in start:
         legal &= rule.holds(table, facts)

@@ -30,7 +30,7 @@ def written(tmp_path: Path) -> Path:
     program, execution, schedule = two_stages()
     facts = [StageFacts(saved_bytes=2.0**30)] * 2
     memory = memory_timelines(
-        program, execution, schedule, facts, [RankFacts({"parameters": 2.0**31})] * 2, [0, 1]
+        program, execution, schedule, facts, [RankFacts({"parameters": 2.0**31})] * 2, [0, 1], [0, 1]
     )
     path = tmp_path / "trace.json"
     load = link_series(program, execution, [0, 2])
@@ -109,7 +109,9 @@ def test_every_schedule_gives_a_valid_trace(
     execution = run_fixed(program)
     names = TraceNames([f"rank {rank}" for rank in range(ranks)], ())
     facts = [StageFacts(1e9, 1e8)] * schedule.stages
-    memory = memory_timelines(program, execution, schedule, facts, [RankFacts()] * ranks, range(ranks))
+    memory = memory_timelines(
+        program, execution, schedule, facts, [RankFacts()] * ranks, range(ranks), range(ranks)
+    )
     events = [json.loads(line) for line in trace_lines(program, execution, names, memory)]
     check_trace(events)
     busy = sum(nanoseconds(e["dur"]) for e in of(events, "X") if e["cat"] == "compute")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.jobs.prediction import EXPOSED_AXES
-from planner.simulator.program import NONE, Floats, Integers, Program, Tasks, What
+from planner.simulator.program import NONE, Execution, Floats, Integers, Program, Tasks, What
 
 COMPUTE_STREAM = "compute"
 PP = EXPOSED_AXES.index("pp")
@@ -47,6 +47,20 @@ def compute_actor(program: Program) -> Integers:
     """(tasks,), the actor whose compute stream runs the task, ``NONE`` for tasks that run elsewhere."""
     names = [stream.actor if stream.name == COMPUTE_STREAM else NONE for stream in program.streams]
     return np.array([*names, NONE], dtype=np.int64)[program.tasks.stream]
+
+
+def last_task(program: Program, execution: Execution) -> int:
+    """The task whose end is the end of the step: the last computation; messages may fly on that nobody waits for."""
+    computing = np.flatnonzero(compute_actor(program) != NONE)
+    if not len(computing):
+        return int(np.argmax(execution.end)) if len(program.tasks) else NONE
+    return int(computing[np.argmax(execution.end[computing])])
+
+
+def step_end(program: Program, execution: Execution) -> float:
+    """Seconds from the start of the step to its end (see ``last_task``)."""
+    task = last_task(program, execution)
+    return 0.0 if task == NONE else float(execution.end[task])
 
 
 def members_of(program: Program, transfers: Integers) -> tuple[Integers, Integers]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from planner.jobs.prediction import EXPOSED_AXES
-from planner.simulator.analysis.columns import axis_of, previous_on_stream, successors
-from planner.simulator.program import NONE, Execution, Program, TaskKind, What
+from planner.simulator.analysis.columns import axis_of, last_task, previous_on_stream, successors
+from planner.simulator.program import NONE, Execution, Integers, Program, TaskKind, What
 from planner.simulator.schedules.schedule import Schedule
 
 TOP = 10
@@ -43,7 +41,7 @@ class CriticalPath:
 
     Args:
         tasks: along the path, first to last.
-        shares: by cause, largest first; they add up to the makespan.
+        shares: by cause, largest first; they add up to the step.
         stretched_s: of it, what tasks took longer than alone (shared links, slowed computation).
     """
 
@@ -78,7 +76,7 @@ def critical_path(
     """
     path = _walk(program, execution)
     tasks = program.tasks
-    name = _namer(program, schedule, rank_of)
+    names = _Names.of(program, schedule, rank_of)
     seconds: dict[str, float] = {}
     before = 0.0
     stretched = 0.0
@@ -86,11 +84,11 @@ def critical_path(
         start, end = float(execution.start[task]), float(execution.end[task])
         if start > before:
             seconds["idle"] = seconds.get("idle", 0.0) + start - before
-        cause = name(task)
+        cause = names.cause(task)
         seconds[cause] = seconds.get(cause, 0.0) + end - max(start, before)
         stretched += max(end - start - float(tasks.seconds[task]) - float(tasks.latency_s[task]), 0.0)
         before = end
-    total = execution.makespan_s
+    total = before
     ordered = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
     shares = tuple(
         PathShare(cause, value, value / total if total else 0.0) for cause, value in ordered if value > 0
@@ -104,7 +102,7 @@ def _walk(program: Program, execution: Execution) -> list[int]:
     previous = previous_on_stream(program.tasks)
     end, before, first = execution.end, program.before, program.before_start
     actor = program.tasks.actor
-    task = int(np.argmax(end))
+    task = last_task(program, execution)
     path = []
     while task != NONE:
         path.append(task)
@@ -116,46 +114,64 @@ def _walk(program: Program, execution: Execution) -> list[int]:
     return path[::-1]
 
 
-def _namer(
-    program: Program, schedule: Schedule | None, rank_of: Sequence[int] | None
-) -> Callable[[int], str]:
-    """A function task -> cause in words."""
-    tasks = program.tasks
-    axes = axis_of(tasks)
-    first, later = successors(program)
+@dataclass(frozen=True, eq=False)
+class _Names:
+    """Causes in words. Where ranks hold several stages each, ranks are named instead of stages."""
 
-    def rank(task: int) -> int:
-        actor = int(tasks.actor[task])
-        return actor if rank_of is None else int(rank_of[actor])
+    program: Program
+    schedule: Schedule | None
+    rank_of: Sequence[int] | None
+    axis: Integers
+    first: Integers
+    later: Integers
 
-    def hop(task: int) -> str:
-        stage = int(tasks.stage[task])
-        targets = set(tasks.stage[later[first[task] : first[task + 1]]].tolist()) - {NONE, stage}
-        if schedule is not None and stage != NONE:
-            ahead, back = int(schedule.following[stage]), int(schedule.previous[stage])
-            targets = {ahead if ahead in targets else back}
-        if len(targets) != 1:
-            return f"waits for pipeline hops of stage {stage}"
-        return f"waits for the pipeline hop stage {stage} -> {targets.pop()}"
+    @staticmethod
+    def of(program: Program, schedule: Schedule | None, rank_of: Sequence[int] | None) -> _Names:
+        return _Names(program, schedule, rank_of, axis_of(program.tasks), *successors(program))
 
-    def name(task: int) -> str:
-        what, axis = What(int(tasks.what[task])), int(axes[task])
-        stage = int(tasks.stage[task])
-        where = f"stage {stage}" if stage != NONE else f"pipeline rank {rank(task)}"
+    def cause(self, task: int) -> str:
+        tasks = self.program.tasks
+        what, stage, axis = What(int(tasks.what[task])), int(tasks.stage[task]), int(self.axis[task])
+        where = self._stage(stage) if stage != NONE else self._rank(task)
         if int(tasks.kind[task]) == TaskKind.COMPUTE and what in PASSES:
             return f"compute of {where}"
         if what == What.HOP:
-            return hop(task)
+            return self._hop(task, stage)
         label = EXPOSED_AXES[axis] if axis != NONE else ""
         return {
-            What.OPTIMIZER: f"optimizer of pipeline rank {rank(task)}",
+            What.OPTIMIZER: f"optimizer of {self._rank(task)}",
             What.HOST: f"host (kernel launches) of {where}",
             What.EXCHANGE: f"waits for {label} collectives of {where}",
             What.GATHER: f"parameter gather ({label})",
             What.REDUCE: f"gradient reduction ({label})",
             What.TIED_REDUCE: "gradient sum of the tied embedding (pp)",
-            What.OFFLOAD_OUT: f"offload from the device of pipeline rank {rank(task)}",
-            What.OFFLOAD_IN: f"fetch from the host to pipeline rank {rank(task)}",
+            What.OFFLOAD_OUT: f"offload from the device of {self._rank(task)}",
+            What.OFFLOAD_IN: f"fetch from the host to {self._rank(task)}",
         }.get(what, what.name.lower())
 
-    return name
+    def _rank(self, task: int) -> str:
+        actor = int(self.program.tasks.actor[task])
+        return f"pipeline rank {actor if self.rank_of is None else self.rank_of[actor]}"
+
+    @property
+    def _by_rank(self) -> bool:
+        return self.schedule is not None and self.schedule.stages > self.schedule.ranks
+
+    def _stage(self, stage: int) -> str:
+        if self.schedule is not None and self._by_rank:
+            return f"pipeline rank {self.schedule.rank_of[stage]}"
+        return f"stage {stage}"
+
+    def _hop(self, task: int, stage: int) -> str:
+        entries = self.later[self.first[task] : self.first[task + 1]]
+        targets = set(self.program.tasks.stage[entries].tolist()) - {NONE, stage}
+        if self.schedule is not None and stage != NONE:
+            ahead, back = int(self.schedule.following[stage]), int(self.schedule.previous[stage])
+            targets = {ahead if ahead in targets else back}
+        if len(targets) != 1:
+            return f"waits for pipeline hops of {self._stage(stage)}"
+        target = targets.pop()
+        if self.schedule is not None and self._by_rank:
+            ranks = self.schedule.rank_of
+            return f"waits for the pipeline hop rank {ranks[stage]} -> {ranks[target]}"
+        return f"waits for the pipeline hop stage {stage} -> {target}"

@@ -100,19 +100,20 @@ def memory_timelines(
     stages: Sequence[StageFacts],
     ranks: Sequence[RankFacts],
     rank_of: Sequence[int],
+    actors: Sequence[int],
 ) -> tuple[MemoryTimeline, ...]:
-    """Memory of every actor over the step.
+    """Memory of some actors over the step.
 
     Args:
         stages: by virtual stage of the schedule.
         ranks: by pipeline rank.
         rank_of: pipeline rank of every actor.
+        actors: whose memory is wanted.
     """
     passes = passes_run(program, execution, schedule)
     updates = _updates(program, execution)
     return tuple(
-        memory_timeline(passes, stages, ranks[rank_of[actor]], actor, updates.get(actor))
-        for actor in range(program.actors)
+        memory_timeline(passes, stages, ranks[rank_of[actor]], actor, updates.get(actor)) for actor in actors
     )
 
 

@@ -15,13 +15,14 @@ from planner.simulator.analysis.columns import (
     members_of,
     previous_on_stream,
     running_minimum,
+    step_end,
 )
 from planner.simulator.program import NONE, Execution, Floats, Integers, Program, TaskKind, What
 
 
 @dataclass(frozen=True, eq=False)
 class TimeClasses:
-    """Seconds of every actor's step by class; per actor they add up to ``makespan_s``.
+    """Seconds of every actor's step by class; per actor they add up to ``step_s``.
 
     Args:
         compute, optimizer, host, bubble: (actors,).
@@ -30,7 +31,7 @@ class TimeClasses:
         first_start, last_end: (actors,), of the compute stream.
     """
 
-    makespan_s: float
+    step_s: float
     compute: Floats
     optimizer: Floats
     host: Floats
@@ -59,18 +60,28 @@ class TimeClasses:
     def busy(self) -> Floats:
         """(actors,), everything but waiting for other pipeline ranks: bubbles and exposed hops are idle time."""
         waiting = self.bubble + self.exposed[:, PP]
-        return np.asarray(self.makespan_s - waiting, dtype=np.float64)
+        return np.asarray(self.step_s - waiting, dtype=np.float64)
 
     @property
     def global_bubble_s(self) -> float:
-        """Makespan less the busiest actor's busy time."""
-        return float(self.makespan_s - self.busy.max()) if len(self.compute) else 0.0
+        """The step less the busiest actor's busy time."""
+        return float(self.step_s - self.busy.max()) if len(self.compute) else 0.0
 
     @property
     def rank_bubble(self) -> Floats:
         """(actors,), last end less first start less busy time: what an actor idles between its own first and last task."""
-        outside = self.first_start + (self.makespan_s - self.last_end)
-        return np.maximum(self.makespan_s - outside - self.busy, 0.0)
+        outside = self.first_start + (self.step_s - self.last_end)
+        return np.maximum(self.step_s - outside - self.busy, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Stretches of time of actors, by axis; columns of equal length."""
+
+    actor: Integers
+    axis: Integers
+    start: Floats
+    end: Floats
 
 
 def time_classes(program: Program, execution: Execution) -> TimeClasses:
@@ -94,16 +105,18 @@ def time_classes(program: Program, execution: Execution) -> TimeClasses:
         return np.asarray(sums, dtype=np.float64)
 
     gaps = _gaps(program, execution, actor, mine)
-    exposed = _exposed(program, execution, gaps)
+    waits = _exposed(program, execution, gaps)
+    exposed = np.zeros((program.actors, len(EXPOSED_AXES)))
+    np.add.at(exposed, (waits.actor, waits.axis), waits.end - waits.start)
     moving = np.flatnonzero(kind == TaskKind.TRANSFER)
     np.add.at(exposed, (actor[mine][moving], axis_of(tasks)[mine][moving]), elapsed[moving])
-    span = execution.makespan_s
+    span = step_end(program, execution)
     sums = [total(chosen, elapsed) for chosen in (compute, optimizer, host)]
     first, last = np.full(program.actors, np.inf), np.zeros(program.actors)
     np.minimum.at(first, actor[mine], execution.start[mine])
     np.maximum.at(last, actor[mine], execution.end[mine])
     return TimeClasses(
-        makespan_s=span,
+        step_s=span,
         compute=sums[0],
         optimizer=sums[1],
         host=sums[2],
@@ -131,16 +144,20 @@ def _gaps(program: Program, execution: Execution, actor: Integers, mine: Integer
     last = np.zeros(program.actors)
     np.maximum.at(last, actor[mine], execution.end[mine])
     start = np.concatenate([before, last])
-    end = np.concatenate([execution.start[mine], np.full(program.actors, execution.makespan_s)])
+    end = np.concatenate([execution.start[mine], np.full(program.actors, step_end(program, execution))])
     task = np.concatenate([mine, np.full(program.actors, NONE)])
     owner = np.concatenate([actor[mine], np.arange(program.actors)])
     keep = np.flatnonzero(end > start)
     return _Gaps(owner[keep], start[keep], end[keep], task[keep])
 
 
-def _exposed(program: Program, execution: Execution, gaps: _Gaps) -> Floats:
-    """(actors, axes), seconds of gaps in which a transfer that ends them is in flight."""
-    result = np.zeros((program.actors, len(EXPOSED_AXES)))
+def exposed_intervals(program: Program, execution: Execution) -> Intervals:
+    """When compute streams waited for transfers in flight, each instant under the axis that names it."""
+    actor = compute_actor(program)
+    return _exposed(program, execution, _gaps(program, execution, actor, np.flatnonzero(actor != NONE)))
+
+
+def _exposed(program: Program, execution: Execution, gaps: _Gaps) -> Intervals:
     gap, transfer = _awaited(program, execution, gaps)
     start = np.maximum(execution.start[transfer], gaps.start[gap])
     end = np.minimum(execution.end[transfer], gaps.end[gap])
@@ -151,9 +168,10 @@ def _exposed(program: Program, execution: Execution, gaps: _Gaps) -> Floats:
     # Later finishers cover everything from their earliest start on; an interval keeps what lies before that.
     covered = np.full(len(gap), np.inf)
     covered[1:] = np.where(gap[1:] == gap[:-1], running_minimum(start, gap)[:-1], np.inf)
-    own = np.maximum(np.minimum(end, covered) - start, 0.0)
-    np.add.at(result, (gaps.actor[gap], axis_of(program.tasks)[transfer]), own)
-    return result
+    end = np.minimum(end, covered)
+    own = np.flatnonzero(end > start)
+    axis = axis_of(program.tasks)[transfer[own]]
+    return Intervals(gaps.actor[gap[own]], axis, start[own], end[own])
 
 
 def _awaited(program: Program, execution: Execution, gaps: _Gaps) -> tuple[Integers, Integers]:

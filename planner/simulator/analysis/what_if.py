@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.simulator.analysis.columns import expand
+from planner.simulator.analysis.columns import expand, step_end
 from planner.simulator.program import NONE, Execution, Floats, Program, TaskKind, What
 
 FASTER = 0.10
@@ -22,7 +22,7 @@ class WhatIf:
 
     Args:
         resource: in words.
-        step_time_s: makespan then; saved_s: what the step loses by it; share: of the step, saved.
+        step_time_s: the step then; saved_s: what the step loses by it; share: of the step, saved.
     """
 
     resource: str
@@ -43,7 +43,7 @@ def what_if(
 
     Args:
         run: the engine that executed the program.
-        step_time_s: makespan of the program as it is.
+        step_time_s: of the program as it is.
         levels: names of the network levels, innermost first.
         faster: 0.10 is 10 % faster: seconds are divided by 1.1, capacities and latencies likewise.
         progress: told the fraction done and what is tried.
@@ -56,7 +56,7 @@ def what_if(
     for place, (name, changed) in enumerate(trials):
         if progress is not None:
             progress(place / len(trials), f"what if: {name}")
-        after = run(changed).makespan_s
+        after = step_end(changed, run(changed))
         saved = step_time_s - after
         results.append(WhatIf(name, after, saved, saved / step_time_s if step_time_s else 0.0))
     return tuple(sorted(results, key=lambda item: (-item.saved_s, item.resource)))

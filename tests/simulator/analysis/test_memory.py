@@ -40,7 +40,7 @@ def timelines(schedule: Schedule, stages: list[StageFacts], rank: RankFacts) -> 
     program = pipeline_program(schedule, PassSeconds(1.0, 2.0, 1.0, 1.0))
     execution = run_fixed(program)
     ranks = range(program.actors)
-    return list(memory_timelines(program, execution, schedule, stages, [rank] * len(ranks), ranks))
+    return list(memory_timelines(program, execution, schedule, stages, [rank] * len(ranks), ranks, ranks))
 
 
 def test_two_stages_by_hand() -> None:
@@ -58,7 +58,7 @@ def test_two_stages_by_hand() -> None:
     assert first.peak_at == "optimizer step"
     assert first.peak_bytes == 150.0
     assert first.at_peak()["gathered_parameters"] == 0.0
-    both = memory_timelines(program, execution, schedule, [BODY, HEAD], [STATES, STATES], [0, 1])
+    both = memory_timelines(program, execution, schedule, [BODY, HEAD], [STATES, STATES], [0, 1], [0])
     assert np.array_equal(both[0].by_class, first.by_class)
     last = memory_timeline(passes, [BODY, HEAD], RankFacts(), 1)
     # Logits from F's start (1.5) to a quarter of B (3.0), B's head needs 5 more, its layers 3.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.jobs.prediction import EXPOSED_AXES
+from planner.simulator.analysis.columns import step_end
 from planner.simulator.analysis.time_classes import time_classes
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.program import Program, ProgramBuilder, TaskKind, What
@@ -18,7 +19,7 @@ def test_two_stages_by_hand() -> None:
     program, execution, _ = two_stages()
     classes = time_classes(program, execution)
     first, second = classes.breakdown(0), classes.breakdown(1)
-    assert classes.makespan_s == 11.5
+    assert classes.step_s == 11.5
     assert (first.compute_s, first.optimizer_s, first.host_s) == (6.0, 1.0, 0.0)
     # Rank 0 waits 2-5 for B0: the hop flies 4.5-5. It waits 7-8.5 for B1: tp flies all the time and ends last.
     assert {name: value for name, value in first.exposed.items() if value} == {"pp": 0.5, "tp": 1.5}
@@ -88,6 +89,17 @@ def test_host_waits_and_the_update_have_their_own_classes() -> None:
     assert part.of_which == {"recompute_s": 0.5, "contention_s": 0.0}
 
 
+def test_a_message_that_nobody_waits_for_is_not_part_of_the_step() -> None:
+    program, execution = single(
+        [
+            ("compute", TaskKind.COMPUTE, What.FORWARD, 0, 2, None),
+            ("pp", TaskKind.TRANSFER, What.HOP, 2, 3, "pp"),
+        ]
+    )
+    classes = time_classes(program, execution)
+    assert (classes.step_s, classes.breakdown(0).total_s) == (2.0, 2.0)
+
+
 def test_slowed_computation_is_contention() -> None:
     program, execution = single([("compute", TaskKind.COMPUTE, What.FORWARD, 0, 2, None)])
     execution.end[0] = 2.5
@@ -130,11 +142,11 @@ def test_classes_share_the_step_out(program: Program) -> None:
     classes = time_classes(program, execution)
     for actor in range(program.actors):
         part = classes.breakdown(actor)
-        assert part.total_s == pytest.approx(classes.makespan_s, rel=1e-9, abs=1e-12)
+        assert part.total_s == pytest.approx(classes.step_s, rel=1e-9, abs=1e-12)
         assert min(part.bubble_s, part.compute_s, part.host_s, *part.exposed.values()) >= 0.0
         # Nothing is counted twice: what is left for the bubble is what no other class claims, never below zero.
         claimed = part.compute_s + part.optimizer_s + part.host_s + sum(part.exposed.values())
-        assert claimed <= classes.makespan_s * (1 + 1e-12)
+        assert claimed <= classes.step_s * (1 + 1e-12)
 
 
 def _exposed_by_stepping(program: Program, actor: int) -> dict[str, float]:
@@ -148,7 +160,7 @@ def _exposed_by_stepping(program: Program, actor: int) -> dict[str, float]:
     ]
     mine = sorted((i for i in mine if tasks.actor[i] == actor), key=lambda i: tasks.position[i])
     result = dict.fromkeys(EXPOSED_AXES, 0.0)
-    for quarter in range(round(execution.makespan_s * 4)):
+    for quarter in range(round(step_end(program, execution) * 4)):
         now = quarter / 4 + 0.125
         if any(execution.start[i] <= now < execution.end[i] for i in mine):
             continue

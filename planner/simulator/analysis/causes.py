@@ -1,0 +1,62 @@
+"""Why the simulated step differs from the closed form's: one effect after the other is switched on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from planner.simulator.options import SimulationOptions
+from planner.simulator.simulation import Simulation, simulate
+
+ORDER = "exact order of passes, hops and traffic"
+SLOWDOWN = "overlap slow-down where traffic really meets computation"
+SHARING = "transfers that share links"
+PERTURBATIONS = "slow devices and links, spread, jitter"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One effect and the seconds that it adds to the step; below zero it shortens it."""
+
+    name: str
+    seconds: float
+
+
+def causes(
+    simulation: Simulation, estimate_s: float, progress: Callable[[float, str], None] | None = None
+) -> tuple[Cause, ...]:
+    """The difference to an estimate, shared out.
+
+    The simulation is repeated with every effect off that the closed form does not see, then they are switched on one by
+    one, in the order in which they are listed.
+
+    Args:
+        estimate_s: step of the closed form.
+
+    Returns:
+        causes whose seconds add up to the simulated less the estimated step.
+    """
+    own = simulation.options
+    off = dataclasses.replace(own, sharing=False, slowdown=False, perturbations=None)
+    steps: list[tuple[str, SimulationOptions]] = [(ORDER, off)]
+    if own.slowdown:
+        steps.append((SLOWDOWN, dataclasses.replace(off, slowdown=True)))
+    if own.sharing:
+        steps.append((SHARING, dataclasses.replace(own, perturbations=None)))
+    if own.perturbations is not None:
+        steps.append((PERTURBATIONS, own))
+    found = []
+    before = estimate_s
+    for place, (name, options) in enumerate(steps):
+        if progress is not None:
+            progress(place / len(steps), f"cause: {name}")
+        same = options == own
+        after = (
+            simulation.step_time_s
+            if same
+            else simulate(simulation.job, simulation.layout, options).step_time_s
+        )
+        found.append(Cause(name, after - before))
+        before = after
+    return tuple(found)

@@ -9,18 +9,15 @@ slots: paces 1, 1, 1, 1 keep p/3 micro-batches (V-Min), paces 2, 1, 2, 1 keep p/
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from planner.simulator.schedules.list_scheduler import StagePasses
 from planner.simulator.schedules.schedule import Actions, Integers, Kind, Schedule, one_chain
+from planner.simulator.schedules.squeeze import Row, run_in_order, squeeze
 
 _PERIOD = 6
-
-Row = tuple[int, int, int]
 
 
 def v_half(ranks: int, micro_batches: int, passes: StagePasses | None = None) -> Schedule:
@@ -30,7 +27,8 @@ def v_half(ranks: int, micro_batches: int, passes: StagePasses | None = None) ->
     p/2 + 1 micro-batches (even p) or (p + 1)/2 (odd p) on every rank.
 
     Args:
-        passes: seconds by stage, which decide where weight gradients go; all equal when left out.
+        passes: seconds by stage, all equal when left out; weight gradients go where they suit these seconds or equal ones,
+            whichever ends first.
 
     Source: arXiv 2405.15362 (building blocks; V-Half).
     """
@@ -46,7 +44,8 @@ def v_min(ranks: int, micro_batches: int, passes: StagePasses | None = None) -> 
     last unequally long make every micro-batch wait, because the block leaves no slack.
 
     Args:
-        passes: seconds by stage, which decide where weight gradients go; all equal when left out.
+        passes: seconds by stage, all equal when left out; weight gradients go where they suit these seconds or equal ones,
+            whichever ends first.
 
     Source: arXiv 2405.15362 (building blocks; V-Min).
     """
@@ -93,13 +92,13 @@ def _weight_slots(taken: Integers, input1: int, input0: int) -> tuple[int, int]:
 def _squeezed(name: str, block: Block, micro_batches: int, passes: StagePasses | None) -> Schedule:
     ranks = len(block.forward0)
     rank_of = np.concatenate([np.arange(ranks), np.arange(ranks)[::-1]]).astype(np.int64)
-    if passes is None:
-        ones = [1.0] * (2 * ranks)
-        passes = StagePasses(ones, ones, ones)
     orders = [_repeated(block, rank, micro_batches) for rank in range(ranks)]
-    cap = max(_peak(order) for order in orders)
-    fill = _HoleFilling(rank_of.tolist(), orders, micro_batches, passes, cap)
-    return one_chain(name, rank_of, micro_batches, tuple(Actions.of(rows) for rows in fill.run()))
+    ones = [1.0] * (2 * ranks)
+    best = squeeze(rank_of, orders, StagePasses(ones, ones, ones))
+    if passes is not None:
+        equal = run_in_order(rank_of, best.rows, passes)
+        best = min(equal, squeeze(rank_of, orders, passes), key=lambda run: run.makespan_s)
+    return one_chain(name, rank_of, micro_batches, tuple(Actions.of(rows) for rows in best.rows))
 
 
 def _repeated(block: Block, rank: int, micro_batches: int) -> list[Row]:
@@ -117,93 +116,3 @@ def _repeated(block: Block, rank: int, micro_batches: int) -> list[Row]:
     times = (slots[:, None] + _PERIOD * np.arange(micro_batches)).ravel()
     rows = [(int(kind), stage, i) for _, kind, stage in passes for i in range(micro_batches)]
     return [rows[k] for k in np.argsort(times).tolist()]
-
-
-def _peak(order: Sequence[Row]) -> int:
-    """Stage passes held at most when the order runs."""
-    change = np.array([(kind == Kind.F) - (kind == Kind.W) for kind, _, _ in order])
-    return int(np.cumsum(change).max(initial=1))
-
-
-class _HoleFilling:
-    """Squeeze: forwards and input gradients keep the blocks' order and run as early as they can; weight gradients fill
-    the holes, or make room when the memory is full.
-
-    It cannot block: whatever a forward needs has run in the unsqueezed order before it, weight gradients included.
-    """
-
-    def __init__(
-        self,
-        rank_of: list[int],
-        orders: list[list[Row]],
-        micro_batches: int,
-        passes: StagePasses,
-        cap: int,
-    ) -> None:
-        self.rank_of = rank_of
-        self.orders = [[row for row in order if row[0] != Kind.W] for order in orders]
-        self.seconds = {
-            Kind.F: passes.forward,
-            Kind.I: passes.backward,
-            Kind.W: passes.backward if passes.weight_gradient is None else passes.weight_gradient,
-        }
-        never = float("inf")
-        self.arrival: dict[int, list[list[float]]] = {
-            kind: [[never] * micro_batches for _ in rank_of] for kind in (Kind.F, Kind.I)
-        }
-        self.arrival[Kind.F][0] = [0.0] * micro_batches
-        self.cap = cap
-        self.position = [0] * len(orders)
-        self.held = [0] * len(orders)
-        self.waiting_weights: list[list[Row]] = [[] for _ in orders]
-        self.blocked = [False] * len(orders)
-        self.free: list[tuple[float, int]] = [(0.0, rank) for rank in range(len(orders))]
-
-    def run(self) -> list[list[Row]]:
-        """The passes of every rank in the order in which they start."""
-        result: list[list[Row]] = [[] for _ in self.orders]
-        while self.free:
-            now, rank = heapq.heappop(self.free)
-            row, arrival = self._next(rank)
-            if row is not None and arrival <= now and (row[0] == Kind.I or self.held[rank] < self.cap):
-                self.position[rank] += 1
-                self._start(now, rank, row)
-                result[rank].append(row)
-            elif self.waiting_weights[rank]:
-                row = self.waiting_weights[rank].pop(0)
-                self.held[rank] -= 1
-                result[rank].append(row)
-                heapq.heappush(self.free, (now + self.seconds[Kind.W][row[1]], rank))
-            elif arrival < float("inf"):
-                heapq.heappush(self.free, (arrival, rank))
-            else:
-                self.blocked[rank] = True
-        return result
-
-    def _next(self, rank: int) -> tuple[Row | None, float]:
-        """The rank's next forward or input gradient, and when its input is there."""
-        if self.position[rank] == len(self.orders[rank]):
-            return None, float("inf")
-        row = self.orders[rank][self.position[rank]]
-        return row, self.arrival[row[0]][row[1]][row[2]]
-
-    def _start(self, now: float, rank: int, row: Row) -> None:
-        kind, stage, micro_batch = row
-        last = len(self.rank_of) - 1
-        end = now + self.seconds[Kind(kind)][stage]
-        heapq.heappush(self.free, (end, rank))
-        if kind == Kind.F:
-            self.held[rank] += 1
-            self._send(end, (Kind.F, stage + 1) if stage < last else (Kind.I, stage), micro_batch)
-            return
-        self.waiting_weights[rank].append((int(Kind.W), stage, micro_batch))
-        if stage > 0:
-            self._send(end, (Kind.I, stage - 1), micro_batch)
-
-    def _send(self, end: float, to: tuple[Kind, int], micro_batch: int) -> None:
-        kind, stage = to
-        self.arrival[kind][stage][micro_batch] = end
-        rank = self.rank_of[stage]
-        if self.blocked[rank] and self._next(rank)[1] < float("inf"):
-            self.blocked[rank] = False
-            heapq.heappush(self.free, (end, rank))

@@ -228,8 +228,7 @@ class _State:
         counted = self.active & (self.now <= self.horizon)
         self.failures += counted
         self.restarts += counted & again
-        there = self._replacement()
-        self.ready = np.where(hung, np.maximum(self.ready, there), there)
+        self.ready = self._replacement()  # replacements come in order: the latest one completes the nodes
         self.detect = np.where(hung, self.detect - at_risk, self.model.detect_s)
         self.restart = np.full_like(self.restart, self.model.restart_s)
         self.offset = np.zeros_like(self.offset)

@@ -10,6 +10,7 @@ import pytest
 
 from planner.errors import NoAnswerError, PlannerError
 from planner.jobs.types import Job
+from planner.simulator.failures.analytic import expected_goodput
 from planner.simulator.failures.checkpoint import checkpoint_bytes, checkpoint_cost
 from planner.simulator.failures.options import failure_options
 from planner.simulator.failures.study import study
@@ -39,6 +40,9 @@ def test_figures_agree_with_each_other(small: Job) -> None:
     intervals = [row.interval_s for row in found.table]
     assert intervals == sorted(intervals)
     assert len(intervals) >= 7
+    for row in found.table:
+        assert row.expected == expected_goodput(found.model, row.interval_s) != row.simulated
+        assert row.low < row.simulated < row.high
     assert max(found.table, key=lambda row: row.expected).interval_s == found.best_interval_s
     assert found.table[0].interval_s < found.simulated_best_s < found.table[-1].interval_s
 

@@ -9,7 +9,7 @@ from planner.simulator.schedules.schedule import Schedule, one_chain
 
 
 def gpipe(ranks: int, micro_batches: int) -> Schedule:
-    """All forwards, then all backwards in the same order (GPipe, arXiv 1811.06965, section 2.3)."""
+    """All forwards, then all backwards (GPipe, arXiv 1811.06965, section 2.2), both in ascending order as in PyTorch."""
     return _alternating("gpipe", ranks, micro_batches, [micro_batches] * ranks)
 
 

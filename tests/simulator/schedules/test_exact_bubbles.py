@@ -25,6 +25,7 @@ SECONDS = st.integers(2, 20).map(lambda tenths: tenths / 10)
 TIMES = st.tuples(SECONDS, SECONDS, SECONDS)
 HOP = st.sampled_from([0.0, 0.01, 0.5, 3.0])
 SMALL = 1e-4
+EQUAL = (1.0, 1.0, 1.0)
 QUICK = settings(max_examples=60, deadline=None)
 
 
@@ -128,6 +129,7 @@ def test_zb_h2(p: int, m: int, times: Times) -> None:
     if not missing:
         waits = n * max(0.0, bi - f, f + bi - 2 * w)
         assert abs(run(schedule, times).rank_bubble_s.max() - waits) < 1e-9
+        check_bubble(schedule, EQUAL, n * (1 + SMALL), hop=SMALL)
 
 
 @QUICK
@@ -146,7 +148,17 @@ def test_zb_v(p: int, more: int, times: Times) -> None:
         2 * n * f - n * bi - w,
         2 * n * f - (2 * n + 1) * w,
     )
-    check_bubble(zb_v(p, 2 * p - 1 + more), times, max(paths) / 2, chunks=2)
+    schedule = zb_v(p, 2 * p - 1 + more)
+    check_bubble(schedule, times, max(paths) / 2, chunks=2)
+    check_bubble(schedule, EQUAL, n / 2 + (5 * p - 7) * SMALL, chunks=2, hop=SMALL)
+    check_peak(schedule, p)
+
+
+@QUICK
+@given(RANKS, MICRO_BATCHES)
+def test_zb_v_with_few_micro_batches(p: int, m: int) -> None:
+    """Each micro-batch that is missing below (3p - 1) / 2 costs one forward's time."""
+    check_bubble(zb_v(p, m), EQUAL, max((p - 1) / 2, 2 * p - 1 - m), chunks=2)
 
 
 def dual_bubble(n: int, times: Times) -> float:
@@ -158,8 +170,11 @@ def dual_bubble(n: int, times: Times) -> float:
 @QUICK
 @given(RANKS, st.integers(0, 20), TIMES)
 def test_dualpipe_v(p: int, more: int, times: Times) -> None:
-    schedule = dualpipe_v(p, 2 * p + more)
+    m = 2 * p + more
+    schedule = dualpipe_v(p, m)
     check_bubble(schedule, times, dual_bubble(p - 1, times) / 2, chunks=2)
+    hops = 2 * (p + m - 2 - ceil((m - 1) / p))
+    check_bubble(schedule, EQUAL, dual_bubble(p - 1, EQUAL) / 2 + hops * SMALL, chunks=2, hop=SMALL)
     check_peak(schedule, p + 0.5)
 
 
@@ -169,3 +184,11 @@ def test_dualpipe(half: int, more: int, times: Times) -> None:
     schedule = dualpipe(2 * half, 4 * half + 2 * more)
     check_bubble(schedule, times, dual_bubble(half - 1, times))
     check_peak(schedule, 2 * half + 1)
+
+
+@QUICK
+@given(st.integers(1, 6), st.integers(2, 6))
+def test_hops_of_dualpipe(half: int, turns: int) -> None:
+    p, m = 2 * half, 2 * half * turns
+    hops = (p - 1) * m / p + max(1, 3 * (half - 1))
+    check_bubble(dualpipe(p, m), EQUAL, dual_bubble(half - 1, EQUAL) + hops * SMALL, hop=SMALL)

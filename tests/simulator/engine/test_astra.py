@@ -16,7 +16,7 @@ from planner.simulator.program import Program
 from tests.simulator.engine.astra import ring_all_gather, ring_all_reduce, switch_all_to_all
 
 NBYTES = 64 * 2**20
-FULL = 256
+FULL = 512
 """Up to so many NPUs each one is simulated; beyond, one stands for all: in these collectives all act alike."""
 
 ALL_REDUCE = {

@@ -21,7 +21,7 @@ from tests.simulator.schedules.closed_forms import (
     check_bubble,
     check_peak,
     grid,
-    run,
+    times_at,
 )
 
 HOPS = [0.01, 0.3]
@@ -33,7 +33,7 @@ def test_gpipe(p: int) -> None:
     for m in grid(p):
         schedule = gpipe(p, m)
         check_peak(schedule, m)
-        for times in UNEQUAL:
+        for times in times_at(p, m, UNEQUAL):
             check_bubble(schedule, times, (p - 1) * sum(times))
         for hop in HOPS:
             check_bubble(schedule, UNEQUAL[0], (p - 1) * sum(UNEQUAL[0]) + 2 * (p - 1) * hop, hop=hop)
@@ -45,7 +45,7 @@ def test_one_f_one_b(p: int) -> None:
     for m in grid(p):
         schedule = one_f_one_b(p, m)
         check_peak(schedule, np.minimum(p - np.arange(p), m))
-        for times in UNEQUAL:
+        for times in times_at(p, m, UNEQUAL):
             check_bubble(schedule, times, (p - 1) * sum(times))
         if m % p == 0:
             hops = 2 * (p - 1) * (m / p + 1) - 2
@@ -59,7 +59,7 @@ def test_eager_1f1b(p: int) -> None:
     for m in grid(p):
         schedule = eager_1f1b(p, m)
         check_peak(schedule, np.minimum(2 * (p - 1 - np.arange(p)) + 1, m))
-        for times in UNEQUAL:
+        for times in times_at(p, m, UNEQUAL):
             check_bubble(schedule, times, (p - 1) * sum(times))
         for hop in HOPS:
             check_bubble(schedule, UNEQUAL[2], (p - 1) * sum(UNEQUAL[2]) + 2 * (p - 1) * hop, hop=hop)
@@ -97,7 +97,7 @@ def test_zb_h1(p: int) -> None:
     for m in grid(p):
         schedule = zb_h1(p, m)
         check_peak(schedule, p)
-        for f, bi, w in LIGHT_WEIGHTS:
+        for f, bi, w in times_at(p, m, LIGHT_WEIGHTS):
             bubble = (p - 1) * (f + max(0.0, bi - w))
             check_bubble(schedule, (f, bi, w), bubble)
             if m >= 2 * p and bi >= w:
@@ -111,7 +111,7 @@ def test_interleaved_zb(p: int, v: int) -> None:
     for m in range(p, 8 * p + 1, p):
         schedule = interleaved_zb(p, v, m)
         check_peak(schedule, p)
-        for f, bi, w in LIGHT_WEIGHTS:
+        for f, bi, w in times_at(p, m, LIGHT_WEIGHTS):
             check_bubble(schedule, (f, bi, w), (p - 1) * (f + max(0.0, bi - w)) / v, chunks=v)
 
 
@@ -121,9 +121,8 @@ def test_zb_h2(p: int) -> None:
     for m in range(2 * p - 1, 8 * p + 1):
         schedule = zb_h2(p, m)
         check_peak(schedule, 2 * p - 1)
-        for f, bi, w in LIGHT_WEIGHTS:
-            check_bubble(schedule, (f, bi, w), (p - 1) * f)
-            rank_bubble = run(schedule, (f, bi, w)).rank_bubble_s.max()
+        for f, bi, w in times_at(p, m, LIGHT_WEIGHTS):
+            rank_bubble = check_bubble(schedule, (f, bi, w), (p - 1) * f).rank_bubble_s.max()
             assert rank_bubble == pytest.approx((p - 1) * max(0.0, f + bi - 2 * w), rel=1e-9, abs=1e-9)
 
 
@@ -133,8 +132,8 @@ def test_zb_v(p: int) -> None:
     for m in range(2 * p, 8 * p + 1, max(1, p // 4)):
         schedule = zb_v(p, m)
         check_peak(schedule, p)
-        check_bubble(schedule, (1.0, 1.0, 1.0), (p - 1) / 2, chunks=2)
-        assert run(schedule, (1.0, 1.0, 1.0)).rank_bubble_s.max() == pytest.approx(0.0, abs=1e-9)
+        rank_bubble = check_bubble(schedule, (1.0, 1.0, 1.0), (p - 1) / 2, chunks=2).rank_bubble_s.max()
+        assert rank_bubble == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("p", RANKS)

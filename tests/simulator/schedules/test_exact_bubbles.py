@@ -77,15 +77,18 @@ def test_too_few_micro_batches_to_interleave(p: int, v: int, data: st.DataObject
     check_bubble(interleaved_1f1b(p, v, m, rounds=True), times, bubble, chunks=v)
 
 
+def fill(p: int, times: Times) -> float:
+    """One forward and one input gradient of every other rank: the bubble that weight gradients can fill."""
+    f, bi, _ = times
+    return (p - 1) * (f + bi)
+
+
 @QUICK
 @given(RANKS, MICRO_BATCHES, TIMES)
 def test_zb_h1(p: int, m: int, times: Times) -> None:
-    """For m >= p: (p - 1) max(f, bi, f + bi - w); w > f pays bi although a weight gradient could fill more."""
-    f, bi, w = times
-    n = p - 1
-    filled = min(m - 1, n)
-    paths = (n * f + (n - filled) * bi, (n - filled) * f + n * bi, n * f + n * bi - filled * w)
-    check_bubble(zb_h1(p, m), times, max(paths))
+    """Each of up to p - 1 weight gradients fills a gap, but never more than a forward or an input gradient of it."""
+    filled = min(m - 1, p - 1)
+    check_bubble(zb_h1(p, m), times, fill(p, times) - filled * min(times))
     check_peak(zb_h1(p, m), min(p, m))
 
 
@@ -105,7 +108,7 @@ def test_hops_of_zb_h1(p: int, m: int) -> None:
 def test_interleaved_zb(p: int, v: int, rounds: int, times: Times) -> None:
     f, bi, w = times
     schedule = interleaved_zb(p, v, p * rounds)
-    check_bubble(schedule, times, (p - 1) / v * max(f, bi, f + bi - w), chunks=v)
+    check_bubble(schedule, times, (fill(p, times) - (p - 1) * min(times)) / v, chunks=v)
     if rounds > 1 and f > w and bi > w:
         hops = 4 * (p - 1) + p * (v - 1)
         check_bubble(
@@ -116,17 +119,14 @@ def test_interleaved_zb(p: int, v: int, rounds: int, times: Times) -> None:
 @QUICK
 @given(RANKS, MICRO_BATCHES, TIMES)
 def test_zb_h2(p: int, m: int, times: Times) -> None:
-    """For m >= 2p - 1: (p - 1) max(f, bi - f, f + bi - 2w), and waits of (p - 1) max(0, bi - f, f + bi - 2w)."""
+    """Up to 2(p - 1) weight gradients fill gaps, two of them for each input gradient."""
     f, bi, w = times
-    n, missing = p - 1, max(0, 2 * p - 1 - m)
-    half, odd = divmod(missing, 2)
-    paths = [n * f + half * bi, max(p - m, -n) * f + n * bi, n * (f + bi) - min(m - 1, 2 * n) * w]
-    if odd:
-        paths += [(n - 1) * f + (half + 1) * bi, n * f + (half + 1) * bi - w]
+    n, filled = p - 1, min(m - 1, 2 * (p - 1))
+    pairs, odd = divmod(filled, 2)
     schedule = zb_h2(p, m)
-    check_bubble(schedule, times, max(paths))
+    check_bubble(schedule, times, fill(p, times) - min(filled * f, filled * w, pairs * bi + odd * min(times)))
     check_peak(schedule, min(2 * p - 1, m))
-    if not missing:
+    if m >= 2 * p - 1:
         waits = n * max(0.0, bi - f, f + bi - 2 * w)
         assert abs(run(schedule, times).rank_bubble_s.max() - waits) < 1e-9
         check_bubble(schedule, EQUAL, n * (1 + SMALL), hop=SMALL)

@@ -75,6 +75,23 @@ def programs(draw: st.DrawFn, slowdown: float | None = None, endless: bool = Fal
     return builder.build(links(capacity), actors, share)
 
 
+@st.composite
+def crowds(draw: st.DrawFn) -> Program:
+    """Three to eight transfers that start at different times and share a few links."""
+    count = draw(st.integers(2, 4))
+    builder = ProgramBuilder()
+    for _ in range(draw(st.integers(3, 8))):
+        row = draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=2, unique=True))
+        builder.add(
+            1,
+            kind=TaskKind.TRANSFER,
+            seconds=draw(st.floats(0.5, 5)),
+            latency_s=draw(st.floats(0, 5)),
+            route=builder.route([(link, draw(BYTES)) for link in row], []),
+        )
+    return builder.build(links([draw(CAPACITIES) for _ in range(count)]), 0)
+
+
 def route_bytes(program: Program) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """(links,), bytes that the program's transfers load on each link, summed one by one."""
     total = np.zeros(len(program.links))

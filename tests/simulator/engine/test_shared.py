@@ -12,7 +12,7 @@ from planner.errors import PlannerError
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.engine.shared import run_shared
 from planner.simulator.program import Program, ProgramBuilder, TaskKind
-from tests.simulator.engine.programs import links, programs, queued_after, route_bytes
+from tests.simulator.engine.programs import crowds, links, programs, queued_after, route_bytes
 from tests.simulator.engine.reference import run_reference
 
 MANY = settings(max_examples=150, deadline=None)
@@ -44,6 +44,23 @@ def test_uneven_loads() -> None:
     execution = run_shared(builder.build(links([100.0, 100.0]), 1, slowdown=0.1))
     np.testing.assert_allclose(execution.end, [1.75, 2.25, 2 / 0.9], rtol=1e-14)
     np.testing.assert_allclose(execution.carried, [150, 200], rtol=1e-14)
+
+
+def test_what_one_flow_frees_reaches_flows_on_other_links() -> None:
+    """A: 1 B on link 0; B: 4 B on links 0 and 1; C: 9 B on link 1; link 0 carries 1 B/s, link 1 3 B/s.
+
+    A and B share link 0: 1/2 each, so A ends at 2; C has the other 5/2 of link 1. Then B (3 left) takes link 0 whole and C
+    (9 - 5 = 4 left) gets only 2: C ends at 4, B has 3 - 2 = 1 left and ends at 5.
+    """
+    builder = ProgramBuilder()
+    rows = [[(0, 1.0)], [(0, 4.0), (1, 4.0)], [(1, 9.0)]]
+    builder.add(
+        3,
+        kind=TaskKind.TRANSFER,
+        seconds=[1.0, 4.0, 3.0],
+        route=[builder.route(row, []) for row in rows],
+    )
+    assert run_shared(builder.build(links([1.0, 3.0]), 0)).end.tolist() == [2.0, 5.0, 4.0]
 
 
 def test_computation_is_slowed_only_while_bytes_move() -> None:
@@ -120,7 +137,7 @@ def test_a_slowdown_leaves_some_speed(slowdown: float) -> None:
         run_shared(ProgramBuilder().build(links([]), 1, slowdown))
 
 
-@given(programs())
+@given(programs() | crowds())
 @MANY
 def test_times_equal_a_plain_python_engine(program: Program) -> None:
     execution = run_shared(program)
@@ -129,7 +146,7 @@ def test_times_equal_a_plain_python_engine(program: Program) -> None:
     np.testing.assert_allclose(execution.end, end, rtol=1e-9, atol=1e-9)
 
 
-@given(programs())
+@given(programs() | crowds())
 @MANY
 def test_bytes_and_time_are_conserved(program: Program) -> None:
     execution = run_shared(program)

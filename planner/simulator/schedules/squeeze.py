@@ -29,7 +29,7 @@ class TimedOrders:
 def squeeze(rank_of: Integers, orders: Sequence[Sequence[Row]], passes: StagePasses) -> TimedOrders:
     """Orders in which F and I run as early as their given order allows, and W when the rank would wait or memory is full.
 
-    The memory is what the given orders hold at most on any rank. The result cannot block: when a forward needs room, the
+    Each rank may hold what its given order holds at most. The result cannot block: when a forward needs room, the
     given order had run enough weight gradients before it, whose input gradients come before it here too.
 
     Args:
@@ -38,7 +38,7 @@ def squeeze(rank_of: Integers, orders: Sequence[Sequence[Row]], passes: StagePas
         passes: seconds by stage; their weight_gradient must be given.
     """
     kept = [[row for row in order if row[0] != Kind.W] for order in orders]
-    return _Run(rank_of, kept, passes, max(map(_peak, orders))).run()
+    return _Run(rank_of, kept, passes, [_peak(order) for order in orders]).run()
 
 
 def run_in_order(rank_of: Integers, orders: Sequence[Sequence[Row]], passes: StagePasses) -> TimedOrders:
@@ -56,7 +56,7 @@ class _Run:
     """Ranks that take their next pass when its input is there; without a cap W is a pass of the order like others."""
 
     def __init__(
-        self, rank_of: Integers, orders: Sequence[Sequence[Row]], passes: StagePasses, cap: int | None
+        self, rank_of: Integers, orders: Sequence[Sequence[Row]], passes: StagePasses, caps: list[int] | None
     ) -> None:
         assert passes.weight_gradient is not None
         units = 1 + max(unit for order in orders for _, _, unit in order)
@@ -70,7 +70,7 @@ class _Run:
         self.arrival = {int(kind): [[_NEVER] * units for _ in self.rank_of] for kind in (Kind.F, Kind.I)}
         self.arrival[Kind.F][0] = [0.0] * units
         self.arrival[Kind.W] = [[0.0] * units for _ in self.rank_of]
-        self.cap = cap
+        self.caps = caps
         self.position = [0] * len(orders)
         self.held = [0] * len(orders)
         self.put_off: list[deque[Row]] = [deque() for _ in orders]
@@ -84,7 +84,11 @@ class _Run:
             now, rank = heapq.heappop(self.free)
             makespan = max(makespan, now)
             row, arrival = self._next(rank)
-            full = row is not None and row[0] == Kind.F and self.held[rank] == self.cap
+            full = (
+                row is not None
+                and row[0] == Kind.F
+                and (self.caps is not None and self.held[rank] == self.caps[rank])
+            )
             if row is not None and arrival <= now and not full:
                 self.position[rank] += 1
             elif self.put_off[rank]:
@@ -117,7 +121,7 @@ class _Run:
             onward = (Kind.F, stage + 1) if stage + 1 < len(self.rank_of) else (Kind.I, stage)
             self._arrive(end, *onward, unit)
         else:
-            if self.cap is not None:
+            if self.caps is not None:
                 self.put_off[rank].append((int(Kind.W), stage, unit))
             if stage > 0:
                 self._arrive(end, Kind.I, stage - 1, unit)

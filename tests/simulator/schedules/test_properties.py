@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from planner.errors import PlannerError
 from planner.layouts.layout import NAMED_SCHEDULES
 from planner.simulator.schedules.check import deadlock
 from planner.simulator.schedules.generate import GENERATORS, make_schedule
-from planner.simulator.schedules.schedule import Schedule
 from tests.simulator.legality import check_legal, smallest_capacity
 
 TWO_CHUNKS = ("zb_v", "v_half", "v_min", "dualpipe_v")
 SEVERAL_CHUNKS = ("interleaved_1f1b", "looped_bfs", "interleaved_zb")
-WHOLE_ROUNDS = ("interleaved_1f1b", "interleaved_zb")
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> Schedule:
+def shapes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A schedule's name and a shape, most of them such that the schedule can have them."""
     name = draw(st.sampled_from(NAMED_SCHEDULES))
-    ranks = draw(st.integers(1, 7))
-    chunks = 1
-    micro_batches = draw(st.integers(1, 15))
-    slices = 1
+    shape: dict[str, Any] = {"ranks": draw(st.integers(1, 8)), "micro_batches": draw(st.integers(1, 24))}
     if name in TWO_CHUNKS:
-        chunks = 2
+        shape["chunks"] = 2
     elif name in SEVERAL_CHUNKS:
-        ranks = max(ranks, 2)
-        chunks = draw(st.integers(2, 4))
+        shape["chunks"] = draw(st.integers(2, 4))
     elif name == "wave":
-        chunks = 2 * draw(st.integers(1, 3))
+        shape["chunks"] = 2 * draw(st.integers(1, 3))
     elif name == "seq1f1b":
-        slices = draw(st.integers(1, 4))
-    if name in WHOLE_ROUNDS:
-        micro_batches = ranks * draw(st.integers(1, 3))
-    if name in ("dualpipe", "dualpipe_v", "zb_v"):
-        ranks += ranks % 2
-        micro_batches = 2 * ranks + 2 * draw(st.integers(0, 4))
-    return make_schedule(name, ranks=ranks, chunks=chunks, micro_batches=micro_batches, slices=slices)
+        shape["slices"] = draw(st.integers(1, 4))
+    if name in ("interleaved_1f1b", "interleaved_zb"):
+        shape["group"] = draw(st.none() | st.integers(1, 9))
+        shape["rounds"] = shape["group"] is None and draw(st.booleans())
+    if name == "dualpipe":
+        shape["ranks"] += shape["ranks"] % 2
+        shape["micro_batches"] = 2 * (shape["ranks"] + draw(st.integers(0, 4)))
+    return name, shape
 
 
-@settings(deadline=None, max_examples=150)
-@given(schedule=schedules())
-def test_every_schedule_is_legal(schedule: Schedule) -> None:
+@settings(deadline=None, max_examples=200)
+@given(drawn=shapes())
+def test_every_schedule_is_legal(drawn: tuple[str, dict[str, Any]]) -> None:
+    """Unless the generator says that the schedule cannot have that shape."""
+    name, shape = drawn
+    try:
+        schedule = make_schedule(name, **shape)
+    except PlannerError:
+        reject()
+    assert schedule.micro_batches == shape["micro_batches"] * shape.get("slices", 1)
+    assert schedule.stages == shape["ranks"] * (2 if name == "dualpipe" else shape.get("chunks", 1))
     check_legal(schedule)
     assert deadlock(schedule) is None
 

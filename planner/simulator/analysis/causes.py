@@ -10,7 +10,7 @@ from planner.simulator.options import SimulationOptions
 from planner.simulator.simulation import Simulation, simulate
 
 ORDER = "exact order of passes, hops and traffic"
-SLOWDOWN = "overlap slow-down where traffic really meets computation"
+NO_SLOWDOWN = "overlap slow-down switched off"
 SHARING = "transfers that share links"
 PERTURBATIONS = "slow devices and links, spread, jitter"
 
@@ -28,8 +28,8 @@ def causes(
 ) -> tuple[Cause, ...]:
     """The difference to an estimate, shared out.
 
-    The simulation is repeated with every effect off that the closed form does not see, then they are switched on one by
-    one, in the order in which they are listed.
+    The simulation is repeated with every effect off that the closed form does not see, then one after the other is switched
+    on as the simulation had it.
 
     Args:
         estimate_s: step of the closed form.
@@ -38,10 +38,10 @@ def causes(
         causes whose seconds add up to the simulated less the estimated step.
     """
     own = simulation.options
-    off = dataclasses.replace(own, sharing=False, slowdown=False, perturbations=None)
-    steps: list[tuple[str, SimulationOptions]] = [(ORDER, off)]
-    if own.slowdown:
-        steps.append((SLOWDOWN, dataclasses.replace(off, slowdown=True)))
+    plain = dataclasses.replace(own, sharing=False, slowdown=True, perturbations=None)
+    steps: list[tuple[str, SimulationOptions]] = [(ORDER, plain)]
+    if not own.slowdown:
+        steps.append((NO_SLOWDOWN, dataclasses.replace(plain, slowdown=False)))
     if own.sharing:
         steps.append((SHARING, dataclasses.replace(own, perturbations=None)))
     if own.perturbations is not None:

@@ -32,7 +32,8 @@ class PathShare:
     @property
     def words(self) -> str:
         """For people: "41 % compute of stage 3"."""
-        return f"{100 * self.share:.0f} % {self.cause}"
+        amount = f"{100 * self.share:.0f} %" if self.share >= 0.005 else "< 1 %"
+        return f"{amount} {self.cause}"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ PERTURBATIONS = {
 DENSE = {
     "tensor and pipeline": Layout(tp=2, sp=True, pp=2, dp=4, micro_batches=8, shard=Shard(1, 1, 4)),
     "context": Layout(ulysses=2, ring=2, pp=2, dp=2, micro_batches=16, shard=Shard(1, 1, 8)),
+    "hybrid shards": Layout(ulysses=2, ring=2, pp=2, dp=2, micro_batches=16, shard=Shard(1, 1, 4)),
+    "hybrid full shards": Layout(dp=16, shard=Shard(4, 4, 4), micro_batches=2),
     "interleaved": Layout(tp=2, pp=4, vpp=2, schedule="interleaved_1f1b", dp=2, micro_batches=16),
     "fully sharded": Layout(dp=16, shard=Shard(16, 16, 16), micro_batches=2),
     "pipeline inside": Layout(pp=2, tp=2, dp=4, micro_batches=8, axis_order=("pp", "tp", "cp", "ep", "dp")),

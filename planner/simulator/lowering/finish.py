@@ -12,7 +12,7 @@ from planner.costs.step import StageTime, step_time, tied_sums
 from planner.simulator.links import host_route
 from planner.simulator.lowering.host import HostTraffic
 from planner.simulator.lowering.passes import Moved, PricedLayout, moved_by
-from planner.simulator.lowering.rank import GroupsOf, LoweredRank
+from planner.simulator.lowering.rank import GroupsOf, LoweredRank, stream_of
 from planner.simulator.lowering.stamp import SPAN, AxisGroups, Item, Stamp, Where
 from planner.simulator.program import NONE, What
 
@@ -71,7 +71,9 @@ def finish_rank(
     waited = [join]
     for offset, (key, moved) in enumerate(lowered.tails.items(), start=1):
         if moved.seconds > 0.0:
-            item = stamp.transfer(where, offset, groups_of(key, f"{key[0]} reduce"), moved, What.REDUCE)
+            item = stamp.transfer(
+                where, offset, groups_of(key, stream_of(key, What.REDUCE)), moved, What.REDUCE
+            )
             stamp.after(item, waited)
             waited = [item]
     last = len(lowered.tails) + 1

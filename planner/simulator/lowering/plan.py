@@ -133,9 +133,9 @@ class RankPlan:
         """Traffic of a pass, and where it belongs."""
         due: list[tuple[ReplicaTraffic, str]] = []
         if half.kind == Kind.F:
-            due += [(item, "before") for item in on(self.traffic, "forward_gather")]
             if half.first:
                 due += [(item, "before") for item in on(self.traffic, "step_gather")]
+            due += [(item, "before") for item in on(self.traffic, "forward_gather")]
         if half.kind in (Kind.B, Kind.I):
             due += [(item, "before") for item in on(self.traffic, "backward_gather")]
         if half.kind in (Kind.B, Kind.W):

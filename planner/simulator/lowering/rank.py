@@ -17,12 +17,13 @@ from planner.simulator.schedules.schedule import Actions, Kind
 GroupsOf = Callable[[tuple[str, int, int], str], AxisGroups]
 """(axis, first, size), stream -> groups."""
 
-STREAM_OF = {
-    What.GATHER: "{} gather",
-    What.REDUCE: "{} reduce",
-    What.OFFLOAD_IN: "{}",
-    What.OFFLOAD_OUT: "{}",
-}
+
+def stream_of(groups: tuple[str, int, int], what: What | None = None) -> str:
+    """The stream of side traffic: every kind of group has its own, and what nothing hides (``what`` None) another."""
+    axis = groups[0] if groups[1] == 1 else f"{groups[0]} replicas"
+    if what is None or groups[0].startswith("offload"):
+        return axis
+    return f"{axis} {'gather' if what == What.GATHER else 'reduce'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +79,8 @@ class RankLowering:
         computing = np.flatnonzero(entry[:, 0] != NONE)
         where = Where(np.full(1, -SPAN), NONE, NONE)
         for offset, (key, moved) in enumerate(self._heads.items()):
-            stream = STREAM_OF[What.GATHER].format(key[0])
-            item = self.stamp.transfer(where, offset, self.groups_of(key, stream), moved, What.GATHER)
+            groups = self.groups_of(key, stream_of(key, What.GATHER))
+            item = self.stamp.transfer(where, offset, groups, moved, What.GATHER)
             first = entry[computing[:1]]
             self.stamp.after(Item(first, np.arange(first.shape[1])), [item])
 
@@ -153,9 +154,11 @@ class RankLowering:
         """Traffic that a segment needs: the hidden part since the last segment began, the rest now, one after the other."""
         needed: list[Item] = []
         waited = ahead
+        earlier: dict[str, Item] = {}
         for side in sides:
             if side.hidden.seconds > 0.0:
-                item = self._side(where, offset, side, side.hidden, STREAM_OF[side.what])
+                item = self._side(where, offset, side, side.hidden, side.what)
+                self._follow(earlier, side, item)
                 if begun is not None and not side.once:
                     self.stamp.after(item, begun)
                 elif not side.once:
@@ -165,7 +168,7 @@ class RankLowering:
             if side.once:
                 self._heads[side.groups] = self._heads.get(side.groups, Moved()) + side.exposed
             elif side.exposed.seconds > 0.0:
-                item = self._side(where, offset, side, side.exposed, "{}")
+                item = self._side(where, offset, side, side.exposed, None)
                 self.stamp.after(item, waited)
                 waited = [item]
                 needed.append(item)
@@ -181,16 +184,18 @@ class RankLowering:
             )
             self.stamp.after(item, waited)
             waited, offset = [item], offset + 1
+        earlier: dict[str, Item] = {}
         for side in segment.after:
             if side.hidden.seconds > 0.0:
-                item = self._side(where, offset, side, side.hidden, STREAM_OF[side.what])
+                item = self._side(where, offset, side, side.hidden, side.what)
                 self.stamp.after(item, [compute])
+                self._follow(earlier, side, item)
                 self._keep(where, offset, side, item)
                 offset += 1
             if side.once:
                 self._tails[side.groups] = self._tails.get(side.groups, Moved()) + side.exposed
             elif side.exposed.seconds > 0.0:
-                item = self._side(where, offset, side, side.exposed, "{}")
+                item = self._side(where, offset, side, side.exposed, None)
                 self.stamp.after(item, waited)
                 waited, offset = [item], offset + 1
         return ([] if waited[0] is compute else waited), offset
@@ -207,8 +212,15 @@ class RankLowering:
             offset += 1
         return items, offset
 
-    def _side(self, where: Where, offset: int, side: Side, moved: Moved, stream: str) -> Item:
-        groups = self.groups_of(side.groups, stream.format(side.groups[0]))
+    def _follow(self, earlier: dict[str, Item], side: Side, item: Item) -> None:
+        """A block's collectives of one axis need each other: shards are summed over replicas once they are reduced."""
+        axis = side.groups[0]
+        if axis in earlier and not axis.startswith("offload"):
+            self.stamp.after(item, [earlier[axis]])
+        earlier[axis] = item
+
+    def _side(self, where: Where, offset: int, side: Side, moved: Moved, what: What | None) -> Item:
+        groups = self.groups_of(side.groups, stream_of(side.groups, what))
         if not side.groups[0].startswith("offload"):
             return self.stamp.transfer(where, offset, groups, moved, side.what)
         nbytes = moved.nbytes[0] if self.stamp.sharing else 0.0

@@ -18,12 +18,12 @@ def run_fixed(program: Program, *, owner: str = "device") -> Execution:
         PlannerError: a negative or infinite time, or tasks that wait for each other in a circle.
     """
     from planner.simulator.engine.fixed_kernel import longest_path
+    from planner.simulator.engine.jit import integers
 
     count = len(program.tasks)
     start, end = np.empty(count), np.empty(count)
-    stuck = longest_path(
-        durations(program), previous_on_stream(program), program.before_start, program.before, start, end
-    )
+    before_start, before = integers(program.before_start), integers(program.before)
+    stuck = longest_path(durations(program), previous_on_stream(program), before_start, before, start, end)
     if stuck != NONE:
         cycle = [int(stuck)]
         while (waits_for := int(start[cycle[-1]])) != cycle[0]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from planner.simulator.engine.jit import jit
 
 Array = NDArray[Any]
 
 NEW, OPEN, DONE = 0, 1, 2
 
 
-@numba.njit(cache=True)
+@jit
 def stream_order(stream: Array, position: Array, streams: int, previous: Array) -> bool:  # pragma: no cover
     """The task before each one on its stream, if every stream's tasks stand in order; else False."""
     last = np.full(streams, -1, np.int64)
@@ -30,7 +31,7 @@ def stream_order(stream: Array, position: Array, streams: int, previous: Array) 
     return True
 
 
-@numba.njit(cache=True)
+@jit
 def longest_path(  # pragma: no cover
     duration: Array, previous: Array, before_start: Array, before: Array, start: Array, end: Array
 ) -> int:

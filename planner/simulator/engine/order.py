@@ -42,10 +42,11 @@ def durations(program: Program) -> Floats:
 def previous_on_stream(program: Program) -> Integers:
     """(tasks,), the task before each one on its stream, else ``NONE``."""
     from planner.simulator.engine.fixed_kernel import stream_order
+    from planner.simulator.engine.jit import integers
 
     tasks = program.tasks
     previous = np.empty(len(tasks), dtype=np.int64)
-    stream, position = np.ascontiguousarray(tasks.stream), np.ascontiguousarray(tasks.position)
+    stream, position = integers(tasks.stream), integers(tasks.position)
     if stream_order(stream, position, len(program.streams), previous):
         return previous
     order = np.lexsort((position, stream))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 from numpy.typing import NDArray
 
+from planner.simulator.engine.jit import jit
 from planner.simulator.engine.world import Queue, World
 from planner.simulator.program import TaskKind
 
@@ -23,7 +23,7 @@ SAME_TIME = 1e-15
 SAME_LEVEL = 1e-12
 
 
-@numba.njit(cache=True)
+@jit
 def put(queue: Queue, item: int, key: float) -> None:  # pragma: no cover
     """Add an item, or change its key."""
     heap, place, keys = queue
@@ -50,7 +50,7 @@ def put(queue: Queue, item: int, key: float) -> None:  # pragma: no cover
     place[item] = at
 
 
-@numba.njit(cache=True)
+@jit
 def pop(queue: Queue) -> int:  # pragma: no cover
     """Take the item with the least key."""
     heap, place, keys = queue
@@ -65,13 +65,13 @@ def pop(queue: Queue) -> int:  # pragma: no cover
     return first
 
 
-@numba.njit(cache=True)
+@jit
 def append(items: Array, item: int) -> None:  # pragma: no cover
     items[0] += 1
     items[items[0]] = item
 
 
-@numba.njit(cache=True)
+@jit
 def touch(world: World, link: int) -> None:  # pragma: no cover
     """The flows of a link have changed."""
     if world.link[link].dirty == 0:
@@ -79,7 +79,7 @@ def touch(world: World, link: int) -> None:  # pragma: no cover
         append(world.links, link)
 
 
-@numba.njit(cache=True)
+@jit
 def join(world: World, flow: int) -> None:  # pragma: no cover
     """Put a flow onto the links of its route."""
     node = world.node
@@ -98,7 +98,7 @@ def join(world: World, flow: int) -> None:  # pragma: no cover
         touch(world, link)
 
 
-@numba.njit(cache=True)
+@jit
 def leave(world: World, flow: int, moved: float) -> None:  # pragma: no cover
     """Take a flow off its links, which carried the share ``moved`` of its bytes."""
     node = world.node
@@ -120,7 +120,7 @@ def leave(world: World, flow: int, moved: float) -> None:  # pragma: no cover
     world.task[flow].node = 0
 
 
-@numba.njit(cache=True)
+@jit
 def level_of(world: World, link: int) -> float:  # pragma: no cover
     """The common rate at which a link's rising flows fill it; -1 where they cannot."""
     left = world.link[link].capacity
@@ -140,7 +140,7 @@ def level_of(world: World, link: int) -> float:  # pragma: no cover
     return level
 
 
-@numba.njit(cache=True)
+@jit
 def component(world: World) -> None:  # pragma: no cover
     """Extend the dirty links by all that share flows with them, and list those flows."""
     node, links, at = world.node, world.links, 1
@@ -160,7 +160,7 @@ def component(world: World) -> None:  # pragma: no cover
         at += 1
 
 
-@numba.njit(cache=True)
+@jit
 def fill(world: World) -> None:  # pragma: no cover
     """Max-min fair rates of the dirty links' component: all rates rise together, and one stops when a link that it
     uses is full or its own cap is reached (progressive filling; Bertsekas and Gallager, Data Networks, section 6.5.2).
@@ -201,7 +201,7 @@ def fill(world: World) -> None:  # pragma: no cover
     world.links[0] = 0
 
 
-@numba.njit(cache=True)
+@jit
 def progress(world: World, task: int, rate: float, now: float) -> None:  # pragma: no cover
     """A running task goes on at another rate (share of its speed alone)."""
     row = world.task[task]
@@ -212,7 +212,7 @@ def progress(world: World, task: int, rate: float, now: float) -> None:  # pragm
     put(world.events, task, now + row.left / rate)
 
 
-@numba.njit(cache=True)
+@jit
 def settle(world: World, slowdown: float, now: float) -> None:  # pragma: no cover
     """New rates, after all that happened at one instant."""
     if world.links[0] > 0:
@@ -232,7 +232,7 @@ def settle(world: World, slowdown: float, now: float) -> None:  # pragma: no cov
     world.actors[0] = 0
 
 
-@numba.njit(cache=True)
+@jit
 def count_members(world: World, task: int, change: int) -> None:  # pragma: no cover
     """A transfer starts or ends moving bytes beside its members' computation."""
     route = world.task[task].route
@@ -244,7 +244,7 @@ def count_members(world: World, task: int, change: int) -> None:  # pragma: no c
             append(world.actors, actor)
 
 
-@numba.njit(cache=True)
+@jit
 def move(world: World, task: int, now: float) -> None:  # pragma: no cover
     """A transfer's latency is over."""
     row = world.task[task]
@@ -263,7 +263,7 @@ def move(world: World, task: int, now: float) -> None:  # pragma: no cover
         progress(world, task, 1.0, now)
 
 
-@numba.njit(cache=True)
+@jit
 def begin(world: World, task: int, now: float) -> None:  # pragma: no cover
     """A task starts."""
     row = world.task[task]
@@ -287,7 +287,7 @@ def begin(world: World, task: int, now: float) -> None:  # pragma: no cover
                 append(world.actors, row.actor)
 
 
-@numba.njit(cache=True)
+@jit
 def finish(world: World, task: int, now: float) -> None:  # pragma: no cover
     """A task ends; what waited for it alone starts."""
     row = world.task[task]
@@ -314,7 +314,7 @@ def finish(world: World, task: int, now: float) -> None:  # pragma: no cover
             begin(world, row.following, now)
 
 
-@numba.njit(cache=True)
+@jit
 def run(world: World, slowdown: float) -> int:  # pragma: no cover
     """Run all tasks from time 0; how many have ended when nothing can start any more."""
     now, ended, events = 0.0, 0, world.events

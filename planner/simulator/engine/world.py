@@ -62,9 +62,11 @@ def make_world(program: Program, previous: Integers) -> World:
     Args:
         previous: (tasks,), the task before each one on its stream, else ``NONE``.
     """
-    count, links = len(program.tasks), len(program.links)
+    from planner.simulator.engine.jit import integers
+
+    count, links, routes = len(program.tasks), len(program.links), program.routes
     after_start, after = _successors(program)
-    usage, peak = _usage(program.routes)
+    usage, peak = _usage(routes)
     link = np.zeros(links, dtype=LINK)
     link["capacity"] = program.links.capacity
     actor = np.zeros(program.actors, dtype=ACTOR)
@@ -76,12 +78,12 @@ def make_world(program: Program, previous: Integers) -> World:
         actor=actor,
         after_start=after_start,
         after=after,
-        route_start=program.routes.start,
-        route_link=program.routes.link,
+        route_start=integers(routes.start),
+        route_link=integers(routes.link),
         route_usage=usage,
         route_peak=peak,
-        member_start=program.routes.member_start,
-        member=program.routes.member,
+        member_start=integers(routes.member_start),
+        member=integers(routes.member),
         events=_queue(count),
         levels=_queue(links + count),
         links=np.zeros(links + 1, dtype=_INT),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from planner.costs.assemble import assemble
 from planner.costs.breakdown import rank_communication, rank_flops, rank_time
-from planner.costs.convention import FlopsConvention, model_flops
 from planner.costs.evaluate import fits, memory_totals
-from planner.costs.evidence import evidence_of, interval_of
-from planner.costs.kernels import peak_flops
 from planner.costs.memory import INSTANTS, StageMemory, stage_memory
 from planner.costs.pipeline import CLOSED_FORMS
 from planner.costs.prices import PriceRows, price_model
@@ -20,8 +18,6 @@ from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import Layouts, from_layouts
 from planner.layouts.legality import require_legal
-
-CONVENTION: FlopsConvention = "causal_half"
 
 
 def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
@@ -54,7 +50,7 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
     fullest = max(range(len(memories)), key=lambda i: float(memories[i].peak[0]))
     totals = memory_totals(job, row, table)
     memory = _memory(job, memories[fullest], bool(totals.fits[0]), [float(m.peak[0]) for m in memories])
-    return _prediction(job, layout, rank, total_s, top, memory, ranks, executed)
+    return assemble(job, layout, rank, total_s, top, memory, ranks, executed)
 
 
 def _ranks(
@@ -97,57 +93,3 @@ def _memory(job: Job, memory: StageMemory, fits_device: bool, by_rank: Sequence[
         by_class=memory.by_class(0),
         by_rank=tuple(by_rank),
     )
-
-
-def _prediction(
-    job: Job,
-    layout: Layout,
-    rank: int | None,
-    total_s: float,
-    top: RankPrediction,
-    memory: MemoryBreakdown,
-    ranks: tuple[RankPrediction, ...],
-    executed: float,
-) -> Prediction:
-    tokens = job.training.tokens_per_step
-    needed = model_flops(job, CONVENTION)
-    peak = peak_flops(job.cluster.accelerator, job.training.precision)
-    devices = layout.tp * layout.cp * layout.pp * layout.dp  # fewer than the job's when some may stay idle
-    mfu = needed / (devices * peak * total_s)
-    return Prediction(
-        rank=rank,
-        layout=dict(layout.knobs()),
-        step_time_s=total_s,
-        interval_s=interval_of(job, top.time, total_s),
-        expected_step_time_s=total_s,
-        goodput=1.0,
-        tokens_per_s=tokens / total_s,
-        tokens_per_s_per_device=tokens / total_s / devices,
-        mfu=mfu,
-        hfu=mfu * executed,
-        model_tflops_per_device=needed / devices / total_s / 1e12,
-        flops_convention=CONVENTION,
-        time=top.time,
-        memory=memory,
-        communication=top.communication,
-        flops_per_device=top.flops,
-        ranks=ranks,
-        evidence=evidence_of(job, layout),
-        budget=_budget(job, devices, total_s),
-    )
-
-
-def _budget(job: Job, devices: int, total_s: float) -> Mapping[str, float] | None:
-    """Days, device-hours, money and energy of the token budget; what is unknown is left out."""
-    if job.training.tokens is None:
-        return None
-    seconds = job.training.tokens / job.training.tokens_per_step * total_s
-    hours = seconds / 3600.0 * devices
-    result = {"days": seconds / 86400.0, "device_hours": hours}
-    cluster = job.cluster
-    if cluster.price_per_device_hour is not None:
-        result["cost"] = hours * cluster.price_per_device_hour
-    power = cluster.power_per_device_w or cluster.accelerator.power_w
-    if power is not None:
-        result["energy_kwh"] = hours * power / 1000.0
-    return result

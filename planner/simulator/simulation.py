@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.legality import require_legal
@@ -18,9 +16,9 @@ from planner.simulator.facts import rank_facts, stage_facts
 from planner.simulator.lowering.passes import PricedLayout
 from planner.simulator.lowering.step import lower_step
 from planner.simulator.options import SimulationOptions
-from planner.simulator.program import NONE, Execution, Program
+from planner.simulator.program import Execution, Program
 from planner.simulator.schedules.of_layout import layout_schedule
-from planner.simulator.schedules.schedule import Schedule
+from planner.simulator.schedules.schedule import Integers, Schedule
 
 Engine = Callable[[Program], Execution]
 
@@ -32,7 +30,7 @@ class Simulation:
     Args:
         schedule: as it was run.
         actors: the devices that were told apart.
-        priced: by class of sequence length.
+        priced: by class of sequence length; length_of: (units,), the class of each micro-batch.
         stages: by virtual stage, what passes keep in memory; ranks: by pipeline rank, what is always there.
         engine: ran the program.
     """
@@ -43,6 +41,7 @@ class Simulation:
     schedule: Schedule
     actors: Actors
     priced: tuple[PricedLayout, ...]
+    length_of: Integers
     program: Program
     execution: Execution
     stages: tuple[StageFacts, ...]
@@ -51,11 +50,7 @@ class Simulation:
 
     @property
     def step_time_s(self) -> float:
-        """When the last compute stream is done: messages that nobody waits for may still be on their way."""
-        tasks = self.program.tasks
-        computing = np.array([stream.name == "compute" for stream in self.program.streams])
-        mine = (tasks.stream != NONE) & computing[tasks.stream]
-        return float(self.execution.end[mine].max())
+        return self.execution.makespan_s
 
 
 def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None) -> Simulation:
@@ -81,6 +76,7 @@ def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None)
         schedule=schedule,
         actors=lowered.actors,
         priced=lowered.priced,
+        length_of=lowered.length_of,
         program=lowered.program,
         execution=engine(lowered.program),
         stages=stage_facts(main, schedule),

@@ -26,8 +26,10 @@ def durations(program: Program) -> Floats:
 
     Raises:
         PlannerError: a time is negative or not finite.
+        IndexError: a column points to what is not there (compiled code would not notice).
     """
     tasks = program.tasks
+    _check_indices(program)
     for name, column in (("seconds", tasks.seconds), ("latency_s", tasks.latency_s)):
         good = (column >= 0) & (column < np.inf)
         if not good.all():
@@ -54,6 +56,20 @@ def previous_on_stream(program: Program) -> Integers:
     previous[:] = NONE
     previous[order[1:][same]] = order[:-1][same]
     return previous
+
+
+def _check_indices(program: Program) -> None:
+    tasks, routes = program.tasks, program.routes
+    for name, column, least, count in (
+        ("stream", tasks.stream, NONE, len(program.streams)),
+        ("route", tasks.route, NONE, len(routes)),
+        ("actor", tasks.actor, NONE, program.actors),
+        ("before", program.before, 0, len(tasks)),
+        ("link", routes.link, 0, len(program.links)),
+        ("member", routes.member, 0, program.actors),
+    ):
+        if len(column) and not least <= column.min() <= column.max() < count:
+            raise IndexError(f"{name} runs from {column.min()} to {column.max()}; there are {count}")
 
 
 def task_name(program: Program, task: int, owner: str = "device") -> str:

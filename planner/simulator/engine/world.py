@@ -11,6 +11,9 @@ from planner.simulator.program import NONE, Floats, Integers, Program, Routes, T
 
 Array = NDArray[Any]
 
+FASTEST = float(np.finfo(np.float64).max)
+"""Cap, in bytes/s, of flows that need next to no time."""
+
 _INT, _FLOAT = np.int64, np.float64
 _TASK_INTEGERS = ("kind", "route", "actor", "following", "waits", "phase", "mark", "node", "ahead", "behind")
 _TASK_FLOATS = ("seconds", "latency", "cap", "start", "end", "left", "since", "rate")
@@ -103,7 +106,8 @@ def _tasks(program: Program, previous: Integers, peak: Floats) -> Array:
     task["waits"] = np.diff(program.before_start) + (previous != NONE)
     task["start"] = task["end"] = np.nan
     flows = np.flatnonzero((given.kind == TaskKind.TRANSFER) & (given.route != NONE) & (given.seconds > 0))
-    task["cap"][flows] = peak[given.route[flows]] / given.seconds[flows]
+    with np.errstate(over="ignore"):
+        task["cap"][flows] = np.minimum(peak[given.route[flows]] / given.seconds[flows], FASTEST)
     return task
 
 
@@ -120,7 +124,7 @@ def _usage(routes: Routes) -> tuple[Floats, Floats]:
     sizes = np.diff(routes.start)
     peak = np.zeros(len(routes))
     np.maximum.at(peak, np.repeat(np.arange(len(routes)), sizes), routes.nbytes)
-    return routes.nbytes / np.repeat(peak, sizes), peak
+    return routes.nbytes / np.repeat(np.where(peak > 0, peak, 1), sizes), peak
 
 
 def _most_in_use(program: Program) -> int:

@@ -15,7 +15,7 @@ from planner.simulator.program import Program, ProgramBuilder, TaskKind
 from tests.simulator.engine.programs import crowds, links, programs, queued_after, route_bytes
 from tests.simulator.engine.reference import run_reference
 
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 def test_two_transfers_share_a_link() -> None:
@@ -81,6 +81,27 @@ def test_a_transfer_of_no_seconds_is_instantaneous_and_counted() -> None:
     execution = run_shared(builder.build(links([1.0]), 1))
     assert execution.end.tolist() == [2.0]
     assert execution.carried.tolist() == [8.0]
+
+
+def test_next_to_no_time_is_no_trouble() -> None:
+    builder = ProgramBuilder()
+    builder.add(2, kind=TaskKind.TRANSFER, seconds=1e-320, route=builder.route([(0, 8.0)], []))
+    execution = run_shared(builder.build(links([8.0]), 0))
+    np.testing.assert_allclose(execution.carried, [16.0])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("stream", 1), ("route", 1), ("actor", 5), ("route", -2), ("stream", -2)]
+)
+def test_what_points_to_nothing_is_noticed(column: str, value: int) -> None:
+    """Compiled code reads beyond an array without a word."""
+    builder = ProgramBuilder()
+    builder.stream(0, "compute")
+    builder.route([(0, 1.0)], [0])
+    builder.add(1, kind=TaskKind.TRANSFER, seconds=1.0, **{column: value})
+    for engine in (run_shared, run_fixed):
+        with pytest.raises(IndexError, match=f"{column} runs from {value} to {value}"):
+            engine(builder.build(links([1.0]), 1))
 
 
 def test_an_empty_program_ends_at_once() -> None:

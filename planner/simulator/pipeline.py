@@ -161,20 +161,25 @@ def _program(schedule: Schedule, flat: FlatActions, passes: PassSeconds, hop_s: 
     apart = edges.hop & ~receives[edges.later] if hop_s > 0 else np.zeros_like(edges.hop)
     plain = ~(in_order | apart)
     builder.after(edges.later[plain], edges.earlier[plain])
-    if apart.any():
-        sender = edges.earlier[apart]
-        hops = builder.add(
-            len(sender),
-            kind=TaskKind.TRANSFER,
-            seconds=hop_s,
-            what=What.HOP,
-            actor=flat.rank[sender],
-            stage=flat.stage[sender],
-            micro_batch=flat.micro_batch[sender],
-        )
-        builder.after(hops, sender)
-        builder.after(edges.later[apart], hops)
+    _add_hops(builder, flat, edges.later[apart], edges.earlier[apart], hop_s)
     return builder.build(no_links(), schedule.ranks)
+
+
+def _add_hops(
+    builder: ProgramBuilder, flat: FlatActions, receiver: Integers, sender: Integers, hop_s: float
+) -> None:
+    """A transfer between each sender and its receiver."""
+    hops = builder.add(
+        len(sender),
+        kind=TaskKind.TRANSFER,
+        seconds=hop_s,
+        what=What.HOP,
+        actor=flat.rank[sender],
+        stage=flat.stage[sender],
+        micro_batch=flat.micro_batch[sender],
+    )
+    builder.after(hops, sender)
+    builder.after(receiver, hops)
 
 
 def _posted_after(flat: FlatActions, receives: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Integers:

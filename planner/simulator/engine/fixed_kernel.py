@@ -32,6 +32,32 @@ def stream_order(stream: Array, position: Array, streams: int, previous: Array) 
 
 
 @jit
+def unmet(  # pragma: no cover
+    task: int,
+    previous: Array,
+    before_start: Array,
+    before: Array,
+    state: Array,
+    cursor: Array,
+    start: Array,
+    end: Array,
+) -> int:
+    """A predecessor of a task that has not run yet, else -1; ``start`` is raised to the ends of those that have."""
+    queued: int = previous[task]
+    if queued >= 0:
+        if state[queued] != DONE:
+            return queued
+        start[task] = max(start[task], end[queued])
+    while cursor[task] < before_start[task + 1]:
+        earlier: int = before[cursor[task]]
+        if state[earlier] != DONE:
+            return earlier
+        start[task] = max(start[task], end[earlier])
+        cursor[task] += 1
+    return -1
+
+
+@jit
 def longest_path(  # pragma: no cover
     duration: Array, previous: Array, before_start: Array, before: Array, start: Array, end: Array
 ) -> int:
@@ -45,44 +71,19 @@ def longest_path(  # pragma: no cover
     cursor = np.empty(count, np.int64)
     stack = np.empty(count, np.int64)
     for root in range(count):
-        if state[root] != NEW:
-            continue
-        depth = 0
-        stack[0] = root
-        state[root] = OPEN
-        cursor[root] = before_start[root]
-        start[root] = 0.0
-        while depth >= 0:
-            task = stack[depth]
-            missing = -1
-            queued = previous[task]
-            if queued >= 0 and state[queued] != DONE:
-                missing = queued
-            at = cursor[task]
-            stop = before_start[task + 1]
-            ready = start[task]
-            while missing < 0 and at < stop:
-                earlier = before[at]
-                if state[earlier] != DONE:
-                    missing = earlier
-                else:
-                    ready = max(ready, end[earlier])
-                    at += 1
-            cursor[task] = at
-            start[task] = ready
+        depth = -1
+        missing = root if state[root] == NEW else -1
+        while missing >= 0 or depth >= 0:
             if missing < 0:
-                if queued >= 0:
-                    ready = max(ready, end[queued])
-                start[task] = ready
-                end[task] = ready + duration[task]
+                task = stack[depth]
+                end[task] = start[task] + duration[task]
                 state[task] = DONE
                 depth -= 1
             elif state[missing] == OPEN:
-                for place in range(depth, -1, -1):
-                    waiting = stack[place]
-                    start[waiting] = missing if place == depth else stack[place + 1]
-                    if waiting == missing:
-                        break
+                start[stack[depth]] = missing
+                while stack[depth] != missing:
+                    depth -= 1
+                    start[stack[depth]] = stack[depth + 1]
                 return missing
             else:
                 depth += 1
@@ -90,4 +91,7 @@ def longest_path(  # pragma: no cover
                 state[missing] = OPEN
                 cursor[missing] = before_start[missing]
                 start[missing] = 0.0
+            missing = -1
+            if depth >= 0:
+                missing = unmet(stack[depth], previous, before_start, before, state, cursor, start, end)
     return -1

@@ -169,9 +169,10 @@ def draw_timeline(
 
 
 def _draw_blocks(axes: Axes, blocks: Blocks, look: Look, per_second: float) -> None:
-    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Outline
 
-    narrow = bool(np.median(blocks.end - blocks.start) * per_second * DOTS_PER_INCH < 4.0)
+    dots = float(np.median(blocks.end - blocks.start)) * per_second * DOTS_PER_INCH
     chunks = int(blocks.chunk.max()) + 1
     for chunk in range(chunks):
         mine = np.flatnonzero(blocks.chunk == chunk)
@@ -179,14 +180,16 @@ def _draw_blocks(axes: Axes, blocks: Blocks, look: Look, per_second: float) -> N
             continue
         low, high = blocks.row[mine] - 0.42, blocks.row[mine] + 0.42
         left, right = blocks.start[mine], blocks.end[mine]
-        corners = np.stack([left, low, left, high, right, high, right, low], axis=1).reshape(-1, 4, 2)
-        axes.add_collection(
-            PolyCollection(
-                list(corners),
+        corners = np.stack([left, low, left, high, right, high, right, low, left, low], axis=1)
+        codes = [Outline.MOVETO, *(Outline.LINETO,) * 3, Outline.CLOSEPOLY]
+        # One patch for all: a hatch is laid once per patch, however many rectangles it has.
+        axes.add_patch(
+            PathPatch(
+                Outline(corners.reshape(-1, 2), np.tile(codes, len(mine))),
                 facecolor=_faded(look.color, FADE * chunk / max(chunks - 1, 1)),
                 edgecolor="#222222",
-                linewidth=0.0 if narrow else 0.5,
-                hatch=None if narrow else look.hatch or None,
+                linewidth=0.5 if dots > 4.0 else 0.0,
+                hatch=look.hatch if look.hatch and dots > 10.0 else None,
             )
         )
 

@@ -156,7 +156,8 @@ def load_block(program: Program, names: TraceNames, series: LinkSeries) -> Block
     place = names.levels[level] if level < len(names.levels) else "host"
     title = json.dumps(f"{place} {'out' if links.outgoing[series.link] else 'in'} (GB/s)")
     time = np.rint(series.times * 1e9).astype(np.int64)
-    times, rate = time.tolist(), (series.rate / 1e9).tolist()
+    # Mean rates of transfers that overlap for a while may add up to more than ever flows at once.
+    times, rate = time.tolist(), (np.minimum(series.rate, links.capacity[series.link]) / 1e9).tolist()
 
     def line(i: int) -> str:
         return (

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from planner.jobs.prediction import EXPOSED_AXES
 from planner.simulator.analysis.critical_path import CriticalPath, critical_path
 from planner.simulator.analysis.links_use import (
@@ -17,9 +15,10 @@ from planner.simulator.analysis.links_use import (
     busiest_links,
     level_utilisation,
 )
-from planner.simulator.analysis.memory import MemoryTimeline, memory_timelines
+from planner.simulator.analysis.memory import MemoryTimeline
 from planner.simulator.analysis.time_classes import TimeClasses, time_classes
 from planner.simulator.analysis.what_if import WhatIf, what_if
+from planner.simulator.prediction import busiest_actors, rank_memory
 from planner.simulator.simulation import Simulation
 
 Progress = Callable[[float, str], None]
@@ -62,15 +61,12 @@ def analyse(simulation: Simulation, *, ask: bool = False, progress: Progress | N
     levels = [level.name for level in simulation.job.cluster.network]
     devices = simulation.actors.device.tolist()
     classes = time_classes(program, execution)
-    shown = busiest_actors(simulation, classes)
-    memory = memory_timelines(
-        program, execution, simulation.schedule, simulation.stages, simulation.ranks, rank_of.tolist(), shown
-    )
+    shown = tuple(busiest_actors(simulation, classes))
     used = level_utilisation(program, execution)
     return Analysis(
         classes=classes,
         shown=shown,
-        memory=memory,
+        memory=rank_memory(simulation, shown),
         axes=axis_use(program, execution),
         levels={
             (levels[level] if level < len(levels) else "host"): share
@@ -83,14 +79,6 @@ def analyse(simulation: Simulation, *, ask: bool = False, progress: Progress | N
         if ask
         else (),
     )
-
-
-def busiest_actors(simulation: Simulation, classes: TimeClasses) -> tuple[int, ...]:
-    """By pipeline rank, the actor with most busy time: the others of the rank wait for it."""
-    rank_of = simulation.actors.pipeline_rank
-    order = np.lexsort((np.arange(len(rank_of)), -classes.busy, rank_of))
-    _, first = np.unique(rank_of[order], return_index=True)
-    return tuple(order[first].tolist())
 
 
 def analysis_json(simulation: Simulation, analysis: Analysis) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def pop(queue: Queue) -> int:  # pragma: no cover
 
 @jit
 def append(items: Array, item: int) -> None:  # pragma: no cover
+    """Add to a list whose length stands at index 0."""
     items[0] += 1
     items[items[0]] = item
 

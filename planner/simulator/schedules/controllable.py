@@ -23,7 +23,7 @@ _PERIOD = 6
 def v_half(ranks: int, micro_batches: int, passes: StagePasses | None = None) -> Schedule:
     """Half of 1F1B's activations on every rank at half of its bubble.
 
-    With f = bi = w on equal stages and m >= 2p: a global bubble of (p - 1)(f + b)/2, less f/2 for odd p, and a peak of
+    With f = bi = w on equal stages and m >= p: a global bubble of (p - 1)(f + b)/2, less f/2 for odd p, and a peak of
     p/2 + 1 micro-batches (even p) or (p + 1)/2 (odd p) on every rank.
 
     Args:
@@ -39,7 +39,7 @@ def v_half(ranks: int, micro_batches: int, passes: StagePasses | None = None) ->
 def v_min(ranks: int, micro_batches: int, passes: StagePasses | None = None) -> Schedule:
     """A third of 1F1B's activations on every rank at two thirds of its bubble.
 
-    With f = bi = w on equal stages and m >= 2p: a global bubble of 2(p - 1)(f + b)/3, plus f/2 when 3 divides p and less
+    With f = bi = w on equal stages and m >= p: a global bubble of 2(p - 1)(f + b)/3, plus f/2 when 3 divides p and less
     f/2 otherwise; a peak of at most p/3 + 1, (p + 2)/3 or (p + 4)/3 micro-batches for p mod 3 = 0, 1, 2. Passes that
     last unequally long make every micro-batch wait, because the block leaves no slack.
 

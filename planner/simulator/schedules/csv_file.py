@@ -18,8 +18,8 @@ from planner.simulator.schedules.schedule import Actions, Schedule, one_chain
 from planner.simulator.schedules.tokens import parse_token, rows, token
 from planner.simulator.schedules.transfers import with_transfers
 
-MAX_BYTES = 64 * 2**20
-"""Some ten million actions."""
+MAX_BYTES = 16 * 2**20
+"""Some two million actions."""
 
 _EXAMPLES = "2F0, 2B0, 7I3, 7W3, (0F7;7B3)OVERLAP_F_B, 1SEND_F0, 2RECV_F0, 3UNSHARD"
 

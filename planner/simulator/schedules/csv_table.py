@@ -11,6 +11,8 @@ from planner.errors import PlannerError
 from planner.simulator.schedules.schedule import Kind
 from planner.simulator.schedules.tokens import Row, token
 
+_KINDS = tuple(Kind)
+
 Key = tuple[Kind, int, int]
 
 _SENDS = {Kind.SEND_F: (Kind.RECV_F, 1), Kind.SEND_B: (Kind.RECV_B, -1)}
@@ -18,7 +20,7 @@ _RECEIVES = {Kind.RECV_F: (Kind.SEND_F, -1), Kind.RECV_B: (Kind.SEND_B, 1)}
 _REPEATABLE = (Kind.UNSHARD, Kind.RESHARD, Kind.REDUCE_GRAD)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One action and where it stands (line and column from 1)."""
 
@@ -33,7 +35,7 @@ class Cell:
         kind, stage, unit, stage2, unit2 = self.row
         if kind == Kind.OVERLAP_F_B:
             return [(Kind.F, stage, unit), (Kind.B, stage2, unit2)]
-        return [(Kind(kind), stage, unit)]
+        return [(_KINDS[kind], stage, unit)]
 
     def __str__(self) -> str:
         return f"{token(self.row)} at rank {self.rank}, column {self.column}"

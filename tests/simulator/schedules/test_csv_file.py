@@ -260,7 +260,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_schedule(tmp_path / "latin.csv")
     with (tmp_path / "huge.csv").open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    with pytest.raises(PlannerError, match="larger than 64 MiB"):
+    with pytest.raises(PlannerError, match="larger than 16 MiB"):
         read_schedule(tmp_path / "huge.csv")
 
 

@@ -24,7 +24,7 @@ def v_half(ranks: int, micro_batches: int, passes: StagePasses | None = None) ->
     """Half of 1F1B's activations on every rank at half of its bubble.
 
     With f = bi = w on equal stages and m >= p: a global bubble of (p - 1)(f + b)/2, less f/2 for odd p, and a peak of
-    p/2 + 1 micro-batches (even p) or (p + 1)/2 (odd p) on every rank.
+    p/2 + 1 micro-batches (even p) or (p + 1)/2 (odd p) on the fullest rank.
 
     Args:
         passes: seconds by stage, all equal when left out; weight gradients go where they suit these seconds or equal ones,

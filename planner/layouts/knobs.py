@@ -51,11 +51,8 @@ def parse_layout(
     ulysses, ring, cp_kind = _context(given, job, place)
     dp = _data_parallel(given, tp, ulysses * ring, pp, job, place)
     vpp = _virtual_stages(given, pp, place)
-    schedule, schedule_file = _schedule(given, vpp, place, base)
     micro_batch, micro_batches = _batch(given, dp, job, place)
     modules = job.framework.selective_modules
-    layers = given.get("recompute_layers")
-    partition = given.get("layers_per_stage")
     unfolded = job.model.experts > 0 and "folding" not in job.framework.features
     default_sp = tp > 1 and "sp" in job.framework.features
     return Layout(
@@ -65,9 +62,7 @@ def parse_layout(
         ring=ring,
         pp=pp,
         vpp=vpp,
-        schedule=schedule,
-        schedule_file=schedule_file,
-        slices=_degree(given, "slices", place, default=DEFAULT_SLICES if schedule == "seq1f1b" else 1),
+        **_schedule(given, vpp, place, base),
         ep=_degree(given, "ep", place),
         etp=_degree(given, "etp", place, default=tp if unfolded else 1),
         dp=dp,
@@ -75,11 +70,11 @@ def parse_layout(
         micro_batch=micro_batch,
         micro_batches=micro_batches,
         recompute=read.recompute(given.get("recompute"), given.get("recompute_modules"), modules, place),
-        recompute_layers=None if layers is None else read.whole_number(layers, "recompute_layers", place),
+        recompute_layers=_degree(given, "recompute_layers", place) if "recompute_layers" in given else None,
         offload=read.offload(given.get("offload"), place),
-        layers_per_stage=None
-        if partition is None
-        else read.number_list(partition, "layers_per_stage", place),
+        layers_per_stage=read.number_list(given["layers_per_stage"], "layers_per_stage", place)
+        if "layers_per_stage" in given
+        else None,
         axis_order=read.axis_order(given["axis_order"], place)
         if "axis_order" in given
         else DEFAULT_AXIS_ORDER,
@@ -233,10 +228,16 @@ def _virtual_stages(given: Mapping[str, Any], pp: int, place: Place) -> int:
     return 1
 
 
-def _schedule(
+def _schedule(given: Mapping[str, Any], vpp: int, place: Place, base: Path | None) -> dict[str, Any]:
+    """The schedule and what goes with it."""
+    name, file = _schedule_and_file(given, vpp, place, base)
+    slices = _degree(given, "slices", place, default=DEFAULT_SLICES if name == "seq1f1b" else 1)
+    return {"schedule": name, "schedule_file": file, "slices": slices}
+
+
+def _schedule_and_file(
     given: Mapping[str, Any], vpp: int, place: Place, base: Path | None
 ) -> tuple[Schedule, str | None]:
-    """(schedule, path of its action list)."""
     if "schedule" not in given:
         return ("interleaved_1f1b" if vpp > 1 else "1f1b"), None
     text = str(given["schedule"])

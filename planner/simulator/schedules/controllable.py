@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.simulator.schedules.list_scheduler import StagePasses
+from planner.simulator.schedules.list_scheduler import StagePasses, check_passes
 from planner.simulator.schedules.schedule import Actions, Integers, Kind, Schedule, one_chain
 from planner.simulator.schedules.squeeze import Row, run_in_order, squeeze
 
@@ -91,6 +91,7 @@ def _weight_slots(taken: Integers, input1: int, input0: int) -> tuple[int, int]:
 
 def _squeezed(name: str, block: Block, micro_batches: int, passes: StagePasses | None) -> Schedule:
     ranks = len(block.forward0)
+    check_passes(name, 6 * ranks * micro_batches)
     rank_of = np.concatenate([np.arange(ranks), np.arange(ranks)[::-1]]).astype(np.int64)
     orders = [_repeated(block, rank, micro_batches) for rank in range(ranks)]
     ones = [1.0] * (2 * ranks)

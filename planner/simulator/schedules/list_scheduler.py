@@ -15,6 +15,10 @@ Priority = Callable[[Kind, int, int], tuple[float, ...]]
 """(kind, stage, micro-batch) -> key; the smallest goes first."""
 
 
+MAX_PASSES = 5_000_000
+"""Orders are worked out pass by pass: more would take minutes."""
+
+
 @dataclass(frozen=True)
 class StagePasses:
     """Seconds of one micro-batch's passes by virtual stage, each (stages,).
@@ -73,8 +77,9 @@ def best_list_schedule(
         priorities: which of the ready passes a free rank takes.
 
     Raises:
-        PlannerError: the cap is too small to take one micro-batch through.
+        PlannerError: the cap is too small to take one micro-batch through, or there are more than ``MAX_PASSES``.
     """
+    check_passes(name, len(rank_of) * micro_batches * (2 if passes.weight_gradient is None else 3))
     chunks = int(np.bincount(rank_of).max())
     if cap is not None and cap < chunks:
         raise PlannerError(
@@ -85,6 +90,18 @@ def best_list_schedule(
         run.run()
     best = min(runs, key=lambda run: run.now)
     return one_chain(name, rank_of, micro_batches, tuple(Actions.of(rows) for rows in best.rows))
+
+
+def check_passes(name: str, count: int) -> None:
+    """Refuse a schedule whose order would take minutes to work out.
+
+    Raises:
+        PlannerError: more than ``MAX_PASSES`` passes.
+    """
+    if count > MAX_PASSES:
+        raise PlannerError(
+            f"{name} would have {count:,} passes; accepted: at most {MAX_PASSES:,}", field="schedule"
+        )
 
 
 class _Greedy:

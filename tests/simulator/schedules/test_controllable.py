@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.errors import PlannerError
 from planner.simulator.pipeline import PassSeconds, PipelineRun, run_pipeline
 from planner.simulator.schedules.controllable import v_half, v_min
 from planner.simulator.schedules.list_scheduler import StagePasses
@@ -66,6 +67,11 @@ def test_any_shape_and_any_pass_times_are_legal(
     check_legal(schedule)
     assert smallest_capacity(schedule) <= 3
     assert run(schedule).peak_in_flight.max() <= run(plain).peak_in_flight.max()
+
+
+def test_too_many_passes_are_refused_at_once() -> None:
+    with pytest.raises(PlannerError, match="at most 5,000,000"):
+        v_min(64, 100_000)
 
 
 @pytest.mark.parametrize(("f", "i", "w"), [(1.2, 1.0, 1.0), (1.0, 0.8, 1.2), (1.0, 1.2, 0.8)])

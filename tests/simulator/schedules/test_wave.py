@@ -112,6 +112,8 @@ def test_any_cap_that_holds_one_micro_batch_is_enough(
 
 
 def test_what_is_refused() -> None:
+    with pytest.raises(PlannerError, match="51,200,000 passes; accepted: at most 5,000,000"):
+        wave(64, 4, 100_000)
     with pytest.raises(PlannerError, match="even"):
         wave(4, 3, 8)
     with pytest.raises(PlannerError, match="the cap is 1"):

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "search": "Rank the layouts of a job, fastest first, with proof.",
         "estimate": "Predict one layout of a job.",
+        "simulate": "Run one plan as events: timeline, links, memory, critical path.",
         "max": "The largest sequence, micro-batch or depth that fits.",
         "check": "Is a layout legal? Rules, rank groups, memory.",
         "compare": "Explain the difference between plans.",

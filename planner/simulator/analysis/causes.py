@@ -38,12 +38,13 @@ def causes(
         causes whose seconds add up to the simulated less the estimated step.
     """
     own = simulation.options
-    plain = dataclasses.replace(own, sharing=False, slowdown=True, perturbations=None)
+    # Devices that nothing perturbs are merged: they act alike, so the step is the same.
+    plain = dataclasses.replace(own, sharing=False, slowdown=True, perturbations=None, merge="auto")
     steps: list[tuple[str, SimulationOptions]] = [(ORDER, plain)]
     if not own.slowdown:
         steps.append((NO_SLOWDOWN, dataclasses.replace(plain, slowdown=False)))
     if own.sharing:
-        steps.append((SHARING, dataclasses.replace(own, perturbations=None)))
+        steps.append((SHARING, dataclasses.replace(own, perturbations=None, merge="auto")))
     if own.perturbations is not None:
         steps.append((PERTURBATIONS, own))
     found = []
@@ -51,7 +52,7 @@ def causes(
     for place, (name, options) in enumerate(steps):
         if progress is not None:
             progress(place / len(steps), f"cause: {name}")
-        same = options == own
+        same = dataclasses.replace(options, merge=own.merge) == own
         after = (
             simulation.step_time_s
             if same

@@ -9,7 +9,7 @@ import numpy as np
 
 from planner.jobs.prediction import EXPOSED_AXES
 from planner.simulator.analysis.columns import axis_of, expand, members_of
-from planner.simulator.program import NONE, Execution, Floats, Integers, Program, TaskKind
+from planner.simulator.program import NONE, Execution, Floats, Program, TaskKind
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,17 @@ def busiest_links(
     )
 
 
+def busiest_by_level(
+    program: Program, execution: Execution, levels: Sequence[str], devices: Sequence[int]
+) -> tuple[LinkUse, ...]:
+    """The busiest link of every level that carried anything, innermost level first."""
+    every = busiest_links(program, execution, levels, devices, count=len(program.links))
+    first: dict[int, LinkUse] = {}
+    for use in every:
+        first.setdefault(int(program.links.level[use.link]), use)
+    return tuple(first[level] for level in sorted(first))
+
+
 def level_utilisation(program: Program, execution: Execution) -> dict[int, float]:
     """Level -> mean utilisation of its links over all actors and both directions."""
     share, level = utilisation(program, execution), program.links.level
@@ -128,19 +139,24 @@ def link_series(program: Program, execution: Execution, links: Sequence[int]) ->
     owner, entry = expand(routes.start, tasks.route[transfers])
     wanted = np.isin(routes.link[entry], np.asarray(links, dtype=np.int64))
     owner, entry = owner[wanted], entry[wanted]
+    order = np.argsort(routes.link[entry], kind="stable")
+    owner, entry = owner[order], entry[order]
     task, link = transfers[owner], routes.link[entry]
     rate = routes.nbytes[entry] / moving[task]
-    begin = execution.start[task] + tasks.latency_s[task]
-    return tuple(_series(int(one), link, begin, execution.end[task], rate) for one in links)
+    begin, end = execution.start[task] + tasks.latency_s[task], execution.end[task]
+    bounds = np.stack([np.searchsorted(link, links, side) for side in ("left", "right")], axis=1)
+    return tuple(
+        _series(int(one), begin[low:high], end[low:high], rate[low:high])
+        for one, (low, high) in zip(links, bounds.tolist(), strict=True)
+    )
 
 
-def _series(one: int, link: Integers, begin: Floats, end: Floats, rate: Floats) -> LinkSeries:
-    mine = np.flatnonzero(link == one)
-    times = np.concatenate([[0.0], begin[mine], end[mine]])
-    change = np.concatenate([[0.0], rate[mine], -rate[mine]])
+def _series(link: int, begin: Floats, end: Floats, rate: Floats) -> LinkSeries:
+    times = np.concatenate([[0.0], begin, end])
+    change = np.concatenate([[0.0], rate, -rate])
     points, place = np.unique(times, return_inverse=True)
     steps = np.bincount(place, change, minlength=len(points))
     load = np.cumsum(steps)
     # What is left of cancelled sums is rounding, not load.
     load[np.abs(load) < 1e-9 * np.abs(change).max()] = 0.0
-    return LinkSeries(one, points, np.maximum(load, 0.0))
+    return LinkSeries(link, points, np.maximum(load, 0.0))

@@ -12,6 +12,7 @@ from planner.simulator.analysis.links_use import (
     AxisUse,
     LinkUse,
     axis_use,
+    busiest_by_level,
     busiest_links,
     level_utilisation,
 )
@@ -31,7 +32,9 @@ class Analysis:
     Args:
         shown: by pipeline rank, its busiest actor, which stands for it.
         memory: by pipeline rank, of that actor.
-        axes: what moved on each axis; levels: mean utilisation of each network level's links.
+        axes: what moved on each axis.
+        levels: mean utilisation of each network level's links; level_links: the busiest link of each.
+        links: the busiest of all.
         questions: what-if answers, empty where none were asked for.
     """
 
@@ -40,6 +43,7 @@ class Analysis:
     memory: tuple[MemoryTimeline, ...]
     axes: tuple[AxisUse, ...]
     levels: Mapping[str, float]
+    level_links: tuple[LinkUse, ...]
     links: tuple[LinkUse, ...]
     path: CriticalPath
     questions: tuple[WhatIf, ...] = ()
@@ -73,6 +77,7 @@ def analyse(simulation: Simulation, *, ask: bool = False, progress: Progress | N
             for level, share in used.items()
             if share > 0
         },
+        level_links=busiest_by_level(program, execution, levels, devices),
         links=busiest_links(program, execution, levels, devices),
         path=critical_path(program, execution, simulation.schedule, rank_of.tolist()),
         questions=what_if(program, simulation.engine, classes.step_s, levels, progress=progress)

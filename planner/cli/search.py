@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from planner.jobs.types import Job
     from planner.report.explain import Explanation
+    from planner.solvers.refinement import Refinement
     from planner.solvers.result import SearchResult
 
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     "--plot", "picture", metavar="PNG", help="Draw throughput against memory, and the step breakdown."
 )
 @click.option("--explain", is_flag=True, help="Say why neighbours of the best plan lost.")
+@click.option(
+    "--refine", type=click.IntRange(1, 1000), metavar="N", help="Simulate the best N and rank anew."
+)
 @click.option("--gap", metavar="FRACTION", default="0", help="Stop when this near to the optimum, e.g. 1%.")
 @click.option("--time-limit", metavar="TIME", help="Stop after this long with the best so far, e.g. 30 s.")
 @output_options
@@ -34,6 +38,7 @@ def command(
     plan_file: str | None,
     picture: str | None,
     explain: bool,
+    refine: int | None,
     gap: str,
     time_limit: str | None,
     output: Output,
@@ -41,6 +46,7 @@ def command(
     """Rank the layouts of JOB (a job or plan file), fastest first, with proof."""
     from planner.report.explain import explain_plan
     from planner.report.text import used_devices
+    from planner.solvers.refine import refined_search
     from planner.solvers.search import search
     from planner.units import parse_quantity
 
@@ -48,16 +54,23 @@ def command(
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
     with output.progress() as progress:
-        result = search(loaded.job, top=top, gap=allowed_gap, time_limit_s=limit_s, progress=progress)
+        options: Any = {"top": top, "gap": allowed_gap, "time_limit_s": limit_s, "progress": progress}
+        refinement = None
+        if refine is None:
+            result = search(loaded.job, **options)
+        else:
+            result, refinement = refined_search(loaded.job, count=refine, **options)
     job = loaded.on_devices(used_devices(result.plans[0].layout))
     explanation = explain_plan(job, result.plans[0]) if explain else None
     written = _write(job, result, plan_file, picture)
     payload: dict[str, Any] = dict(result.to_json())
+    if refinement is not None:
+        payload["refinement"] = refinement.to_json()
     if explanation is not None:
         payload["explanation"] = explanation.to_json()
 
     def render(console: Console) -> None:
-        _print(console, job, result, explanation, output)
+        _print(console, job, result, refinement, explanation, output)
         for line in written:
             console.print(line)
 
@@ -91,11 +104,17 @@ def _write(job: Job, result: SearchResult, plan_file: str | None, picture: str |
 
 
 def _print(
-    console: Console, job: Job, result: SearchResult, explanation: Explanation | None, output: Output
+    console: Console,
+    job: Job,
+    result: SearchResult,
+    refinement: Refinement | None,
+    explanation: Explanation | None,
+    output: Output,
 ) -> None:
     from planner.report.explain import print_explanation
     from planner.report.plan import print_plan
     from planner.report.ranking import certificate_line, job_line, pareto_table, ranking_table, space_lines
+    from planner.report.refinement import claim_line, explanation_note, refinement_lines
 
     console.print(job_line(job), "", sep="\n")
     if not output.quiet:
@@ -104,11 +123,17 @@ def _print(
         console.print()
         if explanation is not None:
             print_explanation(console, explanation)
-            console.print()
+            note = None if refinement is None else explanation_note(refinement)
+            console.print(*([note] if note else []), "", sep="\n")
         if result.pareto:
             console.print(pareto_table(result.pareto))
             console.print()
         console.print("\n".join(space_lines(result.space)))
         console.print(certificate_line(result.certificate), style="bold")
+        if refinement is not None:
+            console.print(*refinement_lines(refinement), claim_line(result.certificate), sep="\n")
         console.print()
-    console.print(ranking_table(result.plans, title="Ranking", width=console.width))
+    ranks = None
+    if refinement is not None:
+        ranks = [item.closed_form_rank for item in refinement.plans[: len(result.plans)]]
+    console.print(ranking_table(result.plans, title="Ranking", width=console.width, closed_form_ranks=ranks))

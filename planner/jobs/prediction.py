@@ -111,6 +111,8 @@ class Prediction:
     evidence: tuple[str, ...] = ()
     budget: Mapping[str, float] | None = None
     """For a token budget: days, device_hours, cost, energy_kwh (those that are known)."""
+    simulated_step_time_s: float | None = None
+    """Step time of an event simulation, where one was run; all other figures stay those of the closed form."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON and plan files."""

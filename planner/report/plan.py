@@ -89,9 +89,11 @@ def memory_table(plan: Prediction) -> Table:
 def headline(plan: Prediction) -> str:
     """The plan in two lines."""
     lower, upper = plan.interval_s
+    simulated = plan.simulated_step_time_s
+    by_simulation = "" if simulated is None else f" simulated {seconds(simulated)},"
     lines = [
         f"{layout_words(plan.layout)}",
-        f"step {seconds(plan.step_time_s)} (between {seconds(lower)} and {seconds(upper)}),"
+        f"step {seconds(plan.step_time_s)} (between {seconds(lower)} and {seconds(upper)}),{by_simulation}"
         f" {plan.tokens_per_s:,.0f} tokens/s, {plan.tokens_per_s_per_device:,.0f} per device,"
         f" MFU {percent(plan.mfu)}, HFU {percent(plan.hfu)} ({plan.flops_convention}),"
         f" {plan.model_tflops_per_device:,.0f} TFLOP/s per device",

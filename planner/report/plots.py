@@ -132,13 +132,24 @@ def _draw_steps(axes: Axes, plans: Sequence[Prediction]) -> None:
         )
         start = [before + width for before, width in zip(start, widths, strict=True)]
     for place, plan in zip(places, plans, strict=True):
-        axes.text(plan.step_time_s, place, f" {plan.step_time_s:.4g} s", va="center", fontsize="small")
+        beside_marker = "" if plan.simulated_step_time_s is None else "  "
+        axes.text(
+            plan.step_time_s,
+            place,
+            f"{beside_marker} {plan.step_time_s:.4g} s",
+            va="center",
+            fontsize="small",
+        )
         axes.text(
             0, place - 0.34, " " + layout_words(plan.layout), va="bottom", ha="left", fontsize="x-small"
         )
+    simulated = [plan.simulated_step_time_s for plan in plans]
+    known = [(value, place) for value, place in zip(simulated, places, strict=True) if value is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", color="black", markersize=5, label="simulated step")
     axes.set_yticks(places, [str(place + 1) for place in places])
     axes.set_ylim(len(plans) - 0.5, -0.75)
-    axes.set_xlim(0, 1.1 * max(plan.step_time_s for plan in plans))
+    axes.set_xlim(0, 1.1 * max([plan.step_time_s for plan in plans] + [value for value, _ in known]))
     axes.set_xlabel("time of one step (s), busiest pipeline rank")
     axes.set_ylabel("place in the ranking")
     axes.set_title("Where the step goes")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
+from planner.report.refinement import moved_words
 from planner.report.tables import NARROW, new_table
 from planner.report.text import GIB, gib, layout_words, percent, seconds, share
 from planner.units import format_bytes, format_count, format_rate
@@ -35,16 +36,25 @@ def job_line(job: Job) -> str:
     )
 
 
-def ranking_table(plans: Sequence[Prediction], title: str | None = None, *, width: int = 120) -> Table:
+def ranking_table(
+    plans: Sequence[Prediction],
+    title: str | None = None,
+    *,
+    width: int = 120,
+    closed_form_ranks: Sequence[int] | None = None,
+) -> Table:
     """One row per plan: layout, speed, utilisation, memory, what is lost and where.
 
     Args:
         width: columns of the terminal.
+        closed_form_ranks: of each plan before simulation ranked them anew; None for a ranking by the closed form.
     """
     table = new_table(title)
     table.add_column("#", justify="right")
     table.add_column("layout", overflow="fold", ratio=1)
     rows = [_ranking_row(plan) for plan in plans]
+    if closed_form_ranks is not None:
+        rows = [_refined_row(*found) for found in zip(plans, closed_form_ranks, rows, strict=True)]
     headings = [
         name for name in rows[0] if width >= NARROW or name not in ("tokens/s/dev", "exposed", "bubble")
     ]
@@ -71,6 +81,15 @@ def _ranking_row(plan: Prediction) -> dict[str, str]:
     }
 
 
+def _refined_row(plan: Prediction, closed_form_rank: int, row: Mapping[str, str]) -> dict[str, str]:
+    simulated = plan.simulated_step_time_s
+    cells = {name: value for name, value in row.items() if name != "step"}
+    if simulated is None:
+        return {"simulated": "-", "moved": "-", "closed form": row["step"], **cells}
+    moved = moved_words(closed_form_rank, plan.rank)
+    return {"simulated": seconds(simulated), "moved": moved, "closed form": row["step"], **cells}
+
+
 def space_lines(space: Mapping[str, Any]) -> list[str]:
     """How many layouts there were and why the others were dropped."""
     lines = [
@@ -83,16 +102,17 @@ def space_lines(space: Mapping[str, Any]) -> list[str]:
 
 
 def certificate_line(certificate: Mapping[str, Any]) -> str:
-    """What is proved about the first plan."""
+    """What is proved about the first plan of the closed form."""
     best, bound, gap = certificate.get("best_s"), certificate.get("lower_bound_s"), certificate.get("gap")
     model = {"closed_form": "closed-form model", "simulation": "simulation"}.get(
         certificate.get("exact_for", ""), str(certificate.get("exact_for"))
     )
+    whose = "the closed form's first plan: " if "simulation" in certificate else ""
     if best is None or bound is None or gap is None:
-        return "not proved"
+        return f"{whose}not proved"
     if gap <= 0:
-        return f"proved optimal for the {model} over this space"
-    return f"within {percent(gap)} of the optimum of the {model} (lower bound {seconds(bound)}); not proved further"
+        return f"{whose}proved optimal for the {model} over this space"
+    return f"{whose}within {percent(gap)} of the optimum of the {model} (lower bound {seconds(bound)}); not proved further"
 
 
 def pareto_table(points: Iterable[Mapping[str, Any]], limit: int = 8) -> Table:

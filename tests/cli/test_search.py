@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from planner.cli.main import run
+from planner.jobs.plan import read_plan
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 
@@ -168,3 +169,71 @@ def test_the_fewest_devices_for_a_rate(tmp_path: Path, capsys: pytest.CaptureFix
     # The plan is one of that many devices and predicts the same.
     assert run(["estimate", str(plan), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) | {"rank": 1} == best
+
+
+def test_refinement_by_simulation(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job, file = examples / "gpt-20b-frontier.yaml", tmp_path / "plan.yaml"
+    answer = search(job, "--refine", "6", "--top", "4", "-o", str(file), capsys=capsys)
+    plans, refinement = answer["plans"], answer["refinement"]
+    assert [plan["rank"] for plan in plans] == [1, 2, 3, 4]
+    simulated = [plan["simulated_step_time_s"] for plan in plans]
+    assert simulated == sorted(simulated)
+    rows = refinement["plans"]
+    assert refinement["simulated"] == len(rows) == 6
+    assert sorted(row["closed_form_rank"] for row in rows) == [1, 2, 3, 4, 5, 6]
+    assert [row["layout"] for row in rows[:4]] == [plan["layout"] for plan in plans]
+    for row in rows:
+        assert row["difference"] == pytest.approx(row["simulated_s"] / row["closed_form_s"] - 1)
+    # The certificate stays the closed form's, and the plan file holds the new best.
+    plain = search(job, "--top", "7", capsys=capsys)
+    claim = answer["certificate"].pop("simulation")
+    assert answer["certificate"] == plain["certificate"]
+    assert claim["closed_form_of_next_s"] == plain["plans"][6]["step_time_s"]
+    assert "refinement" not in plain
+    assert read_plan(file).prediction["simulated_step_time_s"] == simulated[0]
+    assert dict(read_plan(file).knobs) == plans[0]["layout"]
+
+
+def test_refinement_for_people(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = str(examples / "llama3-8b-h100.yaml")
+    assert run(["search", job, "--refine", "3", "--top", "2", "--explain"]) == 0
+    text = capsys.readouterr().out
+    for words in ("3 layouts simulated in", "simulation ", "Kendall tau", "closed form", "moved"):
+        assert words in text
+    assert run(["search", job, "--refine", "1", "-q"]) == 0
+    quiet = capsys.readouterr()
+    assert "moved" in quiet.out
+    assert "simulated in" not in quiet.out
+    assert quiet.err == ""
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "1001", "many"])
+def test_refine_takes_a_count(count: str, examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["search", str(examples / "llama3-8b-h100.yaml"), "--refine", count]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--refine" in captured.err
+
+
+def test_refining_memory_is_refused_at_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "model: llama3-8b\ncluster: h100-superpod\ndevices: 8\n"
+        "training: {global_batch: 8}\nsearch:\n  objective: memory\n"
+    )
+    assert run(["search", str(job), "--refine", "5"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {job}:6: search.objective: found 'memory'")
+    assert error.count("\n") == 1
+
+
+def test_a_schedule_without_a_closed_form_cannot_be_searched_to_refine(
+    examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = str(examples / "llama3-8b-h100.yaml")
+    settings = ("--set", "training.framework=ideal", "--set", "search.allow.schedule=[v_half]")
+    assert run(["search", job, "--refine", "5", *settings]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "v_half" in captured.err

@@ -12,13 +12,14 @@ from planner.report.memory_plot import Limits, chosen_ranks, draw_memory
 from planner.report.pictures import check_picture
 from planner.report.text import layout_words, seconds
 from planner.report.timeline import draw_timeline
+from planner.report.viewer import MOST_EVENTS as MOST_IN_PAGE
 from planner.report.viewer import write_viewer
 from planner.simulator.analysis.links_use import link_series
 from planner.simulator.analysis.summary import Analysis
 from planner.simulator.prediction import rank_memory
 from planner.simulator.schedules.csv_file import write_schedule
 from planner.simulator.simulation import Simulation
-from planner.simulator.trace import trace_lines, write_trace
+from planner.simulator.trace import MOST_EVENTS, trace_lines, write_trace
 from planner.simulator.trace_events import TraceNames
 
 MOST_COUNTED = 64
@@ -58,16 +59,19 @@ class Files:
             PlannerError: one cannot be written, or is too large for its kind.
         """
         title = title_of(simulation)
+        # Refuses what is too large before anything is written.
+        trace = None if self.trace is None else _trace(simulation, analysis)
+        page = None if self.page is None else _trace(simulation, analysis, MOST_IN_PAGE, "--html")
         step = f"step {seconds(prediction.step_time_s)}, {layout_words(prediction.layout)}"
         done = []
         if self.schedule is not None:
             write_schedule(self.schedule, simulation.schedule)
             done.append(f"schedule written to {self.schedule}")
-        if self.trace is not None:
-            write_trace(self.trace, _trace(simulation, analysis), f"{title}: {step}")
+        if self.trace is not None and trace is not None:
+            write_trace(self.trace, trace, f"{title}: {step}")
             done.append(f"trace written to {self.trace} (open it at ui.perfetto.dev or chrome://tracing)")
-        if self.page is not None:
-            write_viewer(self.page, _trace(simulation, analysis), title, step)
+        if self.page is not None and page is not None:
+            write_viewer(self.page, page, title, step)
             done.append(f"page written to {self.page}")
         if self.timeline is not None:
             labels = [str(rank) for rank in range(len(analysis.shown))]
@@ -106,7 +110,9 @@ def _draw_memory(
     draw_memory(path, lines, labels, Limits.of(prediction.memory), title)
 
 
-def _trace(simulation: Simulation, analysis: Analysis) -> Iterator[str]:
+def _trace(
+    simulation: Simulation, analysis: Analysis, limit: int = MOST_EVENTS, field: str = "--trace"
+) -> Iterator[str]:
     actors, links = simulation.actors, simulation.program.links
     every = len(actors) <= MOST_COUNTED
     memory = rank_memory(simulation, range(len(actors))) if every else analysis.memory
@@ -118,6 +124,8 @@ def _trace(simulation: Simulation, analysis: Analysis) -> Iterator[str]:
         trace_names(simulation),
         memory,
         link_series(simulation.program, simulation.execution, loaded.tolist()),
+        limit,
+        field,
     )
 
 

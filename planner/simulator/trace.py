@@ -43,11 +43,13 @@ def trace_lines(
     memory: Sequence[MemoryTimeline] = (),
     load: Sequence[LinkSeries] = (),
     limit: int = MOST_EVENTS,
+    field: str = "--trace",
 ) -> Iterator[str]:
     """The events of a trace, each as one line of JSON: first the names, then everything else by time.
 
     Args:
         memory, load: become counters.
+        limit: events that are allowed; field: named in the error when there are more.
 
     Raises:
         PlannerError: more than ``limit`` events.
@@ -64,9 +66,9 @@ def trace_lines(
     total = sum(len(block.time_ns) for block in blocks)
     if total > limit:
         raise PlannerError(
-            f"the trace would hold {total:,} events; viewers open at most {limit:,}:"
-            " simulate fewer micro-batches, or merge replicas that act alike (--merge auto)",
-            field="--trace",
+            f"{total:,} events, at most {limit:,} open in a viewer: simulate fewer micro-batches"
+            " (a smaller training.global_batch), or merge replicas that act alike (--merge auto)",
+            field=field,
         )
     return _all_lines(names, drawn, tracks, blocks)
 

@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from planner.errors import PlannerError
 from planner.jobs.loader import load_job
 from planner.layouts.knobs import parse_layout
+from planner.report import simulation_files
 from planner.report.simulation import (
     axes_table,
     bubble_line,
@@ -144,3 +146,15 @@ def test_only_files_that_were_asked_for_are_written(
     assert files.named == (str(tmp_path / "s.csv"),)
     assert files.write(simulation, analysis, simulated) == [f"schedule written to {tmp_path / 's.csv'}"]
     assert [item.name for item in tmp_path.iterdir()] == ["s.csv"]
+
+
+def test_what_is_too_large_is_refused_before_anything_is_written(
+    simulation: Simulation, analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation_files, "MOST_IN_PAGE", 100)
+    files = Files(
+        page=str(tmp_path / "p.html"), timeline=str(tmp_path / "t.png"), schedule=str(tmp_path / "s.csv")
+    )
+    with pytest.raises(PlannerError, match=r"--html: [\d,]+ events, at most 100 open in a viewer"):
+        files.write(simulation, analysis, to_prediction(simulation))
+    assert list(tmp_path.iterdir()) == []

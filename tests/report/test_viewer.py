@@ -7,10 +7,6 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
-from planner.errors import PlannerError
-from planner.report import viewer
 from planner.report.viewer import viewer_page, write_viewer
 from planner.simulator.trace import trace_lines
 from planner.simulator.trace_events import TraceNames
@@ -70,13 +66,6 @@ def test_nothing_comes_from_outside() -> None:
     assert reader.outside == []
     assert not re.search(r"https?://|\bfetch\(|\bimport\b", page())
     assert "<!--" not in page().replace("<!doctype", "")
-
-
-def test_a_page_of_too_many_events_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer, "MOST_EVENTS", 20)
-    with pytest.raises(PlannerError, match=r"--html: the page would hold more than 20 events; .*--trace"):
-        write_viewer(tmp_path / "out.html", iter(lines()), "two stages")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_is_written_whole(tmp_path: Path) -> None:

@@ -142,10 +142,9 @@ def test_compressed_and_plain_hold_the_same(written: Path, tmp_path: Path) -> No
 
 def test_too_many_events_are_refused_before_anything_is_written() -> None:
     program, execution, _ = two_stages()
-    with pytest.raises(
-        PlannerError, match=r"the trace would hold 28 events; viewers open at most 27:.*--merge auto"
-    ):
-        trace_lines(program, execution, NAMES, limit=27)
+    words = r"--html: 28 events, at most 27 open in a viewer:.*--merge auto"
+    with pytest.raises(PlannerError, match=words):
+        trace_lines(program, execution, NAMES, limit=27, field="--html")
 
 
 def test_a_trace_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

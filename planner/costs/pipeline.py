@@ -1,17 +1,17 @@
-"""Closed forms of pipeline schedules: makespan, hop latency, micro-batches in flight. Docs: docs/schedules.md.
+"""Closed forms of pipeline schedules: waiting, hop latency, micro-batches in flight. Docs: docs/schedules.md.
 
-Formulas hold for unequal stages where every stage keeps its order: the fill and drain cost one pass through all other
-ranks, the steady state runs at the pace of the slowest. Symbols: p ranks, v chunks per rank, m micro-batches, f and b
-forward and backward seconds of a whole rank, w the weight-gradient part of b, c seconds of one hop.
+Symbols: p ranks, v chunks per rank, m micro-batches; f and b forward and backward seconds of a whole rank, w the
+weight-gradient part of b and bi the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.costs.schedule_paths import Paths, hops, waiting_paths
 from planner.costs.sizes import FloatArray
 from planner.layouts.layout import SCHEDULES, Schedule
 from planner.layouts.layouts import IntArray
@@ -43,69 +43,60 @@ def waiting(
 ) -> list[FloatArray]:
     """Seconds that a member of each class of ranks waits for the others while the pipeline fills and drains.
 
-    Every other rank adds its fill: f + b for gpipe, 1f1b and eager_1f1b (GPipe, arXiv 1811.06965; PipeDream-flush, arXiv
-    2104.04473), (f + b) / v for interleaved_1f1b and looped_bfs, f + bi for zb_h1 and the same / v for interleaved_zb, f for
-    zb_h2, f / 2 for zb_v, max(0, f + b - 3w) / 2 for dualpipe and dualpipe_v. Under zb_h1 and interleaved_zb a rank fills
-    the others' bi with its own weight gradients, up to p - 1 and to m - 1 of them (arXiv 2401.10241): p equal ranks with
-    m >= p wait (p - 1)(f + max(0, bi - w)).
+    The longest of the schedule's paths (``waiting_paths``). What a path adds are passes of the other ranks, of each as
+    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. For unequal ones
+    every pass of any rank that gets longer lengthens the step or leaves it as it is, which the search's bounds need.
 
     Args:
         columns: of the layouts: schedule, pp, vpp, micro_batches.
         counts: members of each class.
         passes: (f, b, w) of each class, seconds of one micro-batch; b includes w.
     """
-    schedule, v = columns["schedule"], np.maximum(columns["vpp"], 1)
-    inputs = [np.where(_is(schedule, "zb_h1", "interleaved_zb"), b - w, 0.0) for _, b, w in passes]
-    fills = [_fill(schedule, v, f, b, w) for f, b, w in passes]
-    all_fills = sum((n * fill for n, fill in zip(counts, fills, strict=True)), np.zeros(len(schedule)))
-    all_inputs = sum((n * bi for n, bi in zip(counts, inputs, strict=True)), np.zeros(len(schedule)))
-    fillers = np.minimum(columns["pp"] - 1, columns["micro_batches"] - 1)
-    chunks = np.where(_is(schedule, "interleaved_zb"), v, 1)
-    piped = columns["pp"] > 1
-    return [
-        np.where(piped, all_fills - fill - np.minimum(all_inputs - bi, fillers * w) / chunks, 0.0)
-        for fill, bi, (_, _, w) in zip(fills, inputs, passes, strict=True)
-    ]
+    own = [np.stack([f, b - w, w]) for f, b, w in passes]
+    total = sum((n * seconds for n, seconds in zip(counts, own, strict=True)), np.zeros_like(own[0]))
+    others = [np.maximum(total - mine, 0.0) / max(sum(counts) - 1, 1) for mine in own]
+    result = [np.zeros(len(columns["schedule"])) for _ in own]
+    for name, rows in _by_schedule(columns["schedule"], columns["pp"]):
+        shape = _counts(rows, columns["pp"], columns["vpp"], columns["micro_batches"])
+        paths = waiting_paths(name, *shape)
+        for wait, mine, theirs in zip(result, own, others, strict=True):
+            wait[rows] = _longest(paths, mine[:, rows], theirs[:, rows])
+    return result
 
 
-def _fill(schedule: IntArray, v: IntArray, f: FloatArray, b: FloatArray, w: FloatArray) -> FloatArray:
-    """What one rank adds to the wait of another."""
-    both = np.maximum(f + b - 3.0 * w, 0.0) / 2.0
-    return np.select(
-        [
-            _is(schedule, "interleaved_1f1b", "looped_bfs"),
-            _is(schedule, "zb_h1"),
-            _is(schedule, "interleaved_zb"),
-            _is(schedule, "zb_h2"),
-            _is(schedule, "zb_v"),
-            _is(schedule, "dualpipe", "dualpipe_v"),
-        ],
-        [(f + b) / v, f + b - w, (f + b - w) / v, f, f / 2.0, both],
-        default=f + b,
-    )
+def _longest(paths: Paths, own: FloatArray, others: FloatArray) -> FloatArray:
+    """Seconds of the longest path, at least 0; ``own``, ``others``: (3, rows) seconds of f, bi, w."""
+    longest = np.zeros(own.shape[1])
+    for path in paths:
+        seconds = np.zeros_like(longest)
+        for count, mine, theirs in zip(path, own, others, strict=True):
+            if isinstance(count, float) and count == 0.0:
+                continue
+            added, left_out = np.maximum(count, 0.0), np.minimum(count, 0.0)
+            seconds += added * theirs
+            if left_out.any():
+                seconds += left_out * mine
+        np.maximum(longest, seconds, out=longest)
+    return longest
 
 
 def hop_count(schedule: IntArray, pp: IntArray, vpp: IntArray, micro_batches: IntArray) -> FloatArray:
-    """How many hop latencies the makespan holds.
+    """How many hop latencies the makespan holds, for hops shorter than the passes that they hide behind."""
+    result = np.zeros(len(schedule))
+    for name, rows in _by_schedule(schedule, pp):
+        result[rows] = hops(name, *_counts(rows, pp, vpp, micro_batches))
+    return result
 
-    1f1b: 2(p-1)(m/p + 1) - 2, because a hop recurs once per p micro-batches; gpipe and eager: 2(p-1); interleaved:
-    2(pv - 1); zero-bubble: 4(p-1).
-    """
-    p, v, m = pp.astype(float), np.maximum(vpp, 1).astype(float), micro_batches.astype(float)
-    plain = 2.0 * (p - 1.0)
-    recurring = 2.0 * (p - 1.0) * (np.maximum(m / p, 1.0) + 1.0) - 2.0
-    chunks = 2.0 * (p * v - 1.0)
-    counts = np.select(
-        [
-            _is(schedule, "1f1b"),
-            _is(schedule, "interleaved_1f1b", "looped_bfs", "interleaved_zb"),
-            _is(schedule, "zb_h1", "zb_h2"),
-            _is(schedule, "zb_v", "dualpipe_v"),
-        ],
-        [recurring, chunks, 2.0 * plain, 2.0 * (2.0 * p - 1.0)],
-        default=plain,
-    )
-    return np.where(p > 1, counts, 0.0)
+
+def _by_schedule(schedule: IntArray, pp: IntArray) -> Iterator[tuple[Schedule, IntArray]]:
+    """(name, rows) of every schedule of several ranks."""
+    for code in np.unique(schedule):
+        yield SCHEDULES[int(code)], np.flatnonzero((schedule == code) & (pp > 1))
+
+
+def _counts(rows: IntArray, *columns: IntArray) -> tuple[FloatArray, ...]:
+    """Those rows of columns of numbers that are at least 1."""
+    return tuple(np.maximum(column[rows], 1).astype(np.float64) for column in columns)
 
 
 def in_flight(

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.costs.pipeline import waiting
+from planner.costs.pipeline import CLOSED_FORMS, waiting
 from planner.costs.prices import PriceRows, Prices
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageGroup, stage_groups
 from planner.costs.step import exposed_hops, pass_seconds
+from planner.errors import PlannerError
 from planner.jobs.types import Job
+from planner.layouts.layout import SCHEDULES
 from planner.layouts.layouts import Layouts
 
 SLACK = 1.0 - 1e-9
 """Bounds and step times sum the same terms in another order; this covers the rounding."""
+
+
+def require_closed_forms(job: Job, outer: Layouts) -> None:
+    """Refuse schedules that only a simulation can price.
+
+    Raises:
+        PlannerError: the user allows such a schedule.
+    """
+    missing = sorted({SCHEDULES[code] for code in set(outer.schedule.tolist())} - set(CLOSED_FORMS))
+    if missing:
+        accepted = ", ".join(CLOSED_FORMS)
+        raise PlannerError(
+            f"schedule {missing[0]} has no closed form to search with; accepted: {accepted}",
+            field="search.allow.schedule" if "schedule" in job.search.allow else "search.fix.schedule",
+        )
 
 
 def time_lower_bound(job: Job, outer: Layouts, prices: Prices) -> FloatArray:

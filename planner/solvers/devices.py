@@ -12,6 +12,7 @@ from planner.errors import NoAnswerError, PlannerError
 from planner.hardware.slicing import use_devices
 from planner.jobs.types import Job
 from planner.layouts.space.space import Space, search_space
+from planner.solvers.bounds import require_closed_forms
 from planner.solvers.sweep import Progress, Sweep, SweepOptions, sweep_space
 
 
@@ -55,6 +56,7 @@ def fewest_devices(
         space = search_space(smaller)
         if not space.size:
             continue
+        require_closed_forms(smaller, space.outer)
         seen += space.size
         sweep = sweep_space(smaller, space, replace(options, cutoff_s=limit_s), "step_time", progress)
         evaluated += sweep.evaluated

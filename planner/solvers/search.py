@@ -6,13 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from planner.costs.pipeline import CLOSED_FORMS
 from planner.costs.predict import predict
-from planner.errors import PlannerError
 from planner.jobs.types import Job
 from planner.layouts.knobs import layout_to_knobs
-from planner.layouts.layout import SCHEDULES
 from planner.layouts.space.space import Space, describe, search_space
+from planner.solvers.bounds import require_closed_forms
 from planner.solvers.frontier import Points
 from planner.solvers.result import SearchResult
 from planner.solvers.sweep import Progress, Sweep, SweepOptions, sweep_space
@@ -81,14 +79,7 @@ def checked_space(job: Job) -> Space:
     space = search_space(job)
     if not space.size:
         raise explain_empty(job)
-    used = {SCHEDULES[code] for code in set(space.outer.schedule.tolist())}
-    missing = sorted(used - set(CLOSED_FORMS))
-    if missing:
-        accepted = ", ".join(CLOSED_FORMS)
-        raise PlannerError(
-            f"schedule {missing[0]} has no closed form to search with; accepted: {accepted}",
-            field="search.allow.schedule" if "schedule" in job.search.allow else "search.fix.schedule",
-        )
+    require_closed_forms(job, space.outer)
     return space
 
 

@@ -60,9 +60,12 @@ def _chunks(layouts: Layouts, facts: Facts) -> Mask:
 
 def _groups(layouts: Layouts, facts: Facts) -> Mask:
     grouped = _is(layouts, "interleaved_1f1b", "interleaved_zb")
-    dual = _is(layouts, "dualpipe")
+    even = _is(layouts, "dualpipe")
+    filled = _is(layouts, "dualpipe", "dualpipe_v")
     m, p = layouts.micro_batches, layouts.pp
-    return mask((~grouped | (m % p == 0)) & (~dual | ((p % 2 == 0) & (m % 2 == 0) & (m >= 2 * p))))
+    return mask(
+        (~grouped | (m % p == 0)) & (~even | ((p % 2 == 0) & (m % 2 == 0))) & (~filled | (m >= 2 * p))
+    )
 
 
 def _slices(layouts: Layouts, facts: Facts) -> Mask:
@@ -120,8 +123,8 @@ PIPELINE_RULES = (
         ("pp", "micro_batches", "schedule"),
         _groups,
         lambda f: (
-            "interleaved schedules need micro-batches in multiples of pp; dualpipe needs an even pp and an even number "
-            "of at least 2 pp micro-batches"
+            "interleaved schedules need micro-batches in multiples of pp; dualpipe and dualpipe_v need at least 2 pp "
+            "micro-batches, dualpipe an even number of them and an even pp"
         ),
     ),
     Rule(

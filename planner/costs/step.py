@@ -147,8 +147,8 @@ def stage_time(
     small = state_bytes(job, distinct.groups, dense, expert)
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
     windows = (
-        (spare[0] + traffic.forward_s, traffic.first_s),
-        (spare[1] + traffic.backward_s, traffic.last_s),
+        (forward + traffic.forward_s, traffic.first_s),
+        (backward + traffic.backward_s, traffic.last_s),
     )
     offload = _offload(job, layouts, prices, stage, states, windows, micro_batches)
     update = update_seconds(job, distinct.layouts, stage, distinct.groups, small)[
@@ -222,9 +222,9 @@ def _offload(
     """Exposed seconds per step: activations (out in forward, back in backward), parameters fetched for each pass, and
     the optimizer's state streamed through.
 
-    ``windows``: of a micro-batch's forward and backward, the computation that hides transfers and the wait for
-    data-parallel traffic (the host link is not the network: both transfer at the same time), and what the first forward
-    and the last backward of the step wait besides.
+    ``windows``: of a micro-batch's forward and backward, the whole pass and its wait for data-parallel traffic (the host
+    link is not the network: both transfer at the same time), and what the first forward and the last backward of the step
+    wait besides.
     """
     if not any(policy != Offload() for policy in layouts.offload):
         return np.zeros(len(layouts))

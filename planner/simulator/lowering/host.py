@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.states import shard_groups, stage_elements, state_bytes, tier_fraction
 from planner.layouts.layout import Offload, StateClass
-from planner.simulator.lowering.passes import Moved, PricedLayout
+from planner.simulator.lowering.passes import BlockCost, Moved, PricedLayout
 from planner.simulator.schedules.schedule import Kind
-
-STREAMED: tuple[StateClass, ...] = ("optimizer", "gradients")
-"""States that pass through the device once, in and out, at the update."""
 
 
 @dataclass(frozen=True)
@@ -21,27 +19,29 @@ class HostTraffic:
     """Offload traffic of one pipeline rank.
 
     Args:
-        activations: by model stage, one way of one micro-batch; parameters: by model stage, one pass.
+        saved: for each byte that a micro-batch keeps, one way; element: for each local parameter, one fetch.
         optimizer: state streamed through the device at the update.
         hidden: the share that overlaps as far as there is computation.
     """
 
-    activations: dict[int, Moved]
-    parameters: dict[int, Moved]
+    saved: Moved
+    element: Moved
     optimizer: Moved
     hidden: float
 
-    def before(self, kind: Kind, stage: int) -> list[Moved]:
-        """What a pass waits for."""
-        found = [self.parameters.get(stage)] if kind in (Kind.F, Kind.B, Kind.I) else []
-        if kind in (Kind.B, Kind.I):
-            found.append(self.activations.get(stage))
-        return [moved for moved in found if moved is not None]
+    def before(self, kind: Kind, block: BlockCost, split: int) -> Moved:
+        """What a pass of a block waits for: its parameters, and before backward its activations.
 
-    def after(self, kind: Kind, stage: int) -> list[Moved]:
-        """What a pass sends away."""
-        moved = self.activations.get(stage) if kind == Kind.F else None
-        return [] if moved is None else [moved]
+        Args:
+            split: parts that each sequence is cut in.
+        """
+        fetched = self.element.share(block.dense + block.expert) if kind != Kind.W else Moved()
+        back = kind in (Kind.B, Kind.I)
+        return fetched + self.saved.share(block.saved_bytes / split) if back else fetched
+
+    def after(self, kind: Kind, block: BlockCost, split: int) -> Moved:
+        """What a pass of a block sends away: its activations after forward."""
+        return self.saved.share(block.saved_bytes / split) if kind == Kind.F else Moved()
 
 
 def host_traffic(priced: PricedLayout, rank: int) -> HostTraffic:
@@ -53,38 +53,24 @@ def host_traffic(priced: PricedLayout, rank: int) -> HostTraffic:
     job, row, layout = priced.job, priced.row, priced.layout
     hidden = float(job.training.overlap.get("offload", job.framework.hidden.offload))
     if layout.offload == Offload():
-        return HostTraffic({}, {}, Moved(), hidden)
+        return HostTraffic(Moved(), Moved(), Moved(), hidden)
     stage = priced.ranks[rank]
     counts = (stage.recomputed, stage.plain)
-    dense = stage_elements(job, row, stage, priced.prices.total("dense", *counts))
-    states = state_bytes(job, shard_groups(row), dense, priced.prices.total("expert", *counts))
-    owned = stage.virtual_stages
-    away = 1.0 - float(tier_fraction(row, "activations", "hbm")[0])
-    activations = {}
-    for index in owned:
-        saved = np.array([priced.stages[index].saved_bytes])
-        activations[index] = Moved(
-            float(activation_seconds(job, row, saved)[0]), 0.0, (away * float(saved[0]),)
-        )
-    seconds = float(parameter_seconds(job, row, states)[0])
-    elsewhere = 1.0 - float(tier_fraction(row, "parameters", "hbm")[0])
-    fetched = Moved(seconds, 0.0, (elsewhere * float(states.parameters[0]),))
-    shares = _shares(priced, owned)
-    parameters = {index: fetched.share(share) for index, share in zip(owned, shares, strict=True)}
-    away_of = {state: 1.0 - float(tier_fraction(row, state, "hbm")[0]) for state in STREAMED}
-    moved = away_of["optimizer"] * float(states.optimizer[0]) + away_of["gradients"] * float(
-        states.gradients[0]
+    own = priced.prices.total("dense", *counts)
+    expert = priced.prices.total("expert", *counts)
+    states = state_bytes(job, shard_groups(row), stage_elements(job, row, stage, own), expert)
+    away = {state: 1.0 - float(tier_fraction(row, state, "hbm")[0]) for state in get_args(StateClass)}
+    one = np.ones(1)
+    elements = max(float(own[0] + expert[0]), 1.0)
+    fetched = Moved(
+        float(parameter_seconds(job, row, states)[0]),
+        0.0,
+        (away["parameters"] * float(states.parameters[0]),),
     )
-    streamed = Moved(float(optimizer_seconds_offloaded(job, row, states)[0]), 0.0, (2.0 * moved,))
-    return HostTraffic(_moving(activations), _moving(parameters), streamed, hidden)
-
-
-def _moving(parts: dict[int, Moved]) -> dict[int, Moved]:
-    return {stage: moved for stage, moved in parts.items() if moved.seconds > 0.0}
-
-
-def _shares(priced: PricedLayout, owned: tuple[int, ...]) -> list[float]:
-    """Share of a rank's parameters in each of its stages."""
-    elements = [sum(b.dense + b.expert for b in priced.stages[stage].blocks) for stage in owned]
-    whole = sum(elements)
-    return [value / whole if whole else 1.0 / len(owned) for value in elements]
+    streamed = away["optimizer"] * float(states.optimizer[0]) + away["gradients"] * float(states.gradients[0])
+    return HostTraffic(
+        saved=Moved(float(activation_seconds(job, row, one)[0]), 0.0, (away["activations"],)),
+        element=fetched.share(1.0 / elements),
+        optimizer=Moved(float(optimizer_seconds_offloaded(job, row, states)[0]), 0.0, (2.0 * streamed,)),
+        hidden=hidden,
+    )

@@ -107,6 +107,7 @@ class BlockCost:
         forward, backward: fused passes; input_gradient and weight_gradient: those of a split backward.
         exchange: sums of its weight gradients over tp, once per step.
         dense, expert: local parameter elements, for its share of data-parallel traffic.
+        saved_bytes: what a micro-batch keeps for backward.
     """
 
     forward: PassCost
@@ -116,11 +117,12 @@ class BlockCost:
     exchange: Moved
     dense: float
     expert: float
+    saved_bytes: float
 
 
 @dataclass(frozen=True)
 class StageCosts:
-    """A model stage: its blocks in order, what one hop carries away from it, what a micro-batch leaves in it.
+    """A model stage: its blocks in order, and what one hop carries away from it.
 
     Args:
         names: of the blocks, with whether they follow the recompute policy.
@@ -129,7 +131,11 @@ class StageCosts:
     names: tuple[tuple[str, bool], ...]
     blocks: tuple[BlockCost, ...]
     stream_bytes: float
-    saved_bytes: float
+
+    @property
+    def saved_bytes(self) -> float:
+        """What a micro-batch keeps for backward."""
+        return sum(block.saved_bytes for block in self.blocks)
 
 
 @dataclass(frozen=True)
@@ -170,10 +176,7 @@ def price_layout(job: Job, layout: Layout, schedule: Schedule) -> PricedLayout:
             if key not in known:
                 known[key] = _block_cost(prices, *key)
         streams = [float(prices.get(name, "stream", recomputed=flag)[0]) for name, flag in keys]
-        saved = [float(prices.get(name, "saved", recomputed=flag)[0]) for name, flag in keys]
-        stages.append(
-            StageCosts(tuple(keys), tuple(known[key] for key in keys), max(streams, default=0.0), sum(saved))
-        )
+        stages.append(StageCosts(tuple(keys), tuple(known[key] for key in keys), max(streams, default=0.0)))
     ranks = tuple(_rank_class(job, rank, mine, names, flags, count) for rank, mine in enumerate(owned))
     return PricedLayout(job, layout, row, prices, ranks, tuple(stages))
 
@@ -237,6 +240,7 @@ def _block_cost(prices: PriceRows, name: str, recomputed: bool) -> BlockCost:
         exchange=sum((_moved(t) for t in price.transfers if t.exchange.pass_ == "optimizer"), Moved()),
         dense=float(price.memory.dense_parameters[0]),
         expert=float(price.memory.expert_parameters[0]),
+        saved_bytes=float(price.memory.saved_bytes[0]),
     )
 
 

@@ -22,6 +22,7 @@ class Side:
     Args:
         groups: which groups and stream run it: (name, first, size).
         what: GATHER, REDUCE, OFFLOAD_IN, OFFLOAD_OUT.
+        block: of the stage, that it belongs to.
         hidden, exposed: the part that may overlap, and the part that the compute stream waits for.
         once: it happens once a step: a gather then begins with the step, its exposed part before anything else, and the
             exposed part of a reduction follows the last pass. Else a gather runs one segment ahead of the one that needs
@@ -32,6 +33,7 @@ class Side:
     what: What
     hidden: Moved
     exposed: Moved
+    block: int
     once: bool = False
 
 
@@ -115,18 +117,29 @@ class RankPlan:
         order = range(len(blocks)) if half.kind == Kind.F else range(len(blocks) - 1, -1, -1)
         parts = [Segment(WHAT[half.kind], costs[i], tuple(before[i]), tuple(after[i])) for i in order]
         if self.detail == "layer" or any(part.before or part.after for part in parts):
-            return self._with_host(half, parts)
-        return self._with_host(half, [Segment(WHAT[half.kind], total(costs))])
+            return tuple(parts)
+        return (Segment(WHAT[half.kind], total(costs)),)
 
     def _sides(self, half: Half, blocks: Sequence[BlockCost]) -> tuple[list[list[Side]], list[list[Side]]]:
-        """Data-parallel traffic before and after each block."""
+        """Traffic before and after each block: of data-parallel axes, and to and from the host."""
         before: list[list[Side]] = [[] for _ in blocks]
         after: list[list[Side]] = [[] for _ in blocks]
         for traffic, place in self._due(half):
             sides = before if place == "before" else after
             for index, moved in enumerate(dealt(traffic, self.mine, blocks)):
                 if moved.seconds > 0.0:
-                    sides[index].append(_side(traffic, moved))
+                    sides[index].append(_side(traffic, moved, index))
+        for index, block in enumerate(blocks):
+            loaded = self.host.before(half.kind, block, self.split)
+            stored = self.host.after(half.kind, block, self.split)
+            if loaded.seconds > 0.0:
+                before[index].append(
+                    _host_side("offload in", What.OFFLOAD_IN, loaded, self.host.hidden, index)
+                )
+            if stored.seconds > 0.0:
+                after[index].append(
+                    _host_side("offload out", What.OFFLOAD_OUT, stored, self.host.hidden, index)
+                )
         return before, after
 
     def _due(self, half: Half) -> list[tuple[ReplicaTraffic, str]]:
@@ -144,23 +157,6 @@ class RankPlan:
                 due += [(item, "after") for item in on(self.traffic, "step_reduce")]
         return due
 
-    def _with_host(self, half: Half, parts: list[Segment]) -> tuple[Segment, ...]:
-        """Offload traffic: activations leave after forward and are back before backward; parameters come before both."""
-        fetched, stored = self.host.before(half.kind, half.stage), self.host.after(half.kind, half.stage)
-        if fetched:
-            first = parts[0]
-            sides = tuple(
-                _host_side("offload in", What.OFFLOAD_IN, moved, self.host.hidden) for moved in fetched
-            )
-            parts[0] = Segment(first.what, first.cost, (*first.before, *sides), first.after)
-        if stored:
-            last = parts[-1]
-            sides = tuple(
-                _host_side("offload out", What.OFFLOAD_OUT, moved, self.host.hidden) for moved in stored
-            )
-            parts[-1] = Segment(last.what, last.cost, last.before, (*last.after, *sides))
-        return tuple(parts)
-
 
 def fused(forward: Sequence[Segment], backward: Sequence[Segment]) -> tuple[Segment, ...]:
     """A forward and a backward that run interleaved, as one segment."""
@@ -176,16 +172,17 @@ def fused(forward: Sequence[Segment], backward: Sequence[Segment]) -> tuple[Segm
     return (Segment(What.FORWARD_BACKWARD, merged, before, after),)
 
 
-def _side(traffic: ReplicaTraffic, moved: Moved) -> Side:
+def _side(traffic: ReplicaTraffic, moved: Moved, block: int) -> Side:
     what = What.REDUCE if traffic.occasion.endswith("reduce") else What.GATHER
     return Side(
         (traffic.axis, traffic.first, traffic.size),
         what,
         moved.share(traffic.hidden),
         moved.share(1.0 - traffic.hidden),
+        block,
         traffic.occasion.startswith("step"),
     )
 
 
-def _host_side(name: str, what: What, moved: Moved, hidden: float) -> Side:
-    return Side((name, 1, 1), what, moved.share(hidden), moved.share(1.0 - hidden))
+def _host_side(name: str, what: What, moved: Moved, hidden: float, block: int) -> Side:
+    return Side((name, 1, 1), what, moved.share(hidden), moved.share(1.0 - hidden), block)

@@ -18,12 +18,20 @@ GroupsOf = Callable[[tuple[str, int, int], str], AxisGroups]
 """(axis, first, size), stream -> groups."""
 
 
-def stream_of(groups: tuple[str, int, int], what: What | None = None) -> str:
-    """The stream of side traffic: every kind of group has its own, and what nothing hides (``what`` None) another."""
+Traced = tuple[Integers, Integers, int, Item]
+"""(micro-batches, stages, block, transfers) of activations on their way to the host or back."""
+
+
+def stream_of(groups: tuple[str, int, int], what: What, *, hidden: bool = True) -> str:
+    """The stream of side traffic: every kind of group has its own.
+
+    What follows a pass and nothing hides (``hidden`` False) overtakes what is still queued of earlier passes.
+    """
     axis = groups[0] if groups[1] == 1 else f"{groups[0]} replicas"
-    if what is None or groups[0].startswith("offload"):
-        return axis
-    return f"{axis} {'gather' if what == What.GATHER else 'reduce'}"
+    overtakes = not hidden and what in (What.REDUCE, What.OFFLOAD_OUT)
+    if groups[0].startswith("offload"):
+        return f"{axis} now" if overtakes else axis
+    return axis if overtakes else f"{axis} {'gather' if what == What.GATHER else 'reduce'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +64,23 @@ class RankLowering:
     lengths: Integers
     model_stage: Integers
     groups_of: GroupsOf
-    _pending: list[tuple[Integers, Item]] = field(default_factory=list)
+    _pending: list[tuple[tuple[str, int, int], Integers, Item]] = field(default_factory=list)
     _reductions: dict[object, tuple[int, Item]] = field(default_factory=dict)
+    _left: list[Traced] = field(default_factory=list)
+    _returned: list[Traced] = field(default_factory=list)
     _heads: dict[tuple[str, int, int], Moved] = field(default_factory=dict)
     _tails: dict[tuple[str, int, int], Moved] = field(default_factory=dict)
 
     def lower(self, actions: Actions) -> LoweredRank:
-        """Tasks of all actions; transfers that run ahead of an action start with the last segment of the one before."""
+        """Tasks of all actions; see ``_launch`` for what runs ahead."""
         n = len(self.stamp.actors)
         entry = np.full((len(actions), n), NONE, dtype=np.int64)
         leave, trigger = entry.copy(), entry.copy()
         for rows, segments in self._alike(actions):
             where = Where(rows * SPAN, actions.stage[rows], actions.micro_batch[rows])
             entry[rows], leave[rows], trigger[rows] = self._stamp_pass(where, segments)
-        for rows, item in self._pending:
-            self._launch(rows, item, trigger)
+        self._launch(trigger)
+        self._return()
         self._begin(entry)
         return LoweredRank(entry, leave, tuple(item for _, item in self._reductions.values()), self._tails)
 
@@ -84,12 +94,15 @@ class RankLowering:
             first = entry[computing[:1]]
             self.stamp.after(Item(first, np.arange(first.shape[1])), [item])
 
-    def _launch(self, rows: Integers, item: Item, trigger: Integers) -> None:
-        """Prefetches start with the last segment of the action before theirs (the first action's with the step)."""
-        computing = np.flatnonzero(trigger[:, 0] != NONE)
-        place = np.searchsorted(computing, rows) - 1
-        ids = np.where(place[:, None] >= 0, trigger[computing[np.maximum(place, 0)]], NONE)
-        self.stamp.after(item, [Item(ids, np.arange(ids.shape[1]))])
+    def _launch(self, trigger: Integers) -> None:
+        """What runs ahead of an action starts with the last segment of the one before that needs the like."""
+        for key in {key for key, _, _ in self._pending}:
+            mine = [(rows, item) for other, rows, item in self._pending if other == key]
+            needing = np.unique(np.concatenate([rows for rows, _ in mine]))
+            for rows, item in mine:
+                place = np.searchsorted(needing, rows) - 1
+                ids = np.where(place[:, None] >= 0, trigger[needing[np.maximum(place, 0)]], NONE)
+                self.stamp.after(item, [Item(ids, np.arange(ids.shape[1]))])
 
     def _alike(self, actions: Actions) -> Iterable[tuple[Integers, tuple[Segment, ...]]]:
         """Rows of actions that do the same, with what they do."""
@@ -126,13 +139,14 @@ class RankLowering:
         ahead: list[Item] = [gate]
         trigger, latest, offset = gate, gate, 1
         unfinished: list[Item] = []
+        outgoing: list[Item] = []
         for segment in segments:
             needed, offset = self._before(where, offset, segment.before, ahead, begun)
             beside, offset = self._transfers(where, offset, segment.cost.hidden, ahead)
             compute = stamp.compute(where, offset, segment.cost.compute_s, segment.what)
-            stamp.after(compute, [*needed, *unfinished])
+            stamp.after(compute, [*needed, *unfinished, *outgoing[-2:-1]])
             begun, trigger, latest = ahead, latest, compute
-            last, offset = self._exposed(where, offset + 1, segment, compute)
+            last, offset = self._exposed(where, offset + 1, segment, compute, outgoing)
             unfinished = [*beside, *last]
             ahead = [compute, *last]
             if segment.cost.host_s > 0.0:
@@ -157,26 +171,34 @@ class RankLowering:
         earlier: dict[str, Item] = {}
         for side in sides:
             if side.hidden.seconds > 0.0:
-                item = self._side(where, offset, side, side.hidden, side.what)
+                item = self._side(where, offset, side, side.hidden, hidden=True)
                 self._follow(earlier, side, item)
+                self._moved_in(where, side, item)
                 if begun is not None and not side.once:
                     self.stamp.after(item, begun)
                 elif not side.once:
-                    self._pending.append((where.position // SPAN, item))
+                    self._pending.append((side.groups, where.position // SPAN, item))
                 needed.append(item)
                 offset += 1
             if side.once:
                 self._heads[side.groups] = self._heads.get(side.groups, Moved()) + side.exposed
             elif side.exposed.seconds > 0.0:
-                item = self._side(where, offset, side, side.exposed, None)
+                item = self._side(where, offset, side, side.exposed, hidden=False)
                 self.stamp.after(item, waited)
+                self._moved_in(where, side, item)
                 waited = [item]
                 needed.append(item)
                 offset += 1
         return needed, offset
 
-    def _exposed(self, where: Where, offset: int, segment: Segment, compute: Item) -> tuple[list[Item], int]:
-        """Traffic that the pass waits for after its computation, one axis after the other; and what it sets off."""
+    def _exposed(
+        self, where: Where, offset: int, segment: Segment, compute: Item, outgoing: list[Item]
+    ) -> tuple[list[Item], int]:
+        """Traffic that the pass waits for after its computation, one axis after the other; and what it sets off.
+
+        Args:
+            outgoing: transfers to the host so far, which there are two buffers for; those of this segment are added.
+        """
         waited = [compute]
         for axis, moved in segment.cost.exposed.items():
             item = self.stamp.transfer(
@@ -186,18 +208,23 @@ class RankLowering:
             waited, offset = [item], offset + 1
         earlier: dict[str, Item] = {}
         for side in segment.after:
-            if side.hidden.seconds > 0.0:
-                item = self._side(where, offset, side, side.hidden, side.what)
-                self.stamp.after(item, [compute])
-                self._follow(earlier, side, item)
-                self._keep(where, offset, side, item)
-                offset += 1
+            begun = [compute]
             if side.once:
                 self._tails[side.groups] = self._tails.get(side.groups, Moved()) + side.exposed
             elif side.exposed.seconds > 0.0:
-                item = self._side(where, offset, side, side.exposed, None)
+                item = self._side(where, offset, side, side.exposed, hidden=False)
                 self.stamp.after(item, waited)
-                waited, offset = [item], offset + 1
+                begun = waited = [item]
+                self._moved_out(where, side, item)
+                offset += 1
+            if side.hidden.seconds > 0.0:
+                item = self._side(where, offset, side, side.hidden, hidden=True)
+                self.stamp.after(item, begun)
+                self._follow(earlier, side, item)
+                self._keep(where, offset, side, item)
+                self._moved_out(where, side, item)
+                outgoing += [item] if side.what == What.OFFLOAD_OUT else []
+                offset += 1
         return ([] if waited[0] is compute else waited), offset
 
     def _transfers(
@@ -212,6 +239,25 @@ class RankLowering:
             offset += 1
         return items, offset
 
+    def _moved_out(self, where: Where, side: Side, item: Item) -> None:
+        if side.what == What.OFFLOAD_OUT:
+            self._left.append((_micro_batches(where), _stages(where), side.block, item))
+
+    def _moved_in(self, where: Where, side: Side, item: Item) -> None:
+        if side.what == What.OFFLOAD_IN:
+            self._returned.append((_micro_batches(where), _stages(where), side.block, item))
+
+    def _return(self) -> None:
+        """What was moved to the host must be there before it is fetched again."""
+        left: dict[tuple[int, int, int], list[Integers]] = {}
+        for micro_batches, stages, block, item in self._left:
+            for row, key in enumerate(zip(micro_batches.tolist(), stages.tolist(), strict=True)):
+                left.setdefault((*key, block), []).append(item.ids[row])
+        for micro_batches, stages, block, item in self._returned:
+            for row, key in enumerate(zip(micro_batches.tolist(), stages.tolist(), strict=True)):
+                for ids in left.get((*key, block), ()):
+                    self.stamp.builder.after(item.ids[row], ids)
+
     def _follow(self, earlier: dict[str, Item], side: Side, item: Item) -> None:
         """A block's collectives of one axis need each other: shards are summed over replicas once they are reduced."""
         axis = side.groups[0]
@@ -219,8 +265,8 @@ class RankLowering:
             self.stamp.after(item, [earlier[axis]])
         earlier[axis] = item
 
-    def _side(self, where: Where, offset: int, side: Side, moved: Moved, what: What | None) -> Item:
-        groups = self.groups_of(side.groups, stream_of(side.groups, what))
+    def _side(self, where: Where, offset: int, side: Side, moved: Moved, *, hidden: bool) -> Item:
+        groups = self.groups_of(side.groups, stream_of(side.groups, side.what, hidden=hidden))
         if not side.groups[0].startswith("offload"):
             return self.stamp.transfer(where, offset, groups, moved, side.what)
         nbytes = moved.nbytes[0] if self.stamp.sharing else 0.0
@@ -243,6 +289,14 @@ class RankLowering:
         known = self._reductions.get(side.groups)
         if known is None or known[0] < position:
             self._reductions[side.groups] = (position, item.row(row))
+
+
+def _micro_batches(where: Where) -> Integers:
+    return np.broadcast_to(where.micro_batch, where.position.shape)
+
+
+def _stages(where: Where) -> Integers:
+    return np.broadcast_to(where.stage, where.position.shape)
 
 
 def _extreme(stage: Integers, chosen: np.ndarray, *, last: bool) -> np.ndarray:

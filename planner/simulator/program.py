@@ -170,7 +170,10 @@ class ProgramBuilder:
     """Collects tasks, edges and routes in blocks of arrays."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
+        self._room = _FIRST_ROOM
+        self._columns: dict[str, NDArray[Any]] = {
+            name: np.empty(self._room, dtype) for name, (dtype, _) in _COLUMNS.items()
+        }
         self._count = 0
         self._edges: list[tuple[Integers, Integers]] = []
         self._streams: dict[Stream, int] = {}
@@ -196,14 +199,24 @@ class ProgramBuilder:
         Returns:
             their indices.
         """
-        for name, (dtype, default) in _COLUMNS.items():
-            value = np.asarray(columns.pop(name, default), dtype=dtype)
-            self._columns[name].append(np.broadcast_to(value, (count,)))
+        first, end = self._count, self._count + count
+        self._make_room(end)
+        for name, (_, default) in _COLUMNS.items():
+            self._columns[name][first:end] = columns.pop(name, default)
         if columns:
             raise TypeError(f"no such column: {', '.join(columns)}")
-        ids = np.arange(self._count, self._count + count, dtype=np.int64)
-        self._count += count
-        return ids
+        self._count = end
+        return np.arange(first, end, dtype=np.int64)
+
+    def _make_room(self, tasks: int) -> None:
+        """Columns at least that long; doubled, so that appending stays linear in the number of tasks."""
+        if tasks <= self._room:
+            return
+        self._room = max(2 * self._room, tasks)
+        for name, old in self._columns.items():
+            longer = np.empty(self._room, old.dtype)
+            longer[: self._count] = old[: self._count]
+            self._columns[name] = longer
 
     def after(self, tasks: object, before: object) -> None:
         """Let ``tasks`` wait for ``before``, element by element (broadcast); pairs with NONE are left out."""
@@ -213,17 +226,14 @@ class ProgramBuilder:
 
     def build(self, links: Links, actors: int, slowdown: float = 0.0) -> Program:
         """The program."""
-        columns = {
-            name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in self._columns.items()
-        }
-        typed: dict[str, Any] = {name: columns[name].astype(dtype) for name, (dtype, _) in _COLUMNS.items()}
+        columns: dict[str, Any] = {name: column[: self._count] for name, column in self._columns.items()}
         later = np.concatenate([pair[0] for pair in self._edges] or [np.zeros(0, np.int64)])
         earlier = np.concatenate([pair[1] for pair in self._edges] or [np.zeros(0, np.int64)])
         order = np.argsort(later, kind="stable")
         counts = np.bincount(later, minlength=self._count)
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return Program(
-            tasks=Tasks(**typed),
+            tasks=Tasks(**columns),
             before=earlier[order],
             before_start=start,
             routes=self._build_routes(),
@@ -254,6 +264,9 @@ def no_links() -> Links:
 def _starts(lengths: Sequence[int]) -> Integers:
     return np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64))]).astype(np.int64)
 
+
+_FIRST_ROOM = 1024
+"""Tasks that a builder has room for at first."""
 
 _COLUMNS: dict[str, tuple[type[np.int64] | type[np.float64], float]] = {
     "kind": (np.int64, 0),

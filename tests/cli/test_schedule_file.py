@@ -78,3 +78,18 @@ def test_a_plan_brings_its_file_along(job: Path, capsys: pytest.CaptureFixture[s
     (folder / "plan.yaml").write_text(f"job:\n{body}{layout}")
     assert run(["check", str(folder / "plan.yaml"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["legal"] is True
+
+
+@pytest.mark.parametrize("comms", [False, True])
+def test_a_file_runs_like_the_schedule_that_it_holds(
+    comms: bool, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ZB-V by name and from its file, with and without listed transfers."""
+    schedule = make_schedule("zb_v", ranks=4, chunks=2, micro_batches=8)
+    write_schedule(job.parent / "mine.csv", schedule, comms=comms)
+    steps = []
+    for name in ("zb_v", "csv:mine.csv"):
+        argv = ["simulate", str(job), "--set", "training.framework=ideal", "--json", "-q"]
+        assert run([*argv, "--layout", f"pp=4,vpp=2,dp=2,schedule={name}"]) == 0
+        steps.append(json.loads(capsys.readouterr().out)["step_time_s"])
+    assert steps[0] == pytest.approx(steps[1], rel=1e-9)

@@ -7,10 +7,11 @@ from planner.layouts.layout import Layout
 from planner.simulator.schedules.csv_file import read_schedule
 from planner.simulator.schedules.generate import make_schedule
 from planner.simulator.schedules.schedule import Schedule
+from planner.simulator.schedules.transfers import without_transfers
 
 
 def layout_schedule(layout: Layout) -> Schedule:
-    """The schedule of a layout.
+    """The schedule of a layout, passes only: a whole step's transfers follow from the layout, also where a file lists some.
 
     Raises:
         PlannerError: it cannot have this shape, or its file is faulty or does not suit pp, vpp and the micro-batches.
@@ -33,4 +34,4 @@ def layout_schedule(layout: Layout) -> Schedule:
             what = {"pp": "rows (ranks)", "pp x vpp": "stages"}.get(knob, "micro-batches")
             message = f"holds {found} {what}, but the layout has {knob} = {asked}; the two must agree"
             raise PlannerError(message, file=layout.schedule_file, field="layout.schedule")
-    return schedule
+    return without_transfers(schedule)

@@ -1,4 +1,4 @@
-"""Lowering of a schedule of passes to one that also sends, receives, gathers parameters and reduces gradients."""
+"""From a schedule of passes to one that also sends, receives, gathers parameters and reduces gradients, and back."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def with_transfers(schedule: Schedule) -> Schedule:
         raise PlannerError(f"{schedule.name} deadlocks: {waits}", field="schedule")
     lowering = _Lowering(schedule)
     return replace(schedule, actions=tuple(Actions.of(result) for result in lowering.run()))
+
+
+def without_transfers(schedule: Schedule) -> Schedule:
+    """The passes of a schedule alone, in their order: transfers follow from them."""
+
+    def passes(actions: Actions) -> Actions:
+        kept = actions.kind <= Kind.OVERLAP_F_B
+        columns = (actions.kind, actions.stage, actions.micro_batch, actions.stage2, actions.micro_batch2)
+        return Actions(*(column[kept] for column in columns))
+
+    return replace(schedule, actions=tuple(passes(actions) for actions in schedule.actions))
 
 
 class _Lowering:

@@ -19,7 +19,7 @@ from planner.simulator.schedules.csv_file import MAX_BYTES, read_schedule, write
 from planner.simulator.schedules.generate import make_schedule
 from planner.simulator.schedules.schedule import Schedule
 from planner.simulator.schedules.tokens import rows
-from planner.simulator.schedules.transfers import with_transfers
+from planner.simulator.schedules.transfers import with_transfers, without_transfers
 from tests.simulator.legality import check_legal
 from tests.simulator.schedules import torch_run
 
@@ -71,6 +71,7 @@ def test_round_trip(name: str, comms: bool, tmp_path: Path) -> None:
     write_schedule(tmp_path / "a.csv", schedule, comms=comms)
     back = read_schedule(tmp_path / "a.csv")
     same(back, with_transfers(schedule) if comms else schedule)
+    same(without_transfers(back), schedule)
     assert back.name == "a.csv"
     assert run_pipeline(back, EQUAL).makespan_s == pytest.approx(run_pipeline(schedule, EQUAL).makespan_s)
 

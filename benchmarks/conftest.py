@@ -23,6 +23,12 @@ def gpt3_job() -> Job:
     return load_job(EXAMPLES / "gpt3-175b-a100.yaml")
 
 
+@pytest.fixture(scope="session")
+def llama_job() -> Job:
+    """Llama 3 70B on 64 H100."""
+    return load_job(EXAMPLES / "llama3-70b-h100.yaml")
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Rates and ratios, from what the benchmarks noted in ``extra_info``."""
     session = getattr(terminalreporter.config, "_benchmarksession", None)

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.event_loop import EventLoop
+from planner.jobs.types import Job
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.engine.shared import run_shared
 from planner.simulator.pipeline import PassSeconds, PipelineRun, pipeline_program, run_pipeline
 from planner.simulator.schedules.generate import make_schedule
 from planner.simulator.schedules.schedule import Kind, Schedule
+from planner.solvers.refine import refine
+from planner.solvers.search import search
 from tests.simulator.engine.astra import ring_all_reduce
 
 SECONDS = {Kind.F: 1.0, Kind.B: 2.1, Kind.I: 1.2, Kind.W: 0.9, Kind.OVERLAP_F_B: 3.1}
@@ -69,3 +72,11 @@ def test_messages_over_links(benchmark: Any) -> None:
     benchmark.extra_info["actions"] = int((program.tasks.route >= 0).sum())
     execution = benchmark.pedantic(run_shared, (program,), rounds=1)
     assert np.isclose(execution.makespan_s, 3_662_350, atol=1)
+
+
+def test_refine_20(benchmark: Any, llama_job: Job) -> None:
+    """The best 20 layouts of llama3-70b on 64 H100, simulated one after the other; the search before is not counted."""
+    plans = search(llama_job, top=20, pareto=False).plans
+    benchmark.extra_info["layouts"] = len(plans)
+    refinement = benchmark.pedantic(refine, (llama_job, plans), {"count": 20}, rounds=1, warmup_rounds=0)
+    assert len(refinement.simulated) == 20

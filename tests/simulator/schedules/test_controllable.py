@@ -86,8 +86,11 @@ def test_given_pass_times_never_make_it_longer(f: float, i: float, w: float) -> 
 def test_unequal_passes_cost_v_min_time_with_every_micro_batch() -> None:
     """The tight block leaves no slack (the README of sail-sg/zero-bubble writes 2B/3 + O(n)); V-Half has some."""
     grows = {}
+    shares = {}
     for generate in (v_half, v_min):
         bubbles = [run(generate(8, m), 1.0, 1.2, 0.8).global_bubble_s for m in (32, 64)]
         grows[generate.__name__] = bubbles[1] - bubbles[0]
+        shares[generate.__name__] = [round(float(bubble) / (7 * 3.0), 2) for bubble in bubbles]
     assert grows["v_min"] > 10.0
     assert grows["v_half"] == pytest.approx(0.0, abs=1.0)
+    assert shares == {"v_half": [0.64, 0.64], "v_min": [1.60, 2.51]}  # docs/schedules.md

@@ -37,6 +37,9 @@ def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--trace", metavar="FILE", help="Chrome trace for Perfetto (.json or .json.gz).")
     @click.option("--html", "page", metavar="FILE", help="The trace as a page that any browser opens.")
     @click.option("--timeline", metavar="PNG", help="Draw the step as coloured blocks.")
+    @click.option(
+        "--window", metavar="FROM-TO", help="Seconds of the step that the timeline shows, e.g. 0-2.5."
+    )
     @click.option("--memory-plot", metavar="PNG", help="Draw memory over time by class.")
     @click.option(
         "--schedule-csv", "schedule", metavar="FILE", help="Write the schedule in PyTorch's CSV form."
@@ -47,16 +50,32 @@ def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
         trace: str | None,
         page: str | None,
         timeline: str | None,
+        window: str | None,
         memory_plot: str | None,
         schedule: str | None,
         **kwargs: Any,
     ) -> Any:
         from planner.report.simulation_files import Files
 
-        files = Files(trace, page, timeline, memory_plot, schedule)
+        files = Files(trace, page, timeline, memory_plot, schedule, _window(window))
         return function(*args, files=files, **kwargs)
 
     return wrapped
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    """Two times in seconds."""
+    if text is None:
+        return None
+    from planner.units import parse_quantity
+
+    first, _, last = text.partition("-")
+    begin, end = (parse_quantity(part.strip() or "?", "s", field="--window") for part in (first, last))
+    if begin >= end:
+        raise PlannerError(
+            f"found '{text}'; accepted: two times, the earlier first, such as 0-2.5", field="--window"
+        )
+    return begin, end
 
 
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:

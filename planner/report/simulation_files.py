@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.errors import PlannerError
 from planner.jobs.prediction import Prediction
 from planner.report.memory_plot import Limits, chosen_ranks, draw_memory
 from planner.report.pictures import check_picture
@@ -28,13 +29,18 @@ MOST_COUNTED = 64
 
 @dataclass(frozen=True)
 class Files:
-    """Where to write what; None: not at all."""
+    """Where to write what; None: not at all.
+
+    Args:
+        window: part of the step that the timeline shows, seconds; None for all.
+    """
 
     trace: str | None = None
     page: str | None = None
     timeline: str | None = None
     memory_plot: str | None = None
     schedule: str | None = None
+    window: tuple[float, float] | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -56,9 +62,14 @@ class Files:
         """Write them; a line about each.
 
         Raises:
-            PlannerError: one cannot be written, or is too large for its kind.
+            PlannerError: one cannot be written or is too large for its kind, or the window lies behind the step.
         """
         title = title_of(simulation)
+        if self.window is not None and self.window[0] >= prediction.step_time_s:
+            raise PlannerError(
+                f"found {self.window[0]:g} s; the step ends at {prediction.step_time_s:.4g} s",
+                field="--window",
+            )
         # Refuses what is too large before anything is written.
         trace = None if self.trace is None else _trace(simulation, analysis)
         page = None if self.page is None else _trace(simulation, analysis, MOST_IN_PAGE, "--html")
@@ -84,6 +95,7 @@ class Files:
                 analysis.shown,
                 labels,
                 f"{title}, {step}",
+                self.window,
             )
             done.append(f"timeline written to {self.timeline}")
         if self.memory_plot is not None:

@@ -127,6 +127,18 @@ def _plain(row: Integers, start: Floats, end: Floats) -> Blocks:
     return Blocks(row, start, end, np.zeros(len(row), dtype=np.int64), ("",) * len(row))
 
 
+def _within(blocks: Blocks, begin: float, end: float) -> Blocks:
+    """What of the blocks lies in a window, cut to it."""
+    seen = np.flatnonzero((blocks.end > begin) & (blocks.start < end))
+    return Blocks(
+        blocks.row[seen],
+        np.maximum(blocks.start[seen], begin),
+        np.minimum(blocks.end[seen], end),
+        blocks.chunk[seen],
+        tuple(blocks.text[index] for index in seen.tolist()),
+    )
+
+
 def draw_timeline(
     path: str | Path,
     program: Program,
@@ -135,29 +147,35 @@ def draw_timeline(
     rows: Sequence[int],
     labels: Sequence[str],
     title: str,
+    window: tuple[float, float] | None = None,
 ) -> None:
     """Draw the step and write the picture, whole or not at all.
 
     Args:
         path: ends in .png, .svg or .pdf.
         rows: the actors that are shown; labels: what each row is called.
+        window: seconds of the step from and to which is shown, None for all.
 
     Raises:
         PlannerError: the ending is another one, or the file cannot be written.
     """
     check_picture(path)
-    blocks = timeline_blocks(program, execution, schedule, rows)
-    end = step_end(program, execution)
+    begin, end = window or (0.0, step_end(program, execution))
+    blocks = {
+        key: cut
+        for key, block in timeline_blocks(program, execution, schedule, rows).items()
+        if len((cut := _within(block, begin, end)).row)
+    }
     row_in = min(ROW_IN, TALLEST_IN / max(len(rows), 1))
     figure = new_figure(WIDTH_IN, 1.6 + row_in * max(len(rows), 2))
     axes = figure.subplots()
-    per_second = 0.9 * WIDTH_IN / end if end > 0 else 1.0
+    per_second = 0.9 * WIDTH_IN / (end - begin) if end > begin else 1.0
     for key in LOOKS:
         if key in blocks:
             _draw_blocks(axes, blocks[key], LOOKS[key], per_second)
     _write_numbers(axes, blocks, per_second, row_in)
     axes.set_facecolor("#f4f4f4")
-    axes.set_xlim(0, end)
+    axes.set_xlim(begin, end)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     step = max(1, len(rows) // 32)
     axes.set_yticks(range(0, len(rows), step), [labels[row] for row in range(0, len(rows), step)])

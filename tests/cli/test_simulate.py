@@ -79,7 +79,10 @@ def test_every_file_is_written_and_named(
 ) -> None:
     names = ("trace.json.gz", "page.html", "timeline.png", "memory.png", "schedule.csv")
     flags = ("--trace", "--html", "--timeline", "--memory-plot", "--schedule-csv")
-    options = [text for flag, name in zip(flags, names, strict=True) for text in (flag, str(tmp_path / name))]
+    options = ["--window", "0-1.5"]
+    options += [
+        text for flag, name in zip(flags, names, strict=True) for text in (flag, str(tmp_path / name))
+    ]
     assert run(["simulate", job, "--layout", LAYOUT, *options]) == 0
     text = capsys.readouterr().out
     assert sorted(item.name for item in tmp_path.iterdir()) == sorted(names)
@@ -168,6 +171,9 @@ def test_a_plan_file_brings_its_own_layout(
         (["--html", "."], "is a directory"),
         (["--timeline", "out.bmp"], "found the ending '.bmp'; accepted: .png, .svg, .pdf"),
         (["--memory-plot", "out"], "found the ending ''"),
+        (["--window", "3-1"], "--window: found '3-1'; accepted: two times, the earlier first"),
+        (["--window", "3"], "--window: found"),
+        (["--window", "500-600", "--timeline", "t.png"], "--window: found 500 s; the step ends at"),
         (["--slow-device", "64=0.5"], "--slow-device: found device 64; the job has 64 devices"),
         (["--slow-device", "1=2"], "--slow-device: found 2; accepted: the share that is left"),
         (["--slow-device", "fast"], "--slow-device: found 'fast'; accepted: 17=0.8"),

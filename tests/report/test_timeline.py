@@ -73,6 +73,16 @@ def test_a_picture_of_any_size(name: str, ranks: int, micro_batches: int, tmp_pa
     assert [item.name for item in tmp_path.iterdir()] == ["out.png"]
 
 
+def test_a_window_shows_a_part(tmp_path: Path) -> None:
+    program, execution, schedule = two_stages()
+    whole, part = tmp_path / "whole.svg", tmp_path / "part.svg"
+    draw_timeline(whole, program, execution, schedule, [0, 1], ["0", "1"], "all")
+    draw_timeline(part, program, execution, schedule, [0, 1], ["0", "1"], "part", window=(4.6, 6.0))
+    # Between 4.6 and 6 s two backward passes and a forward pass run; the update comes later.
+    assert "optimizer update" in whole.read_text()
+    assert "optimizer update" not in part.read_text()
+
+
 @pytest.mark.parametrize("name", ["out.bmp", "missing/out.png"])
 def test_a_target_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     program, execution, schedule = two_stages()

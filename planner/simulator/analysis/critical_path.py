@@ -12,6 +12,9 @@ from planner.simulator.schedules.schedule import Schedule
 
 TOP = 10
 
+SMALL = 0.01
+"""Causes below this share of the step are listed together with others of their kind."""
+
 PASSES = (
     What.FORWARD,
     What.BACKWARD,
@@ -23,11 +26,12 @@ PASSES = (
 
 @dataclass(frozen=True)
 class PathShare:
-    """One cause along the critical path: seconds, and share of the step."""
+    """One cause along the critical path: seconds, share of the step, and the kind that small causes are summed under."""
 
     cause: str
     seconds: float
     share: float
+    kind: str = ""
 
     @property
     def words(self) -> str:
@@ -51,16 +55,22 @@ class CriticalPath:
     stretched_s: float
 
     def top(self, count: int = TOP) -> tuple[PathShare, ...]:
-        """The largest causes; the others together as "the rest"."""
-        if len(self.shares) <= count + 1:
-            return self.shares
-        rest = self.shares[count:]
-        together = PathShare(
-            f"the rest ({len(rest)} causes)",
-            sum(item.seconds for item in rest),
-            sum(item.share for item in rest),
-        )
-        return (*self.shares[:count], together)
+        """At most ``count`` causes and "the rest"; small ones of a kind go together. They add up to the step too."""
+        large = [item for item in self.shares if item.share >= SMALL]
+        kinds: dict[str, list[PathShare]] = {}
+        for item in self.shares:
+            if item.share < SMALL:
+                kinds.setdefault(item.kind or item.cause, []).append(item)
+        together = [_sum(kind, items) if len(items) > 1 else items[0] for kind, items in kinds.items()]
+        ordered = sorted([*large, *together], key=lambda item: (-item.seconds, item.cause))
+        if len(ordered) <= count + 1:
+            return tuple(ordered)
+        rest = ordered[count:]
+        return (*ordered[:count], _sum(f"the rest ({len(rest)} causes)", rest))
+
+
+def _sum(cause: str, items: Sequence[PathShare]) -> PathShare:
+    return PathShare(cause, sum(item.seconds for item in items), sum(item.share for item in items))
 
 
 def critical_path(
@@ -78,21 +88,23 @@ def critical_path(
     path = _walk(program, execution)
     tasks = program.tasks
     names = _Names.of(program, schedule, rank_of)
-    seconds: dict[str, float] = {}
+    seconds: dict[tuple[str, str], float] = {}
     before = 0.0
     stretched = 0.0
     for task in path:
         start, end = float(execution.start[task]), float(execution.end[task])
         if start > before:
-            seconds["idle"] = seconds.get("idle", 0.0) + start - before
-        cause = names.cause(task)
+            seconds["idle", "idle"] = seconds.get(("idle", "idle"), 0.0) + start - before
+        cause = names.cause(task), names.kind(task)
         seconds[cause] = seconds.get(cause, 0.0) + end - max(start, before)
         stretched += max(end - start - float(tasks.seconds[task]) - float(tasks.latency_s[task]), 0.0)
         before = end
     total = before
     ordered = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
     shares = tuple(
-        PathShare(cause, value, value / total if total else 0.0) for cause, value in ordered if value > 0
+        PathShare(cause, value, value / total if total else 0.0, kind)
+        for (cause, kind), value in ordered
+        if value > 0
     )
     return CriticalPath(tuple(path), shares, stretched)
 
@@ -149,6 +161,20 @@ class _Names:
             What.OFFLOAD_OUT: f"offload from the device of {self._rank(task)}",
             What.OFFLOAD_IN: f"fetch from the host to {self._rank(task)}",
         }.get(what, what.name.lower())
+
+    def kind(self, task: int) -> str:
+        """What small causes of the kind are called together."""
+        tasks = self.program.tasks
+        what, axis = What(int(tasks.what[task])), int(self.axis[task])
+        others = "other pipeline ranks" if self._by_rank or tasks.stage[task] == NONE else "other stages"
+        if int(tasks.kind[task]) == TaskKind.COMPUTE and what in PASSES:
+            return f"compute of {others}"
+        return {
+            What.OPTIMIZER: f"optimizer of {others}",
+            What.HOST: f"host (kernel launches) of {others}",
+            What.EXCHANGE: f"waits for {EXPOSED_AXES[axis]} collectives of {others}",
+            What.HOP: "waits for other pipeline hops",
+        }.get(what, self.cause(task))
 
     def _rank(self, task: int) -> str:
         actor = int(self.program.tasks.actor[task])

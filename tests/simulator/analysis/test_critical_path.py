@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.simulator.analysis.critical_path import critical_path
+from planner.simulator.analysis.critical_path import CriticalPath, PathShare, critical_path
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.pipeline import PassSeconds, pipeline_program
 from planner.simulator.schedules.generate import make_schedule
@@ -33,12 +33,34 @@ def test_two_stages_by_hand() -> None:
 
 
 def test_small_causes_go_together() -> None:
-    schedule = make_schedule("1f1b", ranks=8, chunks=1, micro_batches=16)
+    shares = (
+        PathShare("compute of stage 7", 80.0, 0.8, "compute of other stages"),
+        PathShare("waits for the pipeline hop stage 6 -> 7", 9.0, 0.09, "waits for other pipeline hops"),
+        *(PathShare(f"compute of stage {i}", 0.9, 0.009, "compute of other stages") for i in range(6)),
+        *(PathShare(f"waits for the pipeline hop stage {i} -> 0", 0.8, 0.008, "waits for other pipeline hops") for i in range(6)),
+        PathShare("optimizer of pipeline rank 0", 0.8, 0.008, "optimizer of other stages"),
+    )  # fmt: skip
+    path = CriticalPath((), shares, 0.0)
+    assert [share.words for share in path.top()] == [
+        "80 % compute of stage 7",
+        "9 % waits for the pipeline hop stage 6 -> 7",
+        "5 % compute of other stages",
+        "5 % waits for other pipeline hops",
+        "1 % optimizer of pipeline rank 0",
+    ]
+    assert [share.words for share in path.top(2)] == [
+        "80 % compute of stage 7",
+        "9 % waits for the pipeline hop stage 6 -> 7",
+        "11 % the rest (3 causes)",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_the_list_for_people_adds_up_too(count: int) -> None:
+    schedule = make_schedule("1f1b", ranks=8, chunks=1, micro_batches=64)
     program = pipeline_program(schedule, PassSeconds(1.0, 2.0, 1.0, 1.0), hop_s=0.25)
-    path = critical_path(program, run_fixed(program), schedule)
-    top = path.top(5)
-    assert len(top) == 6
-    assert top[-1].cause == f"the rest ({len(path.shares) - 5} causes)"
+    top = critical_path(program, run_fixed(program), schedule).top(count)
+    assert len(top) <= count + 1
     assert sum(share.share for share in top) == pytest.approx(1.0, rel=1e-9)
 
 

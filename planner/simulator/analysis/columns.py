@@ -17,16 +17,6 @@ def axis_of(tasks: Tasks) -> Integers:
     return np.where(unnamed, PP, tasks.axis)
 
 
-def previous_on_stream(tasks: Tasks) -> Integers:
-    """(tasks,), the task before each one on its stream, ``NONE`` for the first and for tasks without stream."""
-    previous = np.full(len(tasks), NONE, dtype=np.int64)
-    queued = np.flatnonzero(tasks.stream != NONE)
-    order = queued[np.lexsort((tasks.position[queued], tasks.stream[queued]))]
-    same = tasks.stream[order[1:]] == tasks.stream[order[:-1]]
-    previous[order[1:][same]] = order[:-1][same]
-    return previous
-
-
 def expand(start: Integers, rows: Integers) -> tuple[Integers, Integers]:
     """Ragged rows written out.
 

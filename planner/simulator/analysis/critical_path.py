@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.jobs.prediction import EXPOSED_AXES
-from planner.simulator.analysis.columns import axis_of, last_task, previous_on_stream, successors
+from planner.simulator.analysis.columns import axis_of, last_task, successors
+from planner.simulator.engine.order import previous_on_stream
 from planner.simulator.program import NONE, Execution, Integers, Program, TaskKind, What
 from planner.simulator.schedules.schedule import Schedule
 
@@ -112,7 +113,7 @@ def critical_path(
 def _walk(program: Program, execution: Execution) -> list[int]:
     if not len(program.tasks):
         return []
-    previous = previous_on_stream(program.tasks)
+    previous = previous_on_stream(program)
     end, before, first = execution.end, program.before, program.before_start
     actor = program.tasks.actor
     task = last_task(program, execution)

@@ -13,10 +13,10 @@ from planner.simulator.analysis.columns import (
     compute_actor,
     expand,
     members_of,
-    previous_on_stream,
     running_minimum,
     step_end,
 )
+from planner.simulator.engine.order import previous_on_stream
 from planner.simulator.program import NONE, Execution, Floats, Integers, Program, TaskKind, What
 
 
@@ -139,7 +139,7 @@ class _Gaps:
 
 
 def _gaps(program: Program, execution: Execution, actor: Integers, mine: Integers) -> _Gaps:
-    previous = previous_on_stream(program.tasks)[mine]
+    previous = previous_on_stream(program)[mine]
     before = np.where(previous == NONE, 0.0, execution.end[previous])
     last = np.zeros(program.actors)
     np.maximum.at(last, actor[mine], execution.end[mine])
@@ -177,7 +177,7 @@ def _exposed(program: Program, execution: Execution, gaps: _Gaps) -> Intervals:
 def _awaited(program: Program, execution: Execution, gaps: _Gaps) -> tuple[Integers, Integers]:
     """Pairs (gap, transfer) of the transfers that each gap waits for."""
     tasks = program.tasks
-    previous = previous_on_stream(tasks)
+    previous = previous_on_stream(program)
     moves = (tasks.kind == TaskKind.TRANSFER) & (axis_of(tasks) != NONE)
     inner = np.flatnonzero(gaps.task != NONE)
     owner, entry = expand(program.before_start, gaps.task[inner])

@@ -66,6 +66,8 @@ def difference_lines(
     if estimate is None:
         return ["this schedule has no closed form to compare with"]
     gap = simulated.step_time_s - estimate.step_time_s
+    # What is only rounding is no cause.
+    causes = [cause for cause in causes if abs(cause.seconds) > 1e-9 * simulated.step_time_s]
     lines = [
         f"simulated {seconds(simulated.step_time_s)}, estimated {seconds(estimate.step_time_s)}"
         f" ({100 * gap / estimate.step_time_s:+.1f} %)" + (", because:" if causes else "")

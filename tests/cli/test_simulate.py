@@ -213,3 +213,47 @@ def test_a_job_needs_a_layout(job: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_an_illegal_layout_is_refused(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["simulate", job, "--layout", "tp=3"]) == 2
     assert "does not divide the 64 devices" in capsys.readouterr().err
+
+
+def test_a_schedule_of_ones_own_runs_as_ours_does(
+    job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.csv"
+    assert run(["simulate", job, "--layout", LAYOUT, "--schedule-csv", str(file), "--json"]) == 0
+    ours = read(capsys)
+    assert run(["simulate", job, "--layout", f"{LAYOUT},schedule=csv:{file}", "--json"]) == 0
+    own = read(capsys)
+    assert own["step_time_s"] == ours["step_time_s"]
+    assert own["simulation"]["estimate_s"] is None
+    assert own["simulation"]["causes"] == []
+
+
+def test_a_schedule_that_deadlocks_names_who_waits_for_what(
+    job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.csv"
+    assert run(["simulate", job, "--layout", LAYOUT, "--schedule-csv", str(file), "-q"]) == 0
+    capsys.readouterr()
+    # The first rank wants its first gradient before it has sent anything.
+    rows = file.read_text().splitlines()
+    first = rows[0].split(",")
+    forward, backward = first.index("0F0"), first.index("0B0")
+    first[forward], first[backward] = "0B0", "0F0"
+    file.write_text("\n".join([",".join(first), *rows[1:]]) + "\n")
+    assert run(["simulate", job, "--layout", f"{LAYOUT},schedule=csv:{file}"]) == 2
+    error = capsys.readouterr().err
+    assert "deadlocks" in error
+    assert "rank 0 waits at 0B0" in error
+
+
+def test_a_schedule_without_a_micro_batch_names_rank_and_column(
+    job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.csv"
+    assert run(["simulate", job, "--layout", LAYOUT, "--schedule-csv", str(file), "-q"]) == 0
+    capsys.readouterr()
+    file.write_text(file.read_text().replace("1F3,", "", 1))
+    assert run(["simulate", job, "--layout", f"{LAYOUT},schedule=csv:{file}"]) == 2
+    error = capsys.readouterr().err
+    assert "1F3 is missing" in error
+    assert "rank 1, column" in error

@@ -55,7 +55,11 @@ def printed(*items: Table) -> str:
 
 def test_the_difference_and_its_causes() -> None:
     estimate, simulated = prediction(), prediction(step_time_s=10.5)
-    causes = (Cause("transfers that share links", 0.75), Cause("exact order", -0.25))
+    causes = (
+        Cause("transfers that share links", 0.75),
+        Cause("exact order", -0.25),
+        Cause("rounding", 1e-12),
+    )
     assert difference_lines(simulated, estimate, causes) == [
         "simulated 10.50 s, estimated 10.00 s (+5.0 %), because:",
         "  +750 ms transfers that share links",

@@ -13,11 +13,11 @@ from planner.simulator.analysis.memory import RankFacts, StageFacts
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.engine.shared import run_shared
 from planner.simulator.facts import rank_facts, stage_facts
-from planner.simulator.lowering.passes import PricedLayout
+from planner.simulator.lowering.passes import PricedLayout, price_layout, stage_passes
 from planner.simulator.lowering.step import lower_step
 from planner.simulator.options import SimulationOptions
 from planner.simulator.program import Execution, Program
-from planner.simulator.schedules.of_layout import layout_schedule
+from planner.simulator.schedules.of_layout import SPLIT, layout_schedule
 from planner.simulator.schedules.schedule import Integers, Schedule
 
 Engine = Callable[[Program], Execution]
@@ -64,7 +64,7 @@ def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None)
     """
     options = options or SimulationOptions()
     require_legal(job, layout)
-    schedule = layout_schedule(layout)
+    schedule = fitted_schedule(job, layout)
     lowered = lower_step(job, layout, schedule, options)
     slows = lowered.program.slowdown > 0.0
     engine = run_shared if options.sharing or slows else run_fixed
@@ -83,3 +83,16 @@ def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None)
         ranks=tuple(rank_facts(main, rank) for rank in range(layout.pp)),
         engine=engine,
     )
+
+
+def fitted_schedule(job: Job, layout: Layout) -> Schedule:
+    """The schedule of a layout, its order fitted to the stages' passes where the schedule allows it.
+
+    Raises:
+        PlannerError: it cannot have this shape, or its file is faulty.
+    """
+    schedule = layout_schedule(layout)
+    if layout.schedule not in SPLIT:
+        return schedule
+    priced = price_layout(job, layout, schedule)
+    return layout_schedule(layout, stage_passes(priced, split=SPLIT[layout.schedule]))

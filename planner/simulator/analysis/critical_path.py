@@ -56,18 +56,27 @@ class CriticalPath:
     stretched_s: float
 
     def top(self, count: int = TOP) -> tuple[PathShare, ...]:
-        """At most ``count`` causes and "the rest"; small ones of a kind go together. They add up to the step too."""
-        large = [item for item in self.shares if item.share >= SMALL]
-        kinds: dict[str, list[PathShare]] = {}
-        for item in self.shares:
-            if item.share < SMALL:
-                kinds.setdefault(item.kind or item.cause, []).append(item)
-        together = [_sum(kind, items) if len(items) > 1 else items[0] for kind, items in kinds.items()]
-        ordered = sorted([*large, *together], key=lambda item: (-item.seconds, item.cause))
+        """The largest causes one by one, the others by kind: at most ``count`` and "the rest", which add up to the step."""
+        large = sum(item.share >= SMALL for item in self.shares)
+        single = next(
+            (n for n in range(min(count, large), -1, -1) if n + len(_kinds(self.shares[n:])) <= count), 0
+        )
+        together = [
+            _sum(kind, items) if len(items) > 1 else items[0]
+            for kind, items in _kinds(self.shares[single:]).items()
+        ]
+        ordered = sorted([*self.shares[:single], *together], key=lambda item: (-item.seconds, item.cause))
         if len(ordered) <= count + 1:
             return tuple(ordered)
         rest = ordered[count:]
         return (*ordered[:count], _sum(f"the rest ({len(rest)} causes)", rest))
+
+
+def _kinds(shares: Sequence[PathShare]) -> dict[str, list[PathShare]]:
+    kinds: dict[str, list[PathShare]] = {}
+    for item in shares:
+        kinds.setdefault(item.kind or item.cause, []).append(item)
+    return kinds
 
 
 def _sum(cause: str, items: Sequence[PathShare]) -> PathShare:

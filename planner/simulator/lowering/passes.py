@@ -15,6 +15,7 @@ from planner.costs.transfers import Transfer
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import Layouts, from_layouts
+from planner.simulator.schedules.list_scheduler import StagePasses
 from planner.simulator.schedules.schedule import Schedule
 
 
@@ -179,6 +180,21 @@ def price_layout(job: Job, layout: Layout, schedule: Schedule) -> PricedLayout:
         stages.append(StageCosts(tuple(keys), tuple(known[key] for key in keys), max(streams, default=0.0)))
     ranks = tuple(_rank_class(job, rank, mine, names, flags, count) for rank, mine in enumerate(owned))
     return PricedLayout(job, layout, row, prices, ranks, tuple(stages))
+
+
+def stage_passes(priced: PricedLayout, *, split: bool) -> StagePasses:
+    """Seconds of every stage's passes, for schedules whose order follows them.
+
+    Args:
+        split: whether the backward pass is split.
+    """
+    stages = [stage.blocks for stage in priced.stages]
+    forward = [total(block.forward for block in blocks).seconds for blocks in stages]
+    if not split:
+        return StagePasses(forward, [total(block.backward for block in blocks).seconds for blocks in stages])
+    inputs = [total(block.input_gradient for block in blocks).seconds for blocks in stages]
+    weights = [total(block.weight_gradient for block in blocks).seconds for blocks in stages]
+    return StagePasses(forward, inputs, weights)
 
 
 def with_length(priced: PricedLayout, schedule: Schedule, seq_len: int) -> PricedLayout:

@@ -16,6 +16,9 @@ TOP = 10
 SMALL = 0.01
 """Causes below this share of the step are listed together with others of their kind."""
 
+OTHER = "other"
+"""In the name of a kind; becomes "all" where none of the kind is listed by itself."""
+
 PASSES = (
     What.FORWARD,
     What.BACKWARD,
@@ -61,8 +64,11 @@ class CriticalPath:
         single = next(
             (n for n in range(min(count, large), -1, -1) if n + len(_kinds(self.shares[n:])) <= count), 0
         )
+        named = {item.kind for item in self.shares[:single]}
         together = [
-            _sum(kind, items) if len(items) > 1 else items[0]
+            _sum(kind if kind in named else kind.replace(OTHER, "all", 1), items)
+            if len(items) > 1
+            else items[0]
             for kind, items in _kinds(self.shares[single:]).items()
         ]
         ordered = sorted([*self.shares[:single], *together], key=lambda item: (-item.seconds, item.cause))
@@ -176,14 +182,16 @@ class _Names:
         """What small causes of the kind are called together."""
         tasks = self.program.tasks
         what, axis = What(int(tasks.what[task])), int(self.axis[task])
-        others = "other pipeline ranks" if self._by_rank or tasks.stage[task] == NONE else "other stages"
+        others = (
+            f"{OTHER} pipeline ranks" if self._by_rank or tasks.stage[task] == NONE else f"{OTHER} stages"
+        )
         if int(tasks.kind[task]) == TaskKind.COMPUTE and what in PASSES:
             return f"compute of {others}"
         return {
             What.OPTIMIZER: f"optimizer of {others}",
             What.HOST: f"host (kernel launches) of {others}",
             What.EXCHANGE: f"waits for {EXPOSED_AXES[axis]} collectives of {others}",
-            What.HOP: "waits for other pipeline hops",
+            What.HOP: f"waits for {OTHER} pipeline hops",
         }.get(what, self.cause(task))
 
     def _rank(self, task: int) -> str:

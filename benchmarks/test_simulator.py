@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.conftest import EXAMPLES
 from benchmarks.event_loop import EventLoop
+from planner.jobs.loader import open_job, resolve
 from planner.jobs.types import Job
+from planner.layouts.layout import Layout, Shard
 from planner.simulator.engine.fixed import run_fixed
 from planner.simulator.engine.shared import run_shared
+from planner.simulator.lowering.plan import Detail
+from planner.simulator.options import SimulationOptions
 from planner.simulator.pipeline import PassSeconds, PipelineRun, pipeline_program, run_pipeline
 from planner.simulator.schedules.generate import make_schedule
 from planner.simulator.schedules.schedule import Kind, Schedule
+from planner.simulator.simulation import simulate
 from planner.solvers.refine import refine
 from planner.solvers.search import search
 from tests.simulator.engine.astra import ring_all_reduce
@@ -80,3 +86,14 @@ def test_refine_20(benchmark: Any, llama_job: Job) -> None:
     benchmark.extra_info["layouts"] = len(plans)
     refinement = benchmark.pedantic(refine, (llama_job, plans), {"count": 20}, rounds=1, warmup_rounds=0)
     assert len(refinement.simulated) == 20
+
+
+@pytest.mark.parametrize("detail", ["pass", "layer"])
+def test_whole_step_on_512_devices(benchmark: Any, detail: Detail) -> None:
+    """llama3-70b on 512 H100, tp 8, pp 4, dp 16, 16 micro-batches: every device apart, links shared."""
+    job = resolve(open_job(EXAMPLES / "llama3-70b-h100-512.yaml", overrides={"training.global_batch": 256}))
+    layout = Layout(tp=8, sp=True, pp=4, dp=16, micro_batches=16, shard=Shard(optimizer=16))
+    options = SimulationOptions(merge="none", detail=detail)
+    simulation = benchmark.pedantic(simulate, (job, layout, options), rounds=2, warmup_rounds=1)
+    assert len(simulation.actors) == 512
+    benchmark.extra_info["actions"] = len(simulation.program.tasks)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.costs.schedule_paths import Paths, hops, waiting_paths
+from planner.costs.schedule_paths import Counts, Paths, hops, waiting_paths
 from planner.costs.sizes import FloatArray
 from planner.layouts.layout import SCHEDULES, Schedule
 from planner.layouts.layouts import IntArray
@@ -68,16 +68,19 @@ def _longest(paths: Paths, own: FloatArray, others: FloatArray) -> FloatArray:
     """Seconds of the longest path, at least 0; ``own``, ``others``: (3, rows) seconds of f, bi, w."""
     longest = np.zeros(own.shape[1])
     for path in paths:
-        seconds = np.zeros_like(longest)
-        for count, mine, theirs in zip(path, own, others, strict=True):
-            if isinstance(count, float) and count == 0.0:
-                continue
-            added, left_out = np.maximum(count, 0.0), np.minimum(count, 0.0)
-            seconds += added * theirs
-            if left_out.any():
-                seconds += left_out * mine
-        np.maximum(longest, seconds, out=longest)
+        added = _summed(path.others, others)
+        left_out = _summed(path.own, own)
+        np.maximum(longest, added - left_out, out=longest)
     return longest
+
+
+def _summed(counts: Counts, seconds: FloatArray) -> FloatArray | float:
+    """So many passes of each kind."""
+    result: FloatArray | float = 0.0
+    for count, each in zip(counts, seconds, strict=True):
+        if not (isinstance(count, float) and count == 0.0):
+            result = result + count * each
+    return result
 
 
 def hop_count(schedule: IntArray, pp: IntArray, vpp: IntArray, micro_batches: IntArray) -> FloatArray:

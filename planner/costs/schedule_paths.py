@@ -4,11 +4,14 @@ A makespan is the length of the longest path through the order of the passes, so
 few sums of pass times. Here are these sums less the m micro-batches that every rank works anyway, in passes of a whole
 rank: forwards (f), input gradients (bi) and weight gradients (w). Symbols: p ranks, n = p - 1 others, v chunks, m
 micro-batches. Where no publication gives a form it was read off event simulations; the tests run them again.
+
+Which of a path's passes a rank works itself and which the others work shows on unequal ranks only. It is that of a
+pipeline whose head makes one rank slow: the last one, or under V and dual placements the first one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -18,43 +21,65 @@ from planner.costs.sizes import FloatArray
 from planner.layouts.layout import Schedule
 
 Count = FloatArray | float
+Counts = tuple[Count, Count, Count]
+"""Of f, bi and w; each of shape (rows,) or a scalar."""
 
 
 class Path(NamedTuple):
-    """How many passes a path adds (or, negative, leaves out) of each kind, shape (rows,) or scalar."""
+    """A path as a rank sees it.
 
-    forward: Count
-    input_gradient: Count
-    weight_gradient: Count
+    Args:
+        others: passes of other ranks that it adds, none negative.
+        own: passes of the rank's own m micro-batches that it leaves out, none negative, at most m.
+    """
+
+    others: Counts
+    own: Counts = (0.0, 0.0, 0.0)
 
 
 Paths = tuple[Path, ...]
 
 
 def waiting_paths(schedule: Schedule, p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
-    """The paths of a schedule; every path's negative counts stay below m. Without a closed form NaN.
+    """The paths of a schedule. Without a closed form NaN.
 
     Args:
         p, v, m: pipeline ranks, chunks per rank, micro-batches, shape (rows,).
     """
     if schedule not in _PATHS:
-        return (Path(np.nan, np.nan, np.nan),)
+        return (Path((np.nan, np.nan, np.nan)),)
     return _PATHS[schedule](p, v, m)
+
+
+def _path(f: Count, bi: Count, w: Count) -> Path:
+    """These passes more (of others) or, negative, less (of its own)."""
+    counts = (f, bi, w)
+    return Path(_clipped(counts), _clipped(tuple(-count for count in counts)))
+
+
+def _elsewhere(counts: Counts, passes: Count) -> Path:
+    """These passes more or less, where so many micro-batches pass along other ranks instead of this one."""
+    return Path(_clipped(tuple(count + passes for count in counts)), (passes, passes, passes))
+
+
+def _clipped(counts: Iterable[Count]) -> Counts:
+    f, bi, w = (0.0 if isinstance(x, float) and x <= 0.0 else np.maximum(x, 0.0) for x in counts)
+    return f, bi, w
 
 
 def _one_chunk(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """(p - 1)(f + b): GPipe (arXiv 1811.06965), PipeDream-Flush (arXiv 2104.04473), eager 1F1B (arXiv 2211.05322)."""
-    return (Path(p - 1.0, p - 1.0, p - 1.0),)
+    return (_path(p - 1.0, p - 1.0, p - 1.0),)
 
 
 def _interleaved(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """(p - 1)(f + b) / v (arXiv 2104.04473, section 2.2)."""
-    return _one_chunk((p - 1.0) / v + 1.0, v, m)
+    return (_path(*[(p - 1.0) / v] * 3),)
 
 
 def _looped_bfs(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """As interleaved (arXiv 2211.05953); with m < p every turn to the next chunk waits for p - m passes."""
-    return _one_chunk((p - 1.0 + (v - 1.0) * np.maximum(p - m, 0.0)) / v + 1.0, v, m)
+    return (_path(*[(p - 1.0 + (v - 1.0) * np.maximum(p - m, 0.0)) / v] * 3),)
 
 
 def _zb_h1(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
@@ -63,12 +88,23 @@ def _zb_h1(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     For f >= w and m >= p the (p - 1)(f + bi - w) of arXiv 2401.10241 (bi >= w).
     """
     n, filled = p - 1.0, np.minimum(m, p) - 1.0
-    return Path(n - filled, n, 0.0), Path(n, n - filled, 0.0), Path(n, n, -filled)
+    return _filled_by_others(n, filled, m), _path(n, n - filled, 0.0), _ends_elsewhere(n, filled)
+
+
+def _filled_by_others(n: FloatArray, filled: FloatArray, m: FloatArray) -> Path:
+    """(p - 1) bi and what forwards leave of (p - 1) f: the others are busy all the time, a slower rank has slack."""
+    return _elsewhere((n - filled, n, 0.0), m)
+
+
+def _ends_elsewhere(n: FloatArray, filled: FloatArray) -> Path:
+    """(p - 1)(f + bi), filled with the rank's own weight gradients; the step ends with another rank's."""
+    return Path((n, n, 1.0), (0.0, 0.0, filled + 1.0))
 
 
 def _interleaved_zb(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
-    """That of zb_h1 over v."""
-    return tuple(Path(f / v, bi / v, w / v) for f, bi, w in _zb_h1(p, v, m))
+    """(p - 1)(f + bi - min(f, bi, w)) / v."""
+    n = (p - 1.0) / v
+    return _path(0.0, n, 0.0), _path(n, 0.0, 0.0), _path(n, n, -n)
 
 
 def _zb_h2(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
@@ -80,11 +116,11 @@ def _zb_h2(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     odd = filled % 2.0
     pairs = (filled - odd) / 2.0
     return (
-        Path(n - filled, n, 0.0),
-        Path(n, n, -filled),
-        Path(n - odd, n - pairs, 0.0),
-        Path(n, n - pairs - odd, 0.0),
-        Path(n, n - pairs, -odd),
+        _filled_by_others(n, filled, m),
+        _ends_elsewhere(n, filled),
+        _path(n - odd, n - pairs, 0.0),
+        _path(n, n - pairs - odd, 0.0),
+        _path(n, n - pairs, -odd),
     )
 
 
@@ -93,66 +129,74 @@ def _zb_v(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
 
     Exact for m <= p and m >= 2p - 1, and everywhere for f = bi = w; between, some paths are missing.
     """
-    pairs = zip_longest(_zb_v_few(p, m), _zb_v_many(p, m), fillvalue=Path(0.0, 0.0, 0.0))
-    few = m <= p
-    return tuple(
-        Path(*(np.where(few, a, b) / 2.0 for a, b in zip(one, other, strict=True))) for one, other in pairs
-    )
+    nothing: Counts = (0.0, 0.0, 0.0)
+    n, few = p - 1.0, m <= p
+    paths = [
+        _elsewhere(_halves(*(np.where(few, a, b) for a, b in zip(one, other, strict=True))), m)
+        for one, other in zip_longest(_zb_v_few(p, m), _zb_v_many(p, m), fillvalue=nothing)
+    ]
+    busy = np.where(m >= 2.0 * p - 1.0, n, 0.0)
+    alone = (0.0, 0.0, np.maximum(busy - 1.0, 0.0)), (0.0, busy, -busy - 1.0)
+    return *paths, *(_path(*_halves(*counts)) for counts in alone)
 
 
-def _zb_v_few(p: FloatArray, m: FloatArray) -> Paths:
+def _halves(f: Count, bi: Count, w: Count) -> Counts:
+    """Chunk passes in passes of a rank of two chunks."""
+    return f / 2.0, bi / 2.0, w / 2.0
+
+
+def _zb_v_few(p: FloatArray, m: FloatArray) -> tuple[Counts, ...]:
     """m <= p, in chunk passes; ``j`` micro-batches follow the first."""
     n, j = p - 1.0, np.minimum(m, p) - 1.0
     return (
-        Path(2.0 * (n - j), 2.0 * n, 0.0),
-        Path(2.0 * n - j, 2.0 * n - j, 0.0),
-        Path(2.0 * n, 2.0 * n - 3.0 * j, -j),
-        Path(2.0 * n, 2.0 * (n - j), -2.0 * j),
+        (2.0 * (n - j), 2.0 * n, 0.0),
+        (2.0 * n - j, 2.0 * n - j, 0.0),
+        (2.0 * n, 2.0 * n - 3.0 * j, -j),
+        (2.0 * n, 2.0 * (n - j), -2.0 * j),
     )
 
 
-def _zb_v_many(p: FloatArray, m: FloatArray) -> Paths:
+def _zb_v_many(p: FloatArray, m: FloatArray) -> tuple[Counts, ...]:
     """m > p, in chunk passes; ``k`` micro-batches beyond p, of which n fill every gap."""
     n = p - 1.0
     k = np.clip(m - p, 1.0, np.maximum(n, 1.0))
     return (
-        Path(0.0, 2.0 * n, -2.0 * k),
-        Path(0.0, 2.0 * n - k, k - n),
-        Path(0.0, 2.0 * (n - k), 0.0),
-        Path(0.0, n - k + 1.0, k - 1.0),
-        Path(n - k + 1.0, 0.0, k - 1.0),
-        Path(n - k, n - k, 0.0),
-        Path(n + k - 1.0, 1.0 - k, 0.0),
-        Path(n + k - 1.0, n - k + 1.0, -2.0 * k),
-        Path(n + k - 1.0, 2.0 - k, k - n),
-        Path(n + k, -k, -1.0),
-        Path(n + k, n - 2.0 * k, -k),
-        Path(n + k, n - k, -2.0 * k - 1.0),
-        Path(2.0 * n, 0.0, -2.0 * n - 1.0),
-        Path(2.0 * n, -k, k - 2.0 * n),
-        Path(2.0 * n, -n, -np.minimum(n, 2.0 * (n - k) + 1.0)),
+        (0.0, 2.0 * n, -2.0 * k),
+        (0.0, 2.0 * n - k, k - n),
+        (0.0, 2.0 * (n - k), 0.0),
+        (0.0, n - k + 1.0, k - 1.0),
+        (n - k + 1.0, 0.0, k - 1.0),
+        (n - k, n - k, 0.0),
+        (n + k - 1.0, 1.0 - k, 0.0),
+        (n + k - 1.0, n - k + 1.0, -2.0 * k),
+        (n + k - 1.0, np.where(k < n, 2.0, 1.0) - k, k - n),
+        (n + k, -k, -1.0),
+        (n + k, n - 2.0 * k, -k),
+        (n + k, n - k, -2.0 * k - 1.0),
+        (2.0 * n, 0.0, -2.0 * n - 1.0),
+        (2.0 * n, -k, k - 2.0 * n),
+        (2.0 * n, -n, -np.minimum(n, 2.0 * (n - k) + 1.0)),
     )
 
 
 def _dualpipe(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """(p / 2 - 1)(f + 2b - 3w) for f = bi = w (arXiv 2412.19437, table 2; a fused pair takes f + b)."""
-    return _dual(p / 2.0 - 1.0)
+    n = p / 2.0 - 1.0
+    paths = [_elsewhere(counts, 2.0 * (2.0 * n + 1.0)) for counts in _dual(n)]
+    return *paths, _path(0.0, n, -n)
 
 
 def _dualpipe_v(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """DualPipe of 2p ranks, cut in half (github.com/deepseek-ai/DualPipe)."""
-    return tuple(Path(f / 2.0, bi / 2.0, w / 2.0) for f, bi, w in _dual(p - 1.0))
+    n = p - 1.0
+    paths = [_elsewhere(_halves(*counts), 2.0 * n + 1.0) for counts in _dual(n)]
+    return *paths, _path(*_halves(0.0, n, -n))
 
 
-def _dual(n: FloatArray) -> Paths:
+def _dual(n: FloatArray) -> tuple[Counts, ...]:
     """max(2n f, (n - 1) f + n bi) + n max(0, bi - w), nothing for n = 0."""
     fewer = np.maximum(n - 1.0, 0.0)
-    return (
-        Path(2.0 * n, 0.0, 0.0),
-        Path(fewer, n, 0.0),
-        Path(2.0 * n, n, -n),
-        Path(fewer, 2.0 * n, -n),
-    )
+    return (2.0 * n, 0.0, 0.0), (fewer, n, 0.0), (2.0 * n, n, -n), (fewer, 2.0 * n, -n)
 
 
 def hops(schedule: Schedule, p: FloatArray, v: FloatArray, m: FloatArray) -> FloatArray:

@@ -29,23 +29,40 @@ def shape(name: Schedule, pp: int, vpp: int, micro_batches: int) -> dict[str, np
 @pytest.mark.parametrize(
     ("name", "vpp", "expected"),
     [
-        # f = 2 s, b = 5 s of which w = 2 s, so bi = 3 s.
-        ("gpipe", 1, 7.0),
-        ("1f1b", 1, 7.0),
-        ("eager_1f1b", 1, 7.0),
-        ("interleaved_1f1b", 4, 7.0 / 4),
-        ("looped_bfs", 2, 7.0 / 2),
-        ("zb_h1", 1, 2.0 + 1.0),
-        ("interleaved_zb", 2, 3.0 / 2),
-        ("zb_h2", 1, 2.0),
-        ("zb_v", 2, 1.0),
-        ("dualpipe", 1, 0.5),
-        ("dualpipe_v", 2, 0.5),
+        # p = 4, m = 16, f = 2 s, b = 5 s of which w = 2 s, so bi = 3 s.
+        ("gpipe", 1, 3 * 7.0),
+        ("1f1b", 1, 3 * 7.0),
+        ("eager_1f1b", 1, 3 * 7.0),
+        ("interleaved_1f1b", 4, 3 * 7.0 / 4),
+        ("looped_bfs", 2, 3 * 7.0 / 2),
+        ("zb_h1", 1, 3 * (2.0 + 1.0)),
+        ("interleaved_zb", 2, 3 * 3.0 / 2),
+        ("zb_h2", 1, 3 * 2.0),
+        ("zb_v", 2, 3 * 3.0 / 2),
+        ("dualpipe", 1, 2 * 2.0 + 1.0),
+        ("dualpipe_v", 2, (2 * 2.0 + 3 * 3.0 + 3 * 1.0) / 2),
     ],
 )
 def test_fill(name: Schedule, vpp: int, expected: float) -> None:
     f, b, w = np.array([2.0]), np.array([5.0]), np.array([2.0])
-    assert waiting(shape(name, 4, vpp, 16), [4], [(f, b, w)])[0][0] == pytest.approx(3 * expected)
+    assert waiting(shape(name, 4, vpp, 16), [4], [(f, b, w)])[0][0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "pp", "vpp", "expected"),
+    [
+        ("zb_h1", 8, 1, 7.0),  # (p - 1)(f + bi - w), arXiv 2401.10241, table 2
+        ("zb_h2", 8, 1, 7.0),  # its 0 of a rank is the global (p - 1) f
+        ("zb_v", 8, 2, 3.5),
+        ("dualpipe", 8, 1, 3 * (3 + 2 - 3)),  # (p / 2 - 1)(F&B + B - 3 W), arXiv 2412.19437, table 2
+        ("dualpipe_v", 8, 2, 7 * (3 + 2 - 3) / 2),
+    ],
+)
+def test_published_bubbles_of_equal_passes(name: Schedule, pp: int, vpp: int, expected: float) -> None:
+    """f = bi = w = 1; the fused F&B of DualPipe takes f + b."""
+    one = np.array([1.0])
+    found = waiting(shape(name, pp, vpp, 32), [pp], [(one, 2 * one, one)])[0][0]
+    assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +84,14 @@ def test_few_micro_batches_have_few_weight_gradients_to_fill_with(
         ("1f1b", 4, 1, 16, 2 * 3 * (4 + 1) - 2),
         ("interleaved_1f1b", 4, 2, 16, 14.0),
         ("zb_h1", 4, 1, 16, 12.0),
-        ("zb_v", 4, 2, 16, 14.0),
+        ("zb_v", 4, 2, 16, 13.0),
+        ("1f1b", 8, 1, 12, 32.0),
+        ("looped_bfs", 4, 2, 16, 6.0),
+        ("looped_bfs", 4, 2, 4, 14.0),
+        ("interleaved_zb", 8, 4, 16, 52.0),
+        ("zb_h2", 4, 1, 16, 3.0),
+        ("dualpipe", 8, 1, 32, 37.0),
+        ("dualpipe_v", 8, 2, 32, 68.0),
         ("1f1b", 1, 1, 16, 0.0),
     ],
 )

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 def refinement_lines(refinement: Refinement) -> list[str]:
     """How many layouts were simulated, how far that is from the closed form, and how the order changed."""
     done = refinement.simulated
-    lines = [f"{_layouts(len(done))} simulated in {seconds(refinement.seconds)}{_range_words(refinement)}"]
+    lines = ["no layout was simulated"]
     if done:
-        lines.append(_order_words(refinement))
+        spent = seconds(refinement.seconds)
+        lines = [
+            f"{_layouts(len(done))} simulated in {spent}{_range_words(refinement)}",
+            _order_words(refinement),
+        ]
     missing = sum(item.meets_target is False for item in done)
     if missing:
         lines.append(f"{missing} of them would miss the target by simulation")
     reasons = Counter(item.reason for item in refinement.plans if item.reason is not None)
-    for reason, count in reasons.items():
-        lines.append(f"{_layouts(count)} not simulated, ranked behind: {reason}")
+    behind = " and ranked behind" if done else ""
+    lines += [f"{_layouts(count)} not simulated{behind}: {reason}" for reason, count in reasons.items()]
     return lines
 
 
@@ -64,8 +68,6 @@ def _layouts(count: int) -> str:
 
 def _range_words(refinement: Refinement) -> str:
     found = [item.difference for item in refinement.plans if item.difference is not None]
-    if not found:
-        return ""
     return f": {_signed(min(found))} to {_signed(max(found))} against the closed form"
 
 

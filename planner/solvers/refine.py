@@ -28,6 +28,9 @@ Progress = Callable[[float, str], None]
 
 REFINED_OBJECTIVES = ("step_time", "cost", "devices")
 TIME_LIMIT = "the time limit was reached"
+SEARCH_SHARE = 0.5
+"""Of a time limit: the search stops then at the latest, so that some is left for simulations."""
+
 SIGNIFICANT = 9
 """Digits of simulated seconds that count; the rest is rounding, and equals keep the order of the closed form."""
 
@@ -94,7 +97,7 @@ def refined_search(
 
     Args:
         gap, progress: as in ``search``.
-        time_limit_s: for both parts: simulation has what the search leaves.
+        time_limit_s: for both parts: the search has at most half of it, the simulations what is left.
 
     Returns:
         (the search with its plans in their new order and ``certificate["simulation"]``, how the order changed).
@@ -105,8 +108,9 @@ def refined_search(
     """
     check_objective(job)
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    search_limit_s = None if time_limit_s is None else SEARCH_SHARE * time_limit_s
     # One more than is simulated: its closed form bounds what all others can reach.
-    found = search(job, top=max(top, count + 1), gap=gap, time_limit_s=time_limit_s, progress=progress)
+    found = search(job, top=max(top, count + 1), gap=gap, time_limit_s=search_limit_s, progress=progress)
     refinement = refine(job, found.plans, count=count, progress=progress, deadline_s=deadline)
     certificate = {**found.certificate, "simulation": simulation_claim(job, found, refinement)}
     plans = tuple(item.plan for item in refinement.plans[:top])

@@ -43,6 +43,15 @@ def test_every_class_of_the_step_has_its_own_look() -> None:
     assert len(set(STYLES.values())) == len(STYLES)
 
 
+@pytest.mark.parametrize("simulated", [None, 12.5])
+def test_simulated_steps_are_marked(simulated: float | None, tmp_path: Path, examples: Path) -> None:
+    job = load_job(examples / "llama3-70b-h100.yaml")
+    plans = [prediction(simulated_step_time_s=simulated), prediction()]
+    draw_search(tmp_path / "out.svg", job, plans, PARETO)
+    # The SVG names each text in a comment.
+    assert ("<!-- simulated step -->" in (tmp_path / "out.svg").read_text()) is (simulated is not None)
+
+
 @pytest.mark.parametrize("name", ["out.jpeg2", "out", "missing/out.png"])
 def test_a_target_that_cannot_be_written(name: str, tmp_path: Path, examples: Path) -> None:
     job = load_job(examples / "llama3-70b-h100.yaml")

@@ -46,7 +46,7 @@ def test_the_former_best_was_refused() -> None:
     assert refinement_lines(found) == [
         "1 layout simulated in 1.25 s: -1.0 % to -1.0 % against the closed form",
         "simulation changed the order: best is now #2 of the closed form",
-        "1 layout not simulated, ranked behind: too large",
+        "1 layout not simulated and ranked behind: too large",
     ]
 
 
@@ -60,7 +60,9 @@ def test_the_best_stays() -> None:
 
 def test_nothing_was_simulated() -> None:
     found = refined(1, simulated=(None,), kendall_tau=None, gain=None)
-    assert refinement_lines(found) == ["0 layouts simulated in 1.25 s"]
+    assert refinement_lines(found) == ["no layout was simulated"]
+    late = replace(found, plans=(replace(found.plans[0], reason="the time limit was reached"),))
+    assert refinement_lines(late)[1] == "1 layout not simulated: the time limit was reached"
 
 
 def test_missed_targets_are_counted() -> None:

@@ -212,6 +212,7 @@ def test_time_limit_is_for_both_parts(make_job: Any, monkeypatch: pytest.MonkeyP
     found = search(job, top=4)
 
     def ten_seconds(*args: Any, **options: Any) -> Any:
+        assert options["time_limit_s"] == 9.0
         now[0] += 10.0
         return found
 

@@ -27,6 +27,7 @@ class Side:
         once: it happens once a step: a gather then begins with the step, its exposed part before anything else, and the
             exposed part of a reduction follows the last pass. Else a gather runs one segment ahead of the one that needs
             it, and the exposed part stands beside its segment.
+        returns: it brings back what a forward pass has sent away.
     """
 
     groups: tuple[str, int, int]
@@ -35,6 +36,7 @@ class Side:
     exposed: Moved
     block: int
     once: bool = False
+    returns: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,17 +132,20 @@ class RankPlan:
                 if moved.seconds > 0.0:
                     sides[index].append(_side(traffic, moved, index))
         for index, block in enumerate(blocks):
-            loaded = self.host.before(half.kind, block, self.split)
-            stored = self.host.after(half.kind, block, self.split)
-            if loaded.seconds > 0.0:
-                before[index].append(
-                    _host_side("offload in", What.OFFLOAD_IN, loaded, self.host.hidden, index)
-                )
-            if stored.seconds > 0.0:
-                after[index].append(
-                    _host_side("offload out", What.OFFLOAD_OUT, stored, self.host.hidden, index)
-                )
+            for loads, sides in ((True, before), (False, after)):
+                side = self._host_side(half.kind, block, index, loads=loads)
+                sides[index] += [side] if side is not None else []
         return before, after
+
+    def _host_side(self, kind: Kind, block: BlockCost, index: int, *, loads: bool) -> Side | None:
+        """What a pass of a block loads from the host (or sends there), None for nothing."""
+        moved = (self.host.before if loads else self.host.after)(kind, block, self.split)
+        if moved.seconds <= 0.0:
+            return None
+        name, what = ("offload in", What.OFFLOAD_IN) if loads else ("offload out", What.OFFLOAD_OUT)
+        hidden, exposed = moved.share(self.host.hidden), moved.share(1.0 - self.host.hidden)
+        returns = loads and kind in (Kind.B, Kind.I)
+        return Side((name, 1, 1), what, hidden, exposed, index, returns=returns)
 
     def _due(self, half: Half) -> list[tuple[ReplicaTraffic, str]]:
         """Traffic of a pass, and where it belongs."""
@@ -182,7 +187,3 @@ def _side(traffic: ReplicaTraffic, moved: Moved, block: int) -> Side:
         block,
         traffic.occasion.startswith("step"),
     )
-
-
-def _host_side(name: str, what: What, moved: Moved, hidden: float, block: int) -> Side:
-    return Side((name, 1, 1), what, moved.share(hidden), moved.share(1.0 - hidden), block)

@@ -10,16 +10,13 @@ import numpy as np
 from planner.simulator.links import host_route
 from planner.simulator.lowering.passes import Moved
 from planner.simulator.lowering.plan import Half, RankPlan, Segment, Side, fused
+from planner.simulator.lowering.returns import Returns
 from planner.simulator.lowering.stamp import SPAN, AxisGroups, Integers, Item, Stamp, Where
 from planner.simulator.program import NONE, What
 from planner.simulator.schedules.schedule import Actions, Kind
 
 GroupsOf = Callable[[tuple[str, int, int], str], AxisGroups]
 """(axis, first, size), stream -> groups."""
-
-
-Traced = tuple[Integers, Integers, int, Item]
-"""(micro-batches, stages, block, transfers) of activations on their way to the host or back."""
 
 
 def stream_of(groups: tuple[str, int, int], what: What, *, hidden: bool = True) -> str:
@@ -66,8 +63,7 @@ class RankLowering:
     groups_of: GroupsOf
     _pending: list[tuple[tuple[str, int, int], Integers, Item]] = field(default_factory=list)
     _reductions: dict[object, tuple[int, Item]] = field(default_factory=dict)
-    _left: list[Traced] = field(default_factory=list)
-    _returned: list[Traced] = field(default_factory=list)
+    _returns: Returns = field(default_factory=Returns)
     _heads: dict[tuple[str, int, int], Moved] = field(default_factory=dict)
     _tails: dict[tuple[str, int, int], Moved] = field(default_factory=dict)
 
@@ -80,7 +76,7 @@ class RankLowering:
             where = Where(rows * SPAN, actions.stage[rows], actions.micro_batch[rows])
             entry[rows], leave[rows], trigger[rows] = self._stamp_pass(where, segments)
         self._launch(trigger)
-        self._return()
+        self._returns.tie(self.stamp.builder)
         self._begin(entry)
         return LoweredRank(entry, leave, tuple(item for _, item in self._reductions.values()), self._tails)
 
@@ -173,7 +169,6 @@ class RankLowering:
             if side.hidden.seconds > 0.0:
                 item = self._side(where, offset, side, side.hidden, hidden=True)
                 self._follow(earlier, side, item)
-                self._moved_in(where, side, item)
                 if begun is not None and not side.once:
                     self.stamp.after(item, begun)
                 elif not side.once:
@@ -185,7 +180,6 @@ class RankLowering:
             elif side.exposed.seconds > 0.0:
                 item = self._side(where, offset, side, side.exposed, hidden=False)
                 self.stamp.after(item, waited)
-                self._moved_in(where, side, item)
                 waited = [item]
                 needed.append(item)
                 offset += 1
@@ -215,14 +209,12 @@ class RankLowering:
                 item = self._side(where, offset, side, side.exposed, hidden=False)
                 self.stamp.after(item, waited)
                 begun = waited = [item]
-                self._moved_out(where, side, item)
                 offset += 1
             if side.hidden.seconds > 0.0:
                 item = self._side(where, offset, side, side.hidden, hidden=True)
                 self.stamp.after(item, begun)
                 self._follow(earlier, side, item)
                 self._keep(where, offset, side, item)
-                self._moved_out(where, side, item)
                 outgoing += [item] if side.what == What.OFFLOAD_OUT else []
                 offset += 1
         return ([] if waited[0] is compute else waited), offset
@@ -238,25 +230,6 @@ class RankLowering:
             items.append(item)
             offset += 1
         return items, offset
-
-    def _moved_out(self, where: Where, side: Side, item: Item) -> None:
-        if side.what == What.OFFLOAD_OUT:
-            self._left.append((_micro_batches(where), _stages(where), side.block, item))
-
-    def _moved_in(self, where: Where, side: Side, item: Item) -> None:
-        if side.what == What.OFFLOAD_IN:
-            self._returned.append((_micro_batches(where), _stages(where), side.block, item))
-
-    def _return(self) -> None:
-        """What was moved to the host must be there before it is fetched again."""
-        left: dict[tuple[int, int, int], list[Integers]] = {}
-        for micro_batches, stages, block, item in self._left:
-            for row, key in enumerate(zip(micro_batches.tolist(), stages.tolist(), strict=True)):
-                left.setdefault((*key, block), []).append(item.ids[row])
-        for micro_batches, stages, block, item in self._returned:
-            for row, key in enumerate(zip(micro_batches.tolist(), stages.tolist(), strict=True)):
-                for ids in left.get((*key, block), ()):
-                    self.stamp.builder.after(item.ids[row], ids)
 
     def _follow(self, earlier: dict[str, Item], side: Side, item: Item) -> None:
         """A block's collectives of one axis need each other: shards are summed over replicas once they are reduced."""
@@ -280,7 +253,12 @@ class RankLowering:
             )
             for member in groups.members
         ]
-        return self.stamp.moved(where, offset, groups, moved, side.what, routes)
+        item = self.stamp.moved(where, offset, groups, moved, side.what, routes)
+        if side.what == What.OFFLOAD_OUT:
+            self._returns.out(where, side.block, item)
+        elif side.returns:
+            self._returns.back(where, side.block, item)
+        return item
 
     def _keep(self, where: Where, offset: int, side: Side, item: Item) -> None:
         """Remember the last transfer of each stream: the update waits for it."""
@@ -289,14 +267,6 @@ class RankLowering:
         known = self._reductions.get(side.groups)
         if known is None or known[0] < position:
             self._reductions[side.groups] = (position, item.row(row))
-
-
-def _micro_batches(where: Where) -> Integers:
-    return np.broadcast_to(where.micro_batch, where.position.shape)
-
-
-def _stages(where: Where) -> Integers:
-    return np.broadcast_to(where.stage, where.position.shape)
 
 
 def _extreme(stage: Integers, chosen: np.ndarray, *, last: bool) -> np.ndarray:

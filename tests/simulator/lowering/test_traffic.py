@@ -79,6 +79,15 @@ def test_the_host_link_carries_what_is_saved_both_ways(make_job: MakeJob) -> Non
         assert sorted(simulation.execution.carried[mine]) == pytest.approx(sorted(saved), rel=1e-9)
 
 
+def test_everything_offloaded_runs(make_job: MakeJob) -> None:
+    """Forward passes fetch parameters before their activations have left: nothing waits for itself."""
+    job = make_job("llama3.2-1b", 4, 16, framework="ideal")
+    everything = Offload(*(("host", 1.0),) * 4)
+    layout = Layout(pp=2, dp=2, micro_batches=8, shard=Shard(2, 2, 2), offload=everything)
+    alone = Layout(pp=2, dp=2, micro_batches=8, shard=Shard(2, 2, 2))
+    assert simulate(job, layout).step_time_s > simulate(job, alone).step_time_s
+
+
 def test_a_hop_inside_a_node_is_shorter_than_one_between_nodes(make_job: MakeJob) -> None:
     """Pipeline ranks 4 devices apart on nodes of 8: 0 to 1 and 2 to 3 stay inside, 1 to 2 does not."""
     job = make_job("llama3.2-1b", 16, 16, framework="ideal", per_node=8)

@@ -29,7 +29,7 @@ class Path(NamedTuple):
     """A path as a rank sees it.
 
     Args:
-        others: passes of other ranks that it adds, none negative.
+        others: passes of other ranks that it adds; f and bi are not negative, so that longer ones never shorten a step.
         own: passes of the rank's own m micro-batches that it leaves out, none negative, at most m.
     """
 
@@ -102,9 +102,9 @@ def _ends_elsewhere(n: FloatArray, filled: FloatArray) -> Path:
 
 
 def _interleaved_zb(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
-    """(p - 1)(f + bi - min(f, bi, w)) / v."""
+    """(p - 1)(f + bi - min(f, bi, w)) / v; weight gradients of chunks without the head fill."""
     n = (p - 1.0) / v
-    return _path(0.0, n, 0.0), _path(n, 0.0, 0.0), _path(n, n, -n)
+    return _path(0.0, n, 0.0), _path(n, 0.0, 0.0), Path((n, n, -n))
 
 
 def _zb_h2(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
@@ -183,14 +183,14 @@ def _dualpipe(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """(p / 2 - 1)(f + 2b - 3w) for f = bi = w (arXiv 2412.19437, table 2; a fused pair takes f + b)."""
     n = p / 2.0 - 1.0
     paths = [_elsewhere(counts, 2.0 * (2.0 * n + 1.0)) for counts in _dual(n)]
-    return *paths, _path(0.0, n, -n)
+    return *paths, Path((0.0, n, -n))
 
 
 def _dualpipe_v(p: FloatArray, v: FloatArray, m: FloatArray) -> Paths:
     """DualPipe of 2p ranks, cut in half (github.com/deepseek-ai/DualPipe)."""
     n = p - 1.0
     paths = [_elsewhere(_halves(*counts), 2.0 * n + 1.0) for counts in _dual(n)]
-    return *paths, _path(*_halves(0.0, n, -n))
+    return *paths, Path(_halves(0.0, n, -n))
 
 
 def _dual(n: FloatArray) -> tuple[Counts, ...]:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planner.errors import PlannerError
 from planner.layouts.knobs import parse_layout
-from planner.layouts.layout import Layout, Offload, Recompute, Shard
+from planner.layouts.layout import Layout, Offload, Recompute, Schedule, Shard
 from planner.layouts.layouts import from_layouts
 from planner.layouts.legality import RULES, check, legal_mask, rule_masks
+from planner.simulator.schedules.generate import GENERATORS, make_schedule
 
 
 def broken(job: Any, knobs: Any) -> set[str]:
@@ -189,3 +191,37 @@ def test_an_action_list_may_have_any_chunks(make_job: Any) -> None:
     assert broken(job, "pp=4,vpp=2,schedule=csv:a.csv") == set()
     assert broken(job, "pp=4,schedule=csv:a.csv") == set()
     assert "schedule_pipeline" in broken(job, "pp=1,schedule=csv:a.csv")
+
+
+def can_be_made(name: Schedule, pp: int, vpp: int, micro_batches: int) -> bool:
+    try:
+        make_schedule(name, ranks=pp, chunks=vpp, micro_batches=micro_batches)
+    except PlannerError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_legal_shapes_are_those_that_a_schedule_can_have(make_job: Any, name: Schedule) -> None:
+    """One chunk per rank of an interleaved schedule runs, but is another schedule."""
+    job = make_job("llama3-8b", devices=4)
+    several = name in ("interleaved_1f1b", "looped_bfs", "interleaved_zb")
+    rows = [
+        Layout(pp=pp, vpp=vpp, schedule=name, micro_batches=micro_batches)
+        for pp in (2, 3, 4, 6)
+        for vpp in (1, 2, 3, 4)
+        for micro_batches in range(1, 17)
+    ]
+    masks = rule_masks(from_layouts(rows), job)
+    legal = masks["schedule_pipeline"] & masks["schedule_chunks"] & masks["schedule_micro_batches"]
+    for row, good in zip(rows, legal.tolist(), strict=True):
+        made = can_be_made(name, row.pp, row.vpp, row.micro_batches)
+        assert good == (made and not (several and row.vpp == 1)), row
+    assert 0 < np.count_nonzero(legal) < len(rows)
+
+
+def test_dualpipe_v_needs_two_micro_batches_per_rank(make_job: Any) -> None:
+    """As many as virtual stages (deepseek-ai/DualPipe; torch.distributed.pipelining)."""
+    job = make_job("llama3-8b", devices=4, global_batch=8)
+    assert broken(job, "pp=4,vpp=2,schedule=dualpipe_v") == set()
+    assert broken(job, "pp=4,vpp=2,schedule=dualpipe_v,micro_batch=2") == {"schedule_micro_batches"}

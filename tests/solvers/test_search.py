@@ -200,3 +200,15 @@ def test_cost_prefers_fewer_device_seconds(make_job: Any) -> None:
     assert plan.plans[0].step_time_s * used <= min(p["step_time_s"] * p["devices"] for p in points) * (
         1 + 1e-12
     )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"objective": "devices", "target": {"tokens_per_s": 1.0}}], ids=["step_time", "devices"]
+)
+def test_schedules_that_need_simulation_are_refused(make_job: Any, options: dict[str, Any]) -> None:
+    job = make_job(TINY, 8, 64, per_node=4, fix={"schedule": "v_half", "pp": 2, "vpp": 2}, **options)
+    with pytest.raises(
+        PlannerError, match="v_half has no closed form to search with; accepted: gpipe"
+    ) as caught:
+        search(job)
+    assert caught.value.field == "search.fix.schedule"

@@ -151,4 +151,4 @@ def trace_names(simulation: Simulation) -> TraceNames:
         alike = "1 device" if weight == 1 else f"{weight:,} devices"
         titles.append(f"rank {device} (pipeline rank {rank}, {alike})")
     levels = [level.name for level in simulation.job.cluster.network]
-    return TraceNames(titles, levels, title_of(simulation))
+    return TraceNames(titles, levels, title_of(simulation), simulation.schedule.slices)

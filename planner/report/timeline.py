@@ -11,7 +11,7 @@ import numpy as np
 
 from planner.report.pictures import DOTS_PER_INCH, check_picture, new_figure, save_figure
 from planner.simulator.analysis.columns import compute_actor, step_end
-from planner.simulator.analysis.passes_run import PassesRun, passes_run
+from planner.simulator.analysis.passes_run import PassesRun, passes_run, unit_name
 from planner.simulator.analysis.time_classes import exposed_intervals
 from planner.simulator.program import NONE, Execution, Floats, Integers, Program, TaskKind, What
 from planner.simulator.schedules.schedule import Kind, Schedule
@@ -50,6 +50,9 @@ TALLEST_IN = 14.0
 MOST_NUMBERS = 4000
 DIGIT_IN = 0.062
 """Width of a digit at the smallest size that is still read."""
+SHORTEST_DOTS = 4.0
+"""Narrower blocks are drawn without edges, and the picture says how to see them."""
+WINDOW_PASSES = 60
 FADE = 0.4
 """Later chunks of a rank are drawn lighter, the last one by this much."""
 
@@ -119,8 +122,9 @@ def _pass_blocks(passes: PassesRun, chosen: Integers, row_of: Integers, chunk_of
 
 def _numbers(passes: PassesRun, index: int) -> str:
     """The micro-batch; of a fused pass that of the forward and that of the backward half."""
-    second = int(passes.micro_batch2[index])
-    return str(passes.micro_batch[index]) + ("" if second == NONE else f"|{second}")
+    first, second = int(passes.micro_batch[index]), int(passes.micro_batch2[index])
+    text = unit_name(first, passes.slices)
+    return text if second == NONE else f"{text}|{unit_name(second, passes.slices)}"
 
 
 def _plain(row: Integers, start: Floats, end: Floats) -> Blocks:
@@ -181,9 +185,19 @@ def draw_timeline(
     axes.set_yticks(range(0, len(rows), step), [labels[row] for row in range(0, len(rows), step)])
     axes.set_xlabel("time in the step (s)")
     axes.set_ylabel("pipeline rank")
-    axes.set_title(title)
+    axes.set_title(title + _hint(blocks, begin, end, per_second))
     _legend(figure, blocks)
     save_figure(figure, path)
+
+
+def _hint(blocks: Mapping[str, Blocks], begin: float, end: float, per_second: float) -> str:
+    """A second line of the title where passes are too short to be told apart."""
+    lengths = [blocks[key].end - blocks[key].start for key in KEYS.values() if key in blocks]
+    typical = float(np.median(np.concatenate(lengths))) if lengths else end
+    if typical * per_second * DOTS_PER_INCH > SHORTEST_DOTS:
+        return ""
+    part = begin + WINDOW_PASSES * typical
+    return f"\npasses are too short to be told apart: --window {begin:.3g}-{part:.2g} shows a part"
 
 
 def _draw_blocks(axes: Axes, blocks: Blocks, look: Look, per_second: float) -> None:
@@ -206,7 +220,7 @@ def _draw_blocks(axes: Axes, blocks: Blocks, look: Look, per_second: float) -> N
                 Outline(corners.reshape(-1, 2), np.tile(codes, len(mine))),
                 facecolor=_faded(look.color, FADE * chunk / max(chunks - 1, 1)),
                 edgecolor="#222222",
-                linewidth=0.5 if dots > 4.0 else 0.0,
+                linewidth=0.5 if dots > SHORTEST_DOTS else 0.0,
                 hatch=look.hatch if look.hatch and dots > 10.0 else None,
             )
         )

@@ -58,7 +58,7 @@ def trace_lines(
     tracks = _thread_ids(drawn)
     ways = arrows(program, execution, drawn)
     blocks = [
-        slice_block(program, drawn, tracks),
+        slice_block(program, drawn, tracks, names.slices),
         *arrow_blocks(drawn, ways, tracks),
         *(memory_block(line) for line in memory),
         *(load_block(program, names, series) for series in load),

@@ -12,6 +12,7 @@ from planner.jobs.prediction import EXPOSED_AXES, MEMORY_CLASSES
 from planner.simulator.analysis.columns import axis_of
 from planner.simulator.analysis.links_use import LinkSeries
 from planner.simulator.analysis.memory import MemoryTimeline
+from planner.simulator.analysis.passes_run import unit_name
 from planner.simulator.program import NONE, Floats, Integers, Program, What
 from planner.simulator.trace_tracks import Arrows, Slices
 
@@ -42,11 +43,13 @@ class TraceNames:
     Args:
         actors: title of each actor's process; levels: names of the network levels, innermost first.
         title: of the whole trace.
+        slices: parts that every sequence is cut in; micro-batches of a program are then counted in parts.
     """
 
     actors: Sequence[str]
     levels: Sequence[str]
     title: str = "simulated step"
+    slices: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +64,12 @@ def _us(nanoseconds: int) -> str:
     return f"{nanoseconds // 1000}.{nanoseconds % 1000:03d}"
 
 
-def slice_block(program: Program, drawn: Slices, tracks: Sequence[tuple[int, int]]) -> Block:
+def slice_block(program: Program, drawn: Slices, tracks: Sequence[tuple[int, int]], parts: int = 1) -> Block:
     """Complete events of all slices.
 
     Args:
         tracks: (process, thread) of every track.
+        parts: that every sequence is cut in.
     """
     tasks = program.tasks
     columns = (drawn.start_ns, drawn.end_ns, drawn.track)
@@ -83,8 +87,12 @@ def slice_block(program: Program, drawn: Slices, tracks: Sequence[tuple[int, int
         if what[i] == What.EXCHANGE and axis[i] != NONE:
             name = f"{EXPOSED_AXES[axis[i]]} {name}"
         if unit[i] != NONE:
-            name = f"{name} {unit[i]}"
-        facts = [f'"stage":{stage[i]},"micro_batch":{unit[i]}'] if stage[i] != NONE else []
+            name = f"{name} {unit_name(unit[i], parts)}"
+        facts = [f'"stage":{stage[i]}'] if stage[i] != NONE else []
+        if unit[i] != NONE:
+            facts.append(f'"micro_batch":{unit[i] // parts}')
+            if parts > 1:
+                facts.append(f'"slice":{unit[i] % parts}')
         if nbytes[i] > 0:
             facts.append(f'"bytes":{nbytes[i]:.0f}')
         kind = EXPOSED_AXES[axis[i]] if axis[i] != NONE else "compute"
@@ -154,7 +162,7 @@ def load_block(program: Program, names: TraceNames, series: LinkSeries) -> Block
     links = program.links
     level, actor = int(links.level[series.link]), int(links.actor[series.link])
     place = names.levels[level] if level < len(names.levels) else "host"
-    title = json.dumps(f"{place} {'out' if links.outgoing[series.link] else 'in'} (GB/s)")
+    title = json.dumps(f"{place} {'out' if links.outgoing[series.link] else 'in'}")
     time = np.rint(series.times * 1e9).astype(np.int64)
     # Mean rates of transfers that overlap for a while may add up to more than ever flows at once.
     times, rate = time.tolist(), (np.minimum(series.rate, links.capacity[series.link]) / 1e9).tolist()

@@ -83,6 +83,15 @@ def test_a_window_shows_a_part(tmp_path: Path) -> None:
     assert "optimizer update" not in part.read_text()
 
 
+def test_a_picture_too_small_to_read_says_how_to_see_more(tmp_path: Path) -> None:
+    schedule = make_schedule("1f1b", ranks=2, chunks=1, micro_batches=1000)
+    program = pipeline_program(schedule, PassSeconds(1.0, 2.0, 1.0, 1.0))
+    path = tmp_path / "out.svg"
+    draw_timeline(path, program, run_fixed(program), schedule, [0, 1], ["0", "1"], "long")
+    # Half of the passes take 1 s, half 2 s: 60 of 1.5 s.
+    assert "window 0-90 shows a part" in path.read_text()
+
+
 @pytest.mark.parametrize("name", ["out.bmp", "missing/out.png"])
 def test_a_target_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     program, execution, schedule = two_stages()

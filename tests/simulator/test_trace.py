@@ -78,7 +78,17 @@ def test_counters_follow_memory_and_links(written: Path) -> None:
     assert memory[0]["args"] == {"parameters": 2.0, "activations": 1.0}
     # F, F, B, then B's end with the update's start, and the update's end.
     assert [e["args"]["activations"] for e in memory] == [1, 2, 1, 0, 0]
-    assert {e["name"] for e in counters} == {"memory (GiB)", "nvlink out (GB/s)"}
+    assert {e["name"] for e in counters} == {"memory (GiB)", "nvlink out"}
+
+
+def test_parts_of_sequences_have_their_own_number() -> None:
+    schedule = make_schedule("seq1f1b", ranks=2, chunks=1, micro_batches=2, slices=2)
+    program = pipeline_program(schedule, PassSeconds(1.0, 2.0, 1.0, 1.0))
+    names = TraceNames(("rank 0", "rank 1"), (), slices=2)
+    events = [json.loads(line) for line in trace_lines(program, run_fixed(program), names)]
+    forward = [e for e in of(events, "X") if e["pid"] == 1 and e["name"].startswith("F")]
+    assert [e["name"] for e in forward] == ["F 0.0", "F 0.1", "F 1.0", "F 1.1"]
+    assert forward[3]["args"] == {"stage": 1, "micro_batch": 1, "slice": 1}
 
 
 def test_group_transfers_show_at_every_member() -> None:

@@ -212,7 +212,7 @@ function drawChart(row, y, width) {
   });
   pen.strokeStyle = "#999";
   pen.strokeRect(GUTTER - 0.5, y + 3.5, width - GUTTER, row.height - 6);
-  label(`${name}, to ${Number(top.toPrecision(3))}`, y, row.height, false, 16);
+  label(`${name}, to ${Number(top.toPrecision(3))}${keys.length === 1 ? ` ${keys[0]}` : ""}`, y, row.height, false, 16);
 }
 
 function drawArrows(width, height) {

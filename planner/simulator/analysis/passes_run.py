@@ -19,6 +19,11 @@ KIND_OF = {
 }
 
 
+def unit_name(unit: int, slices: int) -> str:
+    """What a schedule calls a micro-batch: its number; with sequences cut in slices ``micro-batch.slice``."""
+    return str(unit) if slices == 1 else f"{unit // slices}.{unit % slices}"
+
+
 @dataclass(frozen=True, eq=False)
 class PassesRun:
     """Passes in the order of actor and start; columns of equal length.
@@ -27,6 +32,7 @@ class PassesRun:
         kind: codes of ``Kind``.
         stage2, micro_batch2: of fused passes the backward half, else ``NONE``.
         start, end: seconds, from the first of its tasks to the last.
+        slices: of the schedule; ``micro_batch`` counts slices of micro-batches where it is above 1.
     """
 
     actor: Integers
@@ -37,6 +43,7 @@ class PassesRun:
     micro_batch2: Integers
     start: Floats
     end: Floats
+    slices: int = 1
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -44,18 +51,22 @@ class PassesRun:
     def of(self, actor: int) -> PassesRun:
         """Those of one actor."""
         first, last = np.searchsorted(self.actor, [actor, actor + 1])
-        columns = {name: getattr(self, name)[first:last] for name in self.__dataclass_fields__}
-        return PassesRun(**columns)
+        columns = {name: getattr(self, name)[first:last] for name in _COLUMNS}
+        return PassesRun(**columns, slices=self.slices)
 
     def name(self, index: int) -> str:
         """A pass in words: "B of stage 3, micro-batch 7"."""
         kind = Kind(int(self.kind[index]))
+        first = self._half(self.stage, self.micro_batch, index)
         if kind == Kind.OVERLAP_F_B:
-            return (
-                f"F of stage {self.stage[index]}, micro-batch {self.micro_batch[index]}"
-                f" with B of stage {self.stage2[index]}, micro-batch {self.micro_batch2[index]}"
-            )
-        return f"{kind.name} of stage {self.stage[index]}, micro-batch {self.micro_batch[index]}"
+            return f"F of {first} with B of {self._half(self.stage2, self.micro_batch2, index)}"
+        return f"{kind.name} of {first}"
+
+    def _half(self, stage: Integers, micro_batch: Integers, index: int) -> str:
+        return f"stage {stage[index]}, micro-batch {unit_name(int(micro_batch[index]), self.slices)}"
+
+
+_COLUMNS = ("actor", "kind", "stage", "micro_batch", "stage2", "micro_batch2", "start", "end")
 
 
 def passes_run(program: Program, execution: Execution, schedule: Schedule) -> PassesRun:
@@ -97,6 +108,7 @@ def passes_run(program: Program, execution: Execution, schedule: Schedule) -> Pa
         micro_batch2=micro_batch2[sequence],
         start=start[sequence],
         end=end[sequence],
+        slices=schedule.slices,
     )
 
 

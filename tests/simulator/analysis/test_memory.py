@@ -129,3 +129,10 @@ def test_everything_is_freed_again(
         assert np.diff(line.times).min(initial=0.0) >= 0.0
         assert sum(line.at_peak().values()) == pytest.approx(line.peak_bytes)
         assert line.peak_bytes == pytest.approx(line.total.max())
+
+
+def test_passes_of_slices_are_named_by_both() -> None:
+    schedule = make_schedule("seq1f1b", ranks=2, chunks=1, micro_batches=2, slices=2)
+    program = pipeline_program(schedule, PassSeconds(1.0, 2.0, 1.0, 1.0))
+    passes = passes_run(program, run_fixed(program), schedule)
+    assert passes.of(1).name(1) == "F of stage 1, micro-batch 0.1"

@@ -38,21 +38,24 @@ def splits_backward(schedule: IntArray) -> NDArray[np.bool_]:
 
 def waiting(
     columns: Mapping[str, IntArray],
-    counts: Sequence[int],
+    ranks: Sequence[Sequence[int]],
     passes: Sequence[tuple[FloatArray, FloatArray, FloatArray]],
 ) -> list[FloatArray]:
     """Seconds that a member of each class of ranks waits for the others while the pipeline fills and drains.
 
     The longest of the schedule's paths (``waiting_paths``). What a path adds are passes of the other ranks, of each as
-    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. For unequal ones
-    every pass of any rank that gets longer lengthens the step or leaves it as it is, which the search's bounds need.
+    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. 1f1b with m >= p is
+    exact also where one rank, or the first and the last, differ from the others, and else a close lower bound. Under any
+    schedule a forward or backward of any rank that gets longer lengthens the step or leaves it as it is, which the
+    search's bounds need.
 
     Args:
         columns: of the layouts: schedule, pp, vpp, micro_batches.
-        counts: members of each class.
+        ranks: members of each class; together all pipeline ranks.
         passes: (f, b, w) of each class, seconds of one micro-batch; b includes w.
     """
     own = [np.stack([f, b - w, w]) for f, b, w in passes]
+    counts = [len(members) for members in ranks]
     total = sum((n * seconds for n, seconds in zip(counts, own, strict=True)), np.zeros_like(own[0]))
     others = [np.maximum(total - mine, 0.0) / max(sum(counts) - 1, 1) for mine in own]
     result = [np.zeros(len(columns["schedule"])) for _ in own]
@@ -61,7 +64,49 @@ def waiting(
         paths = waiting_paths(name, *shape)
         for wait, mine, theirs in zip(result, own, others, strict=True):
             wait[rows] = _longest(paths, mine[:, rows], theirs[:, rows])
+    if len(own) > 1:
+        full = (columns["micro_batches"] >= columns["pp"]) & (columns["pp"] > 1)
+        rows = np.flatnonzero(_is(columns["schedule"], "1f1b") & full)
+        exact = _waits_of_1f1b(ranks, [(f[rows], b[rows]) for f, b, _ in passes])
+        for wait, seconds in zip(result, exact, strict=True):
+            wait[rows] = seconds
     return result
+
+
+def _waits_of_1f1b(
+    ranks: Sequence[Sequence[int]], passes: Sequence[tuple[FloatArray, FloatArray]]
+) -> list[FloatArray]:
+    """Seconds that the member of each class that waits longest waits under 1F1B, m >= p.
+
+    Rank r begins after the forwards of the ranks before it and ends before their backwards. Besides it waits for its
+    first backward what its p - 1 - r forwards of the warm-up leave of the way to the last rank and back, and for its
+    last backward what as many backwards leave. That is convex in r where ranks are equal: ends of runs wait longest.
+    """
+    last = sum(len(members) for members in ranks) - 1
+    result = []
+    for members, (f, b) in zip(ranks, passes, strict=True):
+        longest = np.zeros_like(f)
+        for rank in members:
+            if rank - 1 in members and rank + 1 in members:
+                continue
+            before, after = _both_sides(rank, ranks, passes)
+            drained = np.maximum(after - (last - rank) * b, 0.0)
+            np.maximum(longest, before + np.maximum(after - (last - rank) * f, 0.0) + drained, out=longest)
+        result.append(longest)
+    return result
+
+
+def _both_sides(
+    rank: int, ranks: Sequence[Sequence[int]], passes: Sequence[tuple[FloatArray, FloatArray]]
+) -> tuple[FloatArray | float, FloatArray | float]:
+    """Forward and backward of one micro-batch on all ranks before a rank, and on all ranks after it."""
+    before: FloatArray | float = 0.0
+    after: FloatArray | float = 0.0
+    for members, (f, b) in zip(ranks, passes, strict=True):
+        earlier = sum(member < rank for member in members)
+        before = before + earlier * (f + b)
+        after = after + (len(members) - earlier - (rank in members)) * (f + b)
+    return before, after
 
 
 def _longest(paths: Paths, own: FloatArray, others: FloatArray) -> FloatArray:

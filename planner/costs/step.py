@@ -262,7 +262,7 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
     hops = exposed_hops(job, layouts, prices, group)
     passes = [(t.forward, t.backward, t.weight) for t in stages]
-    waits = waiting(layouts.columns, [stage.count for stage in group.classes], passes)
+    waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
     candidates = np.stack([time.busy + wait for time, wait in zip(stages, waits, strict=True)])
     busiest = np.argmax(np.stack([t.busy for t in stages]), axis=0)
     return StepTime(np.max(candidates, axis=0) + hops, hops, busiest.astype(float), stages)

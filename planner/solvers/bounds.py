@@ -57,7 +57,7 @@ def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGrou
         nothing: dict[str, int] = {}
         blocks = {name: stage.recomputed.get(name, 0) + stage.plain.get(name, 0) for name in job.model.blocks}
         passes.append(pass_seconds(layouts, prices, group, (nothing, blocks)))
-    waits = waiting(layouts.columns, [stage.count for stage in group.classes], passes)
+    waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
     micro_batches = layouts.columns["micro_batches"]
     ranks = [micro_batches * (f + b) + wait for (f, b, _), wait in zip(passes, waits, strict=True)]
     slowest: FloatArray = np.max(np.stack(ranks), axis=0)

@@ -48,7 +48,7 @@ def columns(shape: Shape) -> dict[str, np.ndarray]:
 def predicted(shape: Shape, ranks: list[Times]) -> float:
     """Makespan by the closed form of ranks with these (f, bi, w)."""
     passes = [(np.array([f]), np.array([bi + w]), np.array([w])) for f, bi, w in ranks]
-    waits = waiting(columns(shape), [1] * len(ranks), passes)
+    waits = waiting(columns(shape), [[rank] for rank in range(len(ranks))], passes)
     assert all(wait[0] >= 0 for wait in waits)
     return max(shape[3] * sum(times) + float(wait[0]) for times, wait in zip(ranks, waits, strict=True))
 
@@ -75,6 +75,34 @@ def test_equal_ranks(shape: Shape, times: Times) -> None:
     found = predicted(shape, [times] * p)
     short = 0.01 if name == "zb_v" and p < m < 2 * p - 1 else 1e-9
     assert -short <= found / expected - 1 <= 1e-9
+
+
+@QUICK
+@given(st.integers(2, 8), st.integers(0, 30), st.floats(0.2, 3), st.floats(0.3, 3), st.data())
+def test_one_rank_unlike_the_others_under_1f1b(
+    p: int, more: int, ratio: float, speed: float, data: st.DataObject
+) -> None:
+    ranks: list[Times] = [(1.0, ratio, 0.0)] * p
+    ranks[data.draw(st.integers(0, p - 1))] = (speed, speed * ratio, 0.0)
+    shape: Shape = ("1f1b", p, 1, p + more)
+    assert predicted(shape, ranks) == pytest.approx(simulated(shape, np.array(ranks).T), rel=1e-9)
+
+
+@QUICK
+@given(st.integers(2, 8), st.integers(0, 30), st.floats(0.3, 3), st.data())
+def test_unequal_ranks_under_1f1b(p: int, more: int, ratio: float, data: st.DataObject) -> None:
+    """Never above, and at most 2 % below where forwards differ by up to 1.5; ranks of a class are judged together."""
+    speeds = st.sampled_from((1.0, 1.25, 1.5))
+    ranks: list[Times] = [(f, ratio * f, 0.0) for f in data.draw(st.lists(speeds, min_size=p, max_size=p))]
+    shape: Shape = ("1f1b", p, 1, p + more)
+    found = predicted(shape, ranks)
+    assert -0.02 <= found / simulated(shape, np.array(ranks).T) - 1 <= 1e-9
+    kinds = sorted(set(ranks))
+    classes = [[place for place, rank in enumerate(ranks) if rank == kind] for kind in kinds]
+    passes = [(np.array([f]), np.array([b]), np.array([0.0])) for f, b, _ in kinds]
+    waits = waiting(columns(shape), classes, passes)
+    folded = [shape[3] * (f[0] + b[0]) + wait[0] for (f, b, _), wait in zip(passes, waits, strict=True)]
+    assert max(folded) == pytest.approx(found, rel=1e-9)
 
 
 @QUICK
@@ -135,4 +163,4 @@ def test_longer_passes_never_shorten_the_step(shape: Shape, data: st.DataObject)
 
 def test_schedules_without_a_closed_form_have_no_figure() -> None:
     one = np.array([1.0])
-    assert np.isnan(waiting(columns(("wave", 4, 2, 8)), [4], [(one, one, one)])[0][0])
+    assert np.isnan(waiting(columns(("wave", 4, 2, 8)), [range(4)], [(one, one, one)])[0][0])

@@ -159,6 +159,7 @@ def memory_block(timeline: MemoryTimeline) -> Block:
 
 
 def load_block(program: Program, names: TraceNames, series: LinkSeries) -> Block:
+    """Load of one link in GB/s."""
     links = program.links
     level, actor = int(links.level[series.link]), int(links.actor[series.link])
     place = names.levels[level] if level < len(names.levels) else "host"

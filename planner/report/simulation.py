@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from planner.jobs.prediction import EXPOSED_AXES, Prediction
 from planner.report.difference import signed_seconds, time_difference, time_parts
-from planner.report.plan import AXIS_WORDS, headline
-from planner.report.tables import new_table
+from planner.report.plan import AXIS_WORDS, headline, memory_table
+from planner.report.tables import NARROW, new_table
 from planner.report.text import GIB, percent, seconds, share
 from planner.simulator.analysis.causes import Cause
 from planner.simulator.analysis.summary import Analysis
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 WORDS = ("", "class", "axis", "peak during", "resource")
 """Headings of columns that hold words."""
+
+LEFT_OUT = ("device", "optimizer", "host", "idle inside")
+"""Columns that narrow terminals do without."""
 
 MOST_RANKS = 16
 """Tables of more pipeline ranks show the first and last ones."""
@@ -46,10 +49,9 @@ def print_simulation(
     console.print("\n".join(difference_lines(simulated, estimate, causes)))
     console.print(bubble_line(analysis))
     console.print()
-    console.print(
-        Columns([step_table(simulated, estimate), axes_table(simulation, analysis)], padding=(0, 3))
-    )
-    console.print(ranks_table(simulation, analysis))
+    console.print(Columns([step_table(simulated, estimate), memory_table(simulated)], padding=(0, 3)))
+    console.print(axes_table(simulation, analysis))
+    console.print(ranks_table(simulation, analysis, console.width))
     console.print("\n".join(link_lines(analysis)))
     console.print()
     console.print("\n".join(path_lines(analysis)))
@@ -133,46 +135,40 @@ def axes_table(simulation: Simulation, analysis: Analysis) -> Table:
     return table
 
 
-def ranks_table(simulation: Simulation, analysis: Analysis) -> Table:
-    """One row per pipeline rank (its busiest device): time by class, bubble, memory's peak."""
-    table = new_table(
-        "Pipeline ranks (the busiest device of each)",
-        (
-            "rank",
-            "device",
-            "compute",
-            "optimizer",
-            "exposed",
-            "host",
-            "bubble",
-            "idle inside",
-            "peak GiB",
-            "peak during",
-        ),
-        left=WORDS,
-    )
+def ranks_table(simulation: Simulation, analysis: Analysis, width: int = 120) -> Table:
+    """One row per pipeline rank (its busiest device): time by class, bubble, memory's peak.
+
+    Args:
+        width: columns of the terminal.
+    """
     ranks = range(len(analysis.shown))
-    shown = ranks if len(ranks) <= MOST_RANKS else [*ranks[: MOST_RANKS // 2], *ranks[-MOST_RANKS // 2 :]]
-    before = -1
-    for rank in shown:
-        if rank != before + 1:
+    half = MOST_RANKS // 2
+    shown = list(ranks) if len(ranks) <= MOST_RANKS else [*ranks[:half], *ranks[-half:]]
+    rows = [_rank_cells(simulation, analysis, rank) for rank in shown]
+    headings = [name for name in rows[0] if width >= NARROW or name not in LEFT_OUT]
+    table = new_table("Pipeline ranks (the busiest device of each)", headings, left=WORDS)
+    for place, (rank, row) in enumerate(zip(shown, rows, strict=True)):
+        if place and rank != shown[place - 1] + 1:
             table.add_row("…")
-        before = rank
-        actor, memory, classes = analysis.shown[rank], analysis.memory[rank], analysis.classes
-        table.add_row(
-            str(rank),
-            str(simulation.actors.device[actor]),
-            seconds(float(classes.compute[actor])),
-            seconds(float(classes.optimizer[actor])),
-            seconds(float(classes.exposed[actor].sum())),
-            seconds(float(classes.host[actor])),
-            seconds(float(classes.bubble[actor])),
-            seconds(float(classes.rank_bubble[actor])),
-            f"{memory.peak_bytes / GIB:,.2f}",
-            memory.peak_at,
-            style="bold" if rank == analysis.fullest and len(ranks) > 1 else None,
-        )
+        fullest = rank == analysis.fullest and len(ranks) > 1
+        table.add_row(*(row[name] for name in headings), style="bold" if fullest else None)
     return table
+
+
+def _rank_cells(simulation: Simulation, analysis: Analysis, rank: int) -> dict[str, str]:
+    actor, memory, classes = analysis.shown[rank], analysis.memory[rank], analysis.classes
+    return {
+        "rank": str(rank),
+        "device": str(simulation.actors.device[actor]),
+        "compute": seconds(float(classes.compute[actor])),
+        "optimizer": seconds(float(classes.optimizer[actor])),
+        "exposed": seconds(float(classes.exposed[actor].sum())),
+        "host": seconds(float(classes.host[actor])),
+        "bubble": seconds(float(classes.bubble[actor])),
+        "idle inside": seconds(float(classes.rank_bubble[actor])),
+        "peak GiB": f"{memory.peak_bytes / GIB:,.2f}",
+        "peak during": memory.peak_at,
+    }
 
 
 def link_lines(analysis: Analysis) -> list[str]:

@@ -55,6 +55,7 @@ def test_the_answer_for_people_names_everything(job: str, capsys: pytest.Capture
         "transfers that share links",
         "bubble:",
         "Step of the busiest pipeline rank",
+        "Memory at the peak",
         "Transfers by axis",
         "Pipeline ranks",
         "B of stage 0, micro-batch 0",

@@ -107,6 +107,14 @@ def test_ranks_show_their_peak_and_the_pass_at_work(simulation: Simulation, anal
         assert line.peak_at.startswith(f"B of stage {rank}, micro-batch ")
 
 
+def test_narrow_terminals_keep_the_pass_at_the_peak(simulation: Simulation, analysis: Analysis) -> None:
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(ranks_table(simulation, analysis, width=80))
+    assert "B of stage 3, micro-batch 0" in stream.getvalue()
+    assert "optimizer" not in stream.getvalue()
+    assert "optimizer" in printed(ranks_table(simulation, analysis))
+
+
 def test_long_pipelines_show_both_ends(simulation: Simulation, analysis: Analysis) -> None:
     long = replace(analysis, shown=(0,) * 40, memory=analysis.memory[:1] * 40)
     text = printed(ranks_table(simulation, long))

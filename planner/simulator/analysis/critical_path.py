@@ -94,16 +94,18 @@ def critical_path(
     execution: Execution,
     schedule: Schedule | None = None,
     rank_of: Sequence[int] | None = None,
+    devices: Sequence[int] | None = None,
 ) -> CriticalPath:
     """Walks back from the task that ends last: each task waited for the predecessor that ended last.
 
     Args:
         schedule: tells where hops lead; without it they are named by their sender.
         rank_of: pipeline rank of every actor, for names; default the actor's own number.
+        devices: of every actor; named where several actors share a pipeline rank.
     """
     path = _walk(program, execution)
     tasks = program.tasks
-    names = _Names.of(program, schedule, rank_of)
+    names = _Names.of(program, schedule, rank_of, devices)
     seconds: dict[tuple[str, str], float] = {}
     before = 0.0
     stretched = 0.0
@@ -150,26 +152,34 @@ class _Names:
     program: Program
     schedule: Schedule | None
     rank_of: Sequence[int] | None
+    devices: Sequence[int] | None
     axis: Integers
     first: Integers
     later: Integers
 
     @staticmethod
-    def of(program: Program, schedule: Schedule | None, rank_of: Sequence[int] | None) -> _Names:
-        return _Names(program, schedule, rank_of, axis_of(program.tasks), *successors(program))
+    def of(
+        program: Program,
+        schedule: Schedule | None,
+        rank_of: Sequence[int] | None,
+        devices: Sequence[int] | None,
+    ) -> _Names:
+        alone = rank_of is None or len(set(rank_of)) == len(rank_of)
+        shown = None if alone else devices
+        return _Names(program, schedule, rank_of, shown, axis_of(program.tasks), *successors(program))
 
     def cause(self, task: int) -> str:
         tasks = self.program.tasks
         what, stage, axis = What(int(tasks.what[task])), int(tasks.stage[task]), int(self.axis[task])
         where = self._stage(stage) if stage != NONE else self._rank(task)
         if int(tasks.kind[task]) == TaskKind.COMPUTE and what in PASSES:
-            return f"compute of {where}"
+            return f"compute of {where}{self._device(task)}"
         if what == What.HOP:
             return self._hop(task, stage)
         label = EXPOSED_AXES[axis] if axis != NONE else ""
         return {
-            What.OPTIMIZER: f"optimizer of {self._rank(task)}",
-            What.HOST: f"host (kernel launches) of {where}",
+            What.OPTIMIZER: f"optimizer of {self._rank(task)}{self._device(task)}",
+            What.HOST: f"host (kernel launches) of {where}{self._device(task)}",
             What.EXCHANGE: f"waits for {label} collectives of {where}",
             What.GATHER: f"parameter gather ({label})",
             What.REDUCE: f"gradient reduction ({label})",
@@ -185,6 +195,8 @@ class _Names:
         others = (
             f"{OTHER} pipeline ranks" if self._by_rank or tasks.stage[task] == NONE else f"{OTHER} stages"
         )
+        if self.devices is not None:
+            others += " and devices"
         if int(tasks.kind[task]) == TaskKind.COMPUTE and what in PASSES:
             return f"compute of {others}"
         return {
@@ -197,6 +209,10 @@ class _Names:
     def _rank(self, task: int) -> str:
         actor = int(self.program.tasks.actor[task])
         return f"pipeline rank {actor if self.rank_of is None else self.rank_of[actor]}"
+
+    def _device(self, task: int) -> str:
+        actor = int(self.program.tasks.actor[task])
+        return "" if self.devices is None else f" on device {self.devices[actor]}"
 
     @property
     def _by_rank(self) -> bool:

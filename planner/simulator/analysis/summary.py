@@ -79,7 +79,7 @@ def analyse(simulation: Simulation, *, ask: bool = False, progress: Progress | N
         },
         level_links=busiest_by_level(program, execution, levels, devices),
         links=busiest_links(program, execution, levels, devices),
-        path=critical_path(program, execution, simulation.schedule, rank_of.tolist()),
+        path=critical_path(program, execution, simulation.schedule, rank_of.tolist(), devices),
         questions=what_if(program, simulation.engine, classes.step_s, levels, progress=progress)
         if ask
         else (),

@@ -98,3 +98,17 @@ def test_shares_add_up(name: str, ranks: int, rounds: int, hop: float, forward: 
     assert sum(share.share for share in path.shares) == pytest.approx(1.0, rel=1e-9)
     # A step that is one chain without a pause: nothing idle on it.
     assert all(share.cause != "idle" for share in path.shares)
+
+
+def test_devices_that_share_a_pipeline_rank_are_named() -> None:
+    program, execution, schedule = two_stages()
+    # Both actors stand for devices of one pipeline rank.
+    path = critical_path(program, execution, schedule, rank_of=[0, 0], devices=[4, 9])
+    causes = {share.cause for share in path.shares}
+    assert {"compute of stage 0 on device 4", "compute of stage 1 on device 9"} <= causes
+    assert "optimizer of pipeline rank 0 on device 4" in causes
+    assert {share.kind for share in path.shares if "compute" in share.cause} == {
+        "compute of other stages and devices"
+    }
+    alone = critical_path(program, execution, schedule, rank_of=[0, 1], devices=[4, 9])
+    assert all("device" not in share.cause for share in alone.shares)

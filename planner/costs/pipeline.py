@@ -44,10 +44,10 @@ def waiting(
     """Seconds that a member of each class of ranks waits for the others while the pipeline fills and drains.
 
     The longest of the schedule's paths (``waiting_paths``). What a path adds are passes of the other ranks, of each as
-    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. 1f1b with m >= p is
-    exact also where one rank, or the first and the last, differ from the others, and else a close lower bound. Under any
-    schedule a forward or backward of any rank that gets longer lengthens the step or leaves it as it is, which the
-    search's bounds need.
+    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. 1f1b with m >= p
+    and eager_1f1b with m >= 2p are exact also where one rank, or the first and the last, differ from the others, and
+    else, as interleaved_1f1b, a close lower bound. Under any schedule a forward or backward of any rank that gets longer
+    lengthens the step or leaves it as it is, which the search's bounds need.
 
     Args:
         columns: of the layouts: schedule, pp, vpp, micro_batches.
@@ -65,22 +65,36 @@ def waiting(
         for wait, mine, theirs in zip(result, own, others, strict=True):
             wait[rows] = _longest(paths, mine[:, rows], theirs[:, rows])
     if len(own) > 1:
-        full = (columns["micro_batches"] >= columns["pp"]) & (columns["pp"] > 1)
-        rows = np.flatnonzero(_is(columns["schedule"], "1f1b") & full)
-        exact = _waits_of_1f1b(ranks, [(f[rows], b[rows]) for f, b, _ in passes])
-        for wait, seconds in zip(result, exact, strict=True):
-            wait[rows] = seconds
+        _refine_unequal(columns, ranks, passes, result)
     return result
 
 
-def _waits_of_1f1b(
-    ranks: Sequence[Sequence[int]], passes: Sequence[tuple[FloatArray, FloatArray]]
+def _refine_unequal(
+    columns: Mapping[str, IntArray],
+    ranks: Sequence[Sequence[int]],
+    passes: Sequence[tuple[FloatArray, FloatArray, FloatArray]],
+    waits: Sequence[FloatArray],
+) -> None:
+    """Puts the waits of unequal ranks into the rows of fused schedules that alternate F and B once they are full."""
+    schedule, m, p = columns["schedule"], columns["micro_batches"], columns["pp"]
+    ahead = np.where(_is(schedule, "1f1b"), 1, 2)
+    alternating = _is(schedule, "1f1b", "eager_1f1b", "interleaved_1f1b")
+    rows = np.flatnonzero(alternating & (m >= ahead * p) & (p > 1))
+    chunks = np.maximum(columns["vpp"][rows], 1)
+    found = _alternating_waits(ranks, [(f[rows], b[rows]) for f, b, _ in passes], ahead[rows])
+    for wait, seconds in zip(waits, found, strict=True):
+        wait[rows] = seconds / chunks
+
+
+def _alternating_waits(
+    ranks: Sequence[Sequence[int]], passes: Sequence[tuple[FloatArray, FloatArray]], ahead: IntArray
 ) -> list[FloatArray]:
-    """Seconds that the member of each class that waits longest waits under 1F1B, m >= p.
+    """Seconds, times chunks, that the member of each class that waits longest waits under schedules like 1F1B.
 
     Rank r begins after the forwards of the ranks before it and ends before their backwards. Besides it waits for its
-    first backward what its p - 1 - r forwards of the warm-up leave of the way to the last rank and back, and for its
-    last backward what as many backwards leave. That is convex in r where ranks are equal: ends of runs wait longest.
+    first backward what the forwards of the warm-up, ``ahead`` per later rank, leave of the way to the last rank and
+    back; and for its last backward what as many backwards leave. That is convex in r where ranks are equal: of a run of
+    equal ranks an end waits longest.
     """
     last = sum(len(members) for members in ranks) - 1
     result = []
@@ -90,8 +104,8 @@ def _waits_of_1f1b(
             if rank - 1 in members and rank + 1 in members:
                 continue
             before, after = _both_sides(rank, ranks, passes)
-            drained = np.maximum(after - (last - rank) * b, 0.0)
-            np.maximum(longest, before + np.maximum(after - (last - rank) * f, 0.0) + drained, out=longest)
+            filled, drained = (np.maximum(after - ahead * (last - rank) * each, 0.0) for each in (f, b))
+            np.maximum(longest, before + filled + drained, out=longest)
         result.append(longest)
     return result
 

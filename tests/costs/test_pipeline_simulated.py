@@ -17,7 +17,7 @@ Times = tuple[float, float, float]
 
 TWO_CHUNKS = ("zb_v", "dualpipe_v")
 SEVERAL_CHUNKS = ("interleaved_1f1b", "looped_bfs", "interleaved_zb")
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=100, deadline=None)
 SECONDS = st.integers(1, 40).map(lambda tenths: tenths / 10)
 TIMES = st.tuples(SECONDS, SECONDS, SECONDS)
 
@@ -77,26 +77,40 @@ def test_equal_ranks(shape: Shape, times: Times) -> None:
     assert -short <= found / expected - 1 <= 1e-9
 
 
+ALTERNATING = st.sampled_from(("1f1b", "eager_1f1b", "interleaved_1f1b"))
+
+
+def full(name: Schedule, p: int, more: int) -> Shape:
+    """With micro-batches enough for the steady state."""
+    if name == "interleaved_1f1b":
+        return name, p, 2, p * (2 + more // p)
+    return name, p, 1, (2 * p if name == "eager_1f1b" else p) + more
+
+
 @QUICK
-@given(st.integers(2, 8), st.integers(0, 30), st.floats(0.2, 3), st.floats(0.3, 3), st.data())
-def test_one_rank_unlike_the_others_under_1f1b(
-    p: int, more: int, ratio: float, speed: float, data: st.DataObject
+@given(ALTERNATING, st.integers(2, 8), st.integers(0, 30), st.floats(0.3, 3), st.floats(0.3, 3), st.data())
+def test_one_rank_unlike_the_others(
+    name: Schedule, p: int, more: int, ratio: float, speed: float, data: st.DataObject
 ) -> None:
+    """Exact with one chunk per rank; interleaved never above, and at most 8 % below."""
+    shape = full(name, p, more)
     ranks: list[Times] = [(1.0, ratio, 0.0)] * p
     ranks[data.draw(st.integers(0, p - 1))] = (speed, speed * ratio, 0.0)
-    shape: Shape = ("1f1b", p, 1, p + more)
-    assert predicted(shape, ranks) == pytest.approx(simulated(shape, np.array(ranks).T), rel=1e-9)
+    expected = simulated(shape, np.tile(np.array(ranks).T / shape[2], shape[2]))
+    below = 0.08 if name == "interleaved_1f1b" else 1e-9
+    assert -below <= predicted(shape, ranks) / expected - 1 <= 1e-9
 
 
 @QUICK
-@given(st.integers(2, 8), st.integers(0, 30), st.floats(0.3, 3), st.data())
-def test_unequal_ranks_under_1f1b(p: int, more: int, ratio: float, data: st.DataObject) -> None:
-    """Never above, and at most 2 % below where forwards differ by up to 1.5; ranks of a class are judged together."""
+@given(ALTERNATING, st.integers(2, 8), st.integers(0, 30), st.floats(0.3, 3), st.data())
+def test_unequal_ranks(name: Schedule, p: int, more: int, ratio: float, data: st.DataObject) -> None:
+    """Never above, and at most 8 % below where forwards differ by up to 1.5; ranks of a class are judged together."""
     speeds = st.sampled_from((1.0, 1.25, 1.5))
     ranks: list[Times] = [(f, ratio * f, 0.0) for f in data.draw(st.lists(speeds, min_size=p, max_size=p))]
-    shape: Shape = ("1f1b", p, 1, p + more)
+    shape = full(name, p, more)
     found = predicted(shape, ranks)
-    assert -0.02 <= found / simulated(shape, np.array(ranks).T) - 1 <= 1e-9
+    expected = simulated(shape, np.tile(np.array(ranks).T / shape[2], shape[2]))
+    assert -0.08 <= found / expected - 1 <= 1e-9
     kinds = sorted(set(ranks))
     classes = [[place for place, rank in enumerate(ranks) if rank == kind] for kind in kinds]
     passes = [(np.array([f]), np.array([b]), np.array([0.0])) for f, b, _ in kinds]

@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PICTURE := build/llama3-70b-h100.png
 
-.PHONY: help demo test lint bench clean distclean
+.PHONY: help demo test lint bench browser clean distclean
 
 help:
 	@echo "make demo   plan llama3-70b on 64 H100: ranking and a picture"
 	@echo "make test   lint, types, import contract, tests"
-	@echo "make bench  layouts per second, search times"
+	@echo "make bench  layouts and events per second, search times"
+	@echo "make browser  traces in Perfetto and in our page (needs Chromium)"
 	@echo "make lint   lint, types, import contract only"
 	@echo "make clean  remove caches and build output (distclean: .venv too)"
 
@@ -42,6 +43,13 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only -q
+
+$(VENV)/.browser: $(VENV)/.test
+	$(PIP) --editable '.[browser]'
+	@touch $@
+
+browser: $(VENV)/.browser
+	$(BIN)/python -m pytest tests/browser/check_viewer.py tests/browser/check_perfetto.py -q
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

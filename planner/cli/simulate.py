@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from planner.cli.options import LoadedJob, job_options, layout_option, output_options
 from planner.cli.output import Output, ProgressCall, check_target
 from planner.cli.simulate_options import engine_options, failure_flags, file_options, perturbation_options
+from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +108,13 @@ def _check_targets(files: Files, failure_plot: str | None) -> None:
 
 
 def _options(
-    perturbations: Any, *, merge: Any, no_sharing: bool, no_slowdown: bool, detail: Any
+    perturbations: Any,
+    *,
+    merge: Any,
+    no_sharing: bool,
+    no_slowdown: bool,
+    detail: Any,
+    lengths: str | None,
 ) -> SimulationOptions:
     from planner.simulator.options import SimulationOptions
 
@@ -116,7 +124,17 @@ def _options(
         slowdown=not no_slowdown,
         detail=detail,
         perturbations=perturbations,
+        lengths=None if lengths is None else _lengths(lengths),
     )
+
+
+def _lengths(path: str) -> tuple[int, ...]:
+    from planner.jobs.lengths import read_lengths
+
+    try:
+        return tuple(read_lengths(Path(path)))
+    except PlannerError as error:
+        raise PlannerError(error.message, field="--lengths") from None
 
 
 def _simulate(

@@ -79,7 +79,7 @@ def _window(text: str | None) -> tuple[float, float] | None:
 
 
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What is simulated how; the command receives ``merge``, ``no_sharing``, ``no_slowdown``, ``detail`` and ``ask``."""
+    """What is simulated how: ``merge``, ``no_sharing``, ``no_slowdown``, ``detail``, ``lengths`` and ``ask``."""
     decorators = (
         click.option(
             "--merge",
@@ -96,6 +96,11 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default="pass",
             show_default=True,
             help="Run passes as a whole, or layer by layer.",
+        ),
+        click.option(
+            "--lengths",
+            metavar="CSV",
+            help="One sequence length per micro-batch of a replica (all replicas alike), instead of the job's seq_len.",
         ),
         click.option("--what-if", "ask", is_flag=True, help="Which resource, 10 % faster, helps most."),
     )

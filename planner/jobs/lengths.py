@@ -31,7 +31,7 @@ def equal_length(lengths: str | Mapping[str, Any], *, base: Path | None = None) 
         PlannerError: lengths differ, or none can be read.
     """
     values = (
-        _from_file((base or Path()) / lengths) if isinstance(lengths, str) else _from_distribution(lengths)
+        read_lengths((base or Path()) / lengths) if isinstance(lengths, str) else _from_distribution(lengths)
     )
     if not values:
         raise PlannerError("found no lengths; accepted: a CSV file with one length per row")
@@ -42,7 +42,12 @@ def equal_length(lengths: str | Mapping[str, Any], *, base: Path | None = None) 
     return values[0]
 
 
-def _from_file(path: Path) -> list[int]:
+def read_lengths(path: Path) -> list[int]:
+    """The lengths of a CSV file, one per row; a heading ``length`` is allowed.
+
+    Raises:
+        PlannerError: it cannot be read, or a row is no count.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

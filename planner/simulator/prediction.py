@@ -12,6 +12,7 @@ from planner.costs.breakdown import rank_communication, rank_flops
 from planner.costs.evaluate import fits
 from planner.costs.memory import stage_memory
 from planner.jobs.prediction import MemoryBreakdown, Prediction, RankPrediction
+from planner.jobs.types import Job
 from planner.simulator.analysis.memory import MemoryTimeline, memory_timelines
 from planner.simulator.analysis.time_classes import TimeClasses, time_classes
 from planner.simulator.lowering.finish import stage_group
@@ -38,7 +39,7 @@ def to_prediction(simulation: Simulation, *, rank: int | None = None) -> Predict
         fullest.memory, by_rank=by_rank, fits=all(item.memory.fits for item in ranks)
     )
     result = assemble(
-        simulation.job,
+        _job(simulation),
         simulation.layout,
         rank,
         simulation.step_time_s,
@@ -131,6 +132,15 @@ def _repeated(simulation: Simulation, stages: Integers, micro_batches: Integers)
         ]
     )
     return float(seconds[simulation.length_of[micro_batches], model_stage[stages]].sum())
+
+
+def _job(simulation: Simulation) -> Job:
+    """The job with the mean length of its micro-batches."""
+    lengths = simulation.options.lengths
+    if lengths is None:
+        return simulation.job
+    training = dataclasses.replace(simulation.job.training, seq_len=round(sum(lengths) / len(lengths)))
+    return dataclasses.replace(simulation.job, training=training)
 
 
 def _executed(simulation: Simulation) -> float:

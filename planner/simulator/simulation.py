@@ -31,7 +31,8 @@ class Simulation:
         schedule: as it was run.
         actors: the devices that were told apart.
         priced: by class of sequence length; length_of: (units,), the class of each micro-batch.
-        stages: by virtual stage, what passes keep in memory; ranks: by pipeline rank, what is always there.
+        stages: by virtual stage, what passes keep in memory (each as the longest does); ranks: by pipeline rank, what is
+            always there.
         engine: ran the program.
     """
 
@@ -68,7 +69,7 @@ def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None)
     lowered = lower_step(job, layout, schedule, options)
     slows = lowered.program.slowdown > 0.0
     engine = run_shared if options.sharing or slows else run_fixed
-    main = lowered.priced[0]
+    longest = lowered.priced[-1]
     return Simulation(
         job=job,
         layout=layout,
@@ -79,8 +80,8 @@ def simulate(job: Job, layout: Layout, options: SimulationOptions | None = None)
         length_of=lowered.length_of,
         program=lowered.program,
         execution=engine(lowered.program),
-        stages=stage_facts(main, schedule),
-        ranks=tuple(rank_facts(main, rank) for rank in range(layout.pp)),
+        stages=stage_facts(longest, schedule),
+        ranks=tuple(rank_facts(longest, rank) for rank in range(layout.pp)),
         engine=engine,
     )
 

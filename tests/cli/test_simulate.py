@@ -258,3 +258,25 @@ def test_a_schedule_without_a_micro_batch_names_rank_and_column(
     error = capsys.readouterr().err
     assert "1F3 is missing" in error
     assert "rank 1, column" in error
+
+
+def test_micro_batches_of_their_own_lengths(
+    job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lengths = tmp_path / "lengths.csv"
+    lengths.write_text("length\n" + "8K\n4K\n12K\n8K\n" * 4)
+    assert run(["simulate", job, "--layout", LAYOUT, "--lengths", str(lengths), "--json"]) == 0
+    plan = read(capsys)
+    named = {item["cause"]: item["seconds"] for item in plan["simulation"]["causes"]}
+    # The tokens are those of the job, but attention grows with the square of the length.
+    assert named["micro-batches of their own lengths"] > 0
+    assert plan["tokens_per_s"] * plan["step_time_s"] == pytest.approx(128 * 8192)
+
+
+def test_lengths_that_do_not_match(job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lengths = tmp_path / "lengths.csv"
+    lengths.write_text("8K\n4K\n")
+    assert run(["simulate", job, "--layout", LAYOUT, "--lengths", str(lengths)]) == 2
+    assert "2 lengths for 16 micro-batches" in capsys.readouterr().err
+    assert run(["simulate", job, "--layout", LAYOUT, "--lengths", str(tmp_path / "none.csv")]) == 2
+    assert "--lengths" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from planner.simulator.simulation import Simulation, simulate
 ORDER = "exact order of passes, hops and traffic"
 NO_SLOWDOWN = "overlap slow-down switched off"
 SHARING = "transfers that share links"
+LENGTHS = "micro-batches of their own lengths"
 PERTURBATIONS = "slow devices and links, spread, jitter"
 
 
@@ -39,8 +40,13 @@ def causes(
     """
     own = simulation.options
     # Devices that nothing perturbs are merged: they act alike, so the step is the same.
-    plain = dataclasses.replace(own, sharing=False, slowdown=True, perturbations=None, merge="auto")
+    plain = dataclasses.replace(
+        own, sharing=False, slowdown=True, perturbations=None, merge="auto", lengths=None
+    )
     steps: list[tuple[str, SimulationOptions]] = [(ORDER, plain)]
+    if own.lengths is not None:
+        plain = dataclasses.replace(plain, lengths=own.lengths)
+        steps.append((LENGTHS, plain))
     if not own.slowdown:
         steps.append((NO_SLOWDOWN, dataclasses.replace(plain, slowdown=False)))
     if own.sharing:

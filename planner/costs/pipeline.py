@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from planner.costs.schedule_paths import Counts, Paths, hops, waiting_paths
 from planner.costs.sizes import FloatArray
+from planner.costs.unequal_ranks import Passes, unequal_waits
 from planner.layouts.layout import SCHEDULES, Schedule
 from planner.layouts.layouts import IntArray
 
@@ -44,10 +45,9 @@ def waiting(
     """Seconds that a member of each class of ranks waits for the others while the pipeline fills and drains.
 
     The longest of the schedule's paths (``waiting_paths``). What a path adds are passes of the other ranks, of each as
-    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. 1f1b with m >= p
-    and eager_1f1b with m >= 2p are exact also where one rank, or the first and the last, differ from the others, and
-    else, as interleaved_1f1b, a close lower bound. Under any schedule a forward or backward of any rank that gets longer
-    lengthens the step or leaves it as it is, which the search's bounds need.
+    many; what it leaves out are passes of the rank itself. For equal ranks that is the exact bubble. Schedules
+    that alternate forwards and backwards have a closer form for unequal ranks (``unequal_waits``). Under any schedule a
+    longer forward or input gradient of any rank lengthens the step or leaves it as it is, which the search's bounds need.
 
     Args:
         columns: of the layouts: schedule, pp, vpp, micro_batches.
@@ -75,52 +75,17 @@ def _refine_unequal(
     passes: Sequence[tuple[FloatArray, FloatArray, FloatArray]],
     waits: Sequence[FloatArray],
 ) -> None:
-    """Puts the waits of unequal ranks into the rows of fused schedules that alternate F and B once they are full."""
+    """Puts ``unequal_waits`` into the rows that have enough micro-batches for them."""
     schedule, m, p = columns["schedule"], columns["micro_batches"], columns["pp"]
-    ahead = np.where(_is(schedule, "1f1b"), 1, 2)
-    alternating = _is(schedule, "1f1b", "eager_1f1b", "interleaved_1f1b")
+    ahead = np.where(_is(schedule, "1f1b", "zb_h1"), 1, 2)
+    alternating = _is(schedule, "1f1b", "eager_1f1b", "interleaved_1f1b", "zb_h1", "zb_h2")
     rows = np.flatnonzero(alternating & (m >= ahead * p) & (p > 1))
+    split = splits_backward(schedule[rows])
+    late = [np.where(split, w[rows], 0.0) for _, _, w in passes]
+    chosen = [Passes(f[rows], b[rows] - w, w) for (f, b, _), w in zip(passes, late, strict=True)]
     chunks = np.maximum(columns["vpp"][rows], 1)
-    found = _alternating_waits(ranks, [(f[rows], b[rows]) for f, b, _ in passes], ahead[rows])
-    for wait, seconds in zip(waits, found, strict=True):
+    for wait, seconds in zip(waits, unequal_waits(ranks, chosen, ahead[rows]), strict=True):
         wait[rows] = seconds / chunks
-
-
-def _alternating_waits(
-    ranks: Sequence[Sequence[int]], passes: Sequence[tuple[FloatArray, FloatArray]], ahead: IntArray
-) -> list[FloatArray]:
-    """Seconds, times chunks, that the member of each class that waits longest waits under schedules like 1F1B.
-
-    Rank r begins after the forwards of the ranks before it and ends before their backwards. Besides it waits for its
-    first backward what the forwards of the warm-up, ``ahead`` per later rank, leave of the way to the last rank and
-    back; and for its last backward what as many backwards leave. That is convex in r where ranks are equal: of a run of
-    equal ranks an end waits longest.
-    """
-    last = sum(len(members) for members in ranks) - 1
-    result = []
-    for members, (f, b) in zip(ranks, passes, strict=True):
-        longest = np.zeros_like(f)
-        for rank in members:
-            if rank - 1 in members and rank + 1 in members:
-                continue
-            before, after = _both_sides(rank, ranks, passes)
-            filled, drained = (np.maximum(after - ahead * (last - rank) * each, 0.0) for each in (f, b))
-            np.maximum(longest, before + filled + drained, out=longest)
-        result.append(longest)
-    return result
-
-
-def _both_sides(
-    rank: int, ranks: Sequence[Sequence[int]], passes: Sequence[tuple[FloatArray, FloatArray]]
-) -> tuple[FloatArray | float, FloatArray | float]:
-    """Forward and backward of one micro-batch on all ranks before a rank, and on all ranks after it."""
-    before: FloatArray | float = 0.0
-    after: FloatArray | float = 0.0
-    for members, (f, b) in zip(ranks, passes, strict=True):
-        earlier = sum(member < rank for member in members)
-        before = before + earlier * (f + b)
-        after = after + (len(members) - earlier - (rank in members)) * (f + b)
-    return before, after
 
 
 def _longest(paths: Paths, own: FloatArray, others: FloatArray) -> FloatArray:

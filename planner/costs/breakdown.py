@@ -9,12 +9,13 @@ import numpy as np
 
 from planner.costs.block import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import Algorithm, collective_cost
+from planner.costs.hops import hop_times
 from planner.costs.pipeline import hop_count, splits_backward
 from planner.costs.prices import PriceRows
 from planner.costs.replicas import Flow, Occasion
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import stage_elements
-from planner.costs.step import StageTime, hop_seconds, stage_flows
+from planner.costs.step import StageTime, stage_flows
 from planner.costs.transfers import Transfer, strides_of
 from planner.jobs.prediction import EXPOSED_AXES, CommunicationRow, Pass, TimeBreakdown
 from planner.jobs.types import Job
@@ -182,7 +183,7 @@ def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> I
     m = float(row.columns["micro_batches"][0])
     c = row.columns
     waits = float(hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])[0])
-    seconds = float(hop_seconds(job, row, prices, group)[0])
+    seconds = float(hop_times(job, row, prices, group).total[0])
     passes: tuple[Pass, ...] = ("forward", "backward")
     for pass_ in passes:
         yield CommunicationRow(

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
+from planner.costs.hops import exposed_hops
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.optimizer import update_seconds
 from planner.costs.overlap import Exposed, exposed_traffic
-from planner.costs.pipeline import hop_count, splits_backward, waiting
+from planner.costs.pipeline import splits_backward, waiting
 from planner.costs.prices import PriceRows
 from planner.costs.replicas import TRAFFIC_KNOBS, Flow, Occasion, replica_flows
 from planner.costs.sizes import FloatArray, local_parameter
@@ -260,48 +261,12 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     """
     distinct = _Distinct.of(layouts)
     stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
-    hops = exposed_hops(job, layouts, prices, group)
     passes = [(t.forward, t.backward, t.weight) for t in stages]
     waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
+    pipeline = np.max(
+        np.stack([time.passes + wait for time, wait in zip(stages, waits, strict=True)]), axis=0
+    )
+    hops = exposed_hops(job, layouts, prices, group, pipeline)
     candidates = np.stack([time.busy + wait for time, wait in zip(stages, waits, strict=True)])
     busiest = np.argmax(np.stack([t.busy for t in stages]), axis=0)
     return StepTime(np.max(candidates, axis=0) + hops, hops, busiest.astype(float), stages)
-
-
-def hop_seconds(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
-    """Seconds of one hop, the residual stream of one micro-batch to the next pipeline rank: the mean over all hops.
-
-    Ranks that share a node exchange faster than those that do not; with several chunks the last rank also sends to the first.
-    """
-    stream = np.zeros(len(layouts))
-    for stage in group.classes:
-        stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
-    names = ("pp", "tp", "sp", "ulysses", "ring", "dp", "micro_batch", "axis_order", "vpp")
-    first, inverse = layouts.unique(names)
-    small = layouts.take(first)
-    reach = spread(small.columns["pp"], strides_of(small)["pp"], job.cluster)
-    v = np.maximum(small.columns["vpp"], 1).astype(np.float64)
-    neighbours = np.zeros(len(small))
-    inside = reach.size
-    for level in range(reach.domains.shape[1]):
-        crossing = np.broadcast_to(np.arange(reach.domains.shape[1]) < level, reach.domains.shape)
-        pair = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.where(crossing, 2, 1))
-        pairs = inside - reach.domains[:, level]
-        if pairs.any():
-            cost = collective_cost("send_recv", stream[first], pair, job.cluster)
-            neighbours = neighbours + v * pairs * cost.seconds
-        inside = reach.domains[:, level]
-    ends = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.minimum(reach.domains, 2))
-    around = collective_cost("send_recv", stream[first], ends, job.cluster).seconds
-    hops = np.maximum(reach.size * v - 1.0, 1.0)
-    return ((neighbours + (v - 1.0) * around) / hops)[inverse]
-
-
-def exposed_hops(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> FloatArray:
-    """Seconds of the step in which the pipeline waits for hops between its ranks, shape (rows,)."""
-    if group.pp == 1:
-        return np.zeros(len(layouts))
-    c = layouts.columns
-    share = 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
-    count = hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
-    return share * count * hop_seconds(job, layouts, prices, group)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from planner.costs.hops import exposed_hops
 from planner.costs.pipeline import CLOSED_FORMS, waiting
 from planner.costs.prices import PriceRows, Prices
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageGroup, stage_groups
-from planner.costs.step import exposed_hops, pass_seconds
+from planner.costs.step import pass_seconds
 from planner.errors import PlannerError
 from planner.jobs.types import Job
 from planner.layouts.layout import SCHEDULES
@@ -61,4 +62,4 @@ def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGrou
     micro_batches = layouts.columns["micro_batches"]
     ranks = [micro_batches * (f + b) + wait for (f, b, _), wait in zip(passes, waits, strict=True)]
     slowest: FloatArray = np.max(np.stack(ranks), axis=0)
-    return slowest + exposed_hops(job, layouts, prices, group)
+    return slowest + exposed_hops(job, layouts, prices, group, slowest)

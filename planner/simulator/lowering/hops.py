@@ -17,7 +17,7 @@ from planner.simulator.links import NetworkLinks, message_route
 from planner.simulator.lowering.passes import Moved, moved_by
 from planner.simulator.lowering.rank import LoweredRank
 from planner.simulator.lowering.stamp import SPAN
-from planner.simulator.program import NONE, ProgramBuilder, TaskKind, What
+from planner.simulator.program import ProgramBuilder, TaskKind, What
 from planner.simulator.schedules.dependencies import dependencies, flatten
 from planner.simulator.schedules.schedule import Integers, Kind, Schedule
 
@@ -104,23 +104,31 @@ class HopLowering:
                 rows = np.flatnonzero(sizes == nbytes)
                 moved = self._moved(int(self.actors.device[sender]), message, nbytes)
                 before = ranks[message.sender].leave[message.sent[rows], column]
-                hop = self._add(message, rows, sender, receiver, moved.share(1.0 - self.hidden), awaited=True)
+                hop = self._add(message, rows, sender, receiver, moved.share(1.0 - self.hidden))
                 self.builder.after(hop, before)
                 self.builder.after(ranks[message.receiver].entry[message.needed[rows], place[receiver]], hop)
                 if self.hidden > 0.0:
-                    rest = self._add(message, rows, sender, receiver, moved.share(self.hidden), awaited=False)
+                    rest = self._add(message, rows, sender, receiver, moved.share(self.hidden), offset=1)
                     self.builder.after(rest, before)
 
     def _add(
-        self, message: Message, rows: Integers, sender: int, receiver: int, moved: Moved, *, awaited: bool
+        self,
+        message: Message,
+        rows: Integers,
+        sender: int,
+        receiver: int,
+        moved: Moved,
+        *,
+        offset: int = 0,
     ) -> Integers:
+        """Messages of one direction leave in order, the part that nobody waits for included."""
         direction = "pp forward" if message.forward else "pp backward"
         nbytes = moved.nbytes if self.sharing else ()
         return self.builder.add(
             len(rows),
             kind=TaskKind.TRANSFER,
-            stream=self.builder.stream(sender, direction) if awaited else NONE,
-            position=message.sent[rows] * SPAN,
+            stream=self.builder.stream(sender, direction),
+            position=message.sent[rows] * SPAN + offset,
             seconds=moved.seconds - moved.latency_s,
             latency_s=moved.latency_s,
             route=message_route(self.network, self.builder, sender, receiver, nbytes),

@@ -1,0 +1,94 @@
+"""Messages between pipeline ranks: what one takes, and what of them the step waits for. Docs: docs/cost-model.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.collectives import collective_cost
+from planner.costs.pipeline import hop_count, keeps_logits
+from planner.costs.prices import PriceRows
+from planner.costs.sizes import FloatArray
+from planner.costs.stages import V_SCHEDULES, StageGroup
+from planner.costs.transfers import strides_of
+from planner.jobs.types import Job
+from planner.layouts.layout import SCHEDULES
+from planner.layouts.layouts import Layouts
+from planner.layouts.mesh import Spread, spread
+
+
+@dataclass(frozen=True)
+class HopTimes:
+    """Seconds of one hop, shape (rows,): ``total``, and of it ``sending``, in which its bytes fill the sender's link."""
+
+    total: FloatArray
+    sending: FloatArray
+
+
+def hop_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> HopTimes:
+    """One hop, the residual stream of one micro-batch to the next pipeline rank: the mean over all hops.
+
+    Ranks that share a node exchange faster than those that do not; with several chunks the last rank also sends to the first.
+    """
+    stream = np.zeros(len(layouts))
+    for stage in group.classes:
+        stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
+    names = ("pp", "tp", "sp", "ulysses", "ring", "dp", "micro_batch", "axis_order", "vpp")
+    first, inverse = layouts.unique(names)
+    small = layouts.take(first)
+    reach = spread(small.columns["pp"], strides_of(small)["pp"], job.cluster)
+    v = np.maximum(small.columns["vpp"], 1).astype(np.float64)
+    seconds, latency = np.zeros(len(small)), np.zeros(len(small))
+    inside = reach.size
+    for level in range(reach.domains.shape[1]):
+        crossing = np.broadcast_to(np.arange(reach.domains.shape[1]) < level, reach.domains.shape)
+        pair = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.where(crossing, 2, 1))
+        pairs = inside - reach.domains[:, level]
+        if pairs.any():
+            cost = collective_cost("send_recv", stream[first], pair, job.cluster)
+            seconds, latency = seconds + v * pairs * cost.seconds, latency + v * pairs * cost.latency_s
+        inside = reach.domains[:, level]
+    ends = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.minimum(reach.domains, 2))
+    around = collective_cost("send_recv", stream[first], ends, job.cluster)
+    hops = np.maximum(reach.size * v - 1.0, 1.0)
+    seconds = (seconds + (v - 1.0) * around.seconds) / hops
+    latency = (latency + (v - 1.0) * around.latency_s) / hops
+    return HopTimes(seconds[inverse], np.maximum(seconds - latency, 0.0)[inverse])
+
+
+def exposed_hops(
+    job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup, pipeline_s: FloatArray
+) -> FloatArray:
+    """Seconds of the step in which the pipeline waits for hops between its ranks, shape (rows,).
+
+    Short hops are waited for as often as the schedule has no slack for them. Long ones fill the link of the rank that sends
+    most, whatever the framework overlaps: the pipeline then lasts as long as that rank's messages, after the first one has
+    come to it from rank 0 and until the last one is back there.
+
+    Args:
+        pipeline_s: (rows,), what passes and waiting for other ranks take.
+    """
+    if group.pp == 1:
+        return np.zeros(len(layouts))
+    c = layouts.columns
+    share = 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
+    count = hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
+    hop = hop_times(job, layouts, prices, group)
+    way = 2.0 * np.maximum(c["pp"] - 2, 0)
+    filled = _messages_sent(layouts, share) * hop.sending + share * way * hop.total
+    return np.maximum(share * count * hop.total, filled - pipeline_s)
+
+
+def _messages_sent(layouts: Layouts, share: float) -> FloatArray:
+    """Messages that follow each other per step on the busiest link between ranks.
+
+    A middle rank passes every micro-batch on and back once per chunk. Of two ranks one holds the last chunk, and both
+    chunks of a V meet on a rank; where all backward passes follow all forward passes, both directions take turns.
+    """
+    c = layouts.columns
+    p, v, m = c["pp"], np.maximum(c["vpp"], 1), c["micro_batches"].astype(np.float64)
+    v_shaped = np.array([name in V_SCHEDULES for name in SCHEDULES])[c["schedule"]]
+    of_two = np.where(v_shaped, v, 2 * v - 1)
+    turns = (p > 2) | (keeps_logits(c["schedule"]) & (share > 0.0))
+    return m * np.where(turns, 2 * v, of_two)

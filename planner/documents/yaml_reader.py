@@ -36,7 +36,7 @@ def read_yaml(text: str) -> Node:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return _Builder(YAML(typ="safe", pure=True).parse(text)).document()
+        return tree(YAML(typ="safe", pure=True).parse(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(str(error.problem or error.context or "cannot be read").split())
@@ -45,6 +45,15 @@ def read_yaml(text: str) -> Node:
         ) from None
     except (YAMLError, ValueError) as error:
         raise PlannerError(f"not valid YAML: {' '.join(str(error).split())[:200]}") from None
+
+
+def tree(events: Iterator[Any]) -> Node:
+    """The tree of one YAML document from the events of a parser (ruamel.yaml's or PyYAML's).
+
+    Raises:
+        PlannerError: with the line: several documents, tags, duplicate keys, cycles, limits.
+    """
+    return _Builder(events).document()
 
 
 class _Builder:
@@ -128,7 +137,7 @@ class _Builder:
                 )
             key = str(event.value)
             child = self._node(next(self._events), depth + 1)
-            if key == "<<" and event.style is None:
+            if key == "<<" and not event.style:
                 merges.append((key_line, child))
                 continue
             if key in pairs:
@@ -182,7 +191,7 @@ def scalar(text: str, line: int) -> Any:
 
 
 def _is_plain(event: Any, tag: str) -> bool:
-    return event.style is None and tag in ("", "None")
+    return not event.style and tag in ("", "None")
 
 
 def _line(event: Any) -> int:

@@ -1,0 +1,1 @@
+"""Predictions against data: published runs, measured kernels, collective timings."""

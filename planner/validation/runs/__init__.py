@@ -1,0 +1,1 @@
+"""Published training runs: read, expressed as jobs and layouts, predicted, scored."""

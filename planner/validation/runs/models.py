@@ -1,0 +1,170 @@
+"""The model of a row as a description that the planner builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from planner.models.catalogue import list_models, load_spec
+from planner.models.spec import ModelSpec
+from planner.validation.runs.refusal import lacking, missing
+from planner.validation.runs.rows import RowModel, RowMoe
+
+_DETAILS = (
+    "activation", "norm", "norm_bias", "norm_placement", "final_norm", "embedding_norm", "biases", "head_bias",
+    "positions", "parallel_block", "parallel_norms", "qk_norm", "sliding_window", "layer_pattern",
+    "attention_soft_cap", "final_soft_cap", "attention_sinks",
+)  # fmt: skip
+"""What tables of runs leave out and the architecture decides: taken from a catalogue model of equal widths."""
+
+_MOE_DETAILS = ("router_bias", "expert_bias", "shared_gate", "score", "every")
+
+
+def known_architectures() -> tuple[ModelSpec, ...]:
+    """Decoders of the catalogue, for the details that rows leave out."""
+    specs = (load_spec(name) for name in list_models())
+    return tuple(spec for spec in specs if spec.family == "decoder")
+
+
+def describe(
+    model: RowModel, architectures: Iterable[ModelSpec], *, vocab: int, padding: int
+) -> dict[str, Any]:
+    """The fields of ``ModelSpec`` for a row's model.
+
+    Args:
+        architectures: decoders whose details a row of equal widths shares.
+        vocab: tokens (the row's, or one of the choices when it names none).
+        padding: multiple to which the framework pads the tables.
+
+    Raises:
+        Refused: a width is missing.
+    """
+    layers, hidden, heads, seq_len = (
+        _needed(model, name) for name in ("layers", "hidden", "heads", "seq_len")
+    )
+    gated = True if model.gated_mlp is None and model.moe is not None else bool(model.gated_mlp)
+    result: dict[str, Any] = {
+        "name": model.name or "model",
+        "layers": layers,
+        "hidden": hidden,
+        "heads": heads,
+        "vocab": vocab,
+        "pad_vocab_to": padding,
+        "seq_len": seq_len,
+        "gated_mlp": gated,
+        "mtp_layers": model.mtp_layers or 0,
+        "tied_embeddings": (not gated) if model.tied_embeddings is None else model.tied_embeddings,
+    }
+    if model.ffn_hidden is not None:
+        result["ffn_hidden"] = model.ffn_hidden
+    elif model.moe is None:
+        raise missing("model.ffn_hidden")
+    result |= _attention(model)
+    if model.moe is not None:
+        result["moe"] = _experts(model.moe, layers, model.ffn_hidden)
+    return result | _details(model, result, architectures)
+
+
+def _needed(model: RowModel, name: str) -> int:
+    value = getattr(model, name)
+    if value is None:
+        raise missing(f"model.{name}")
+    return int(value)
+
+
+def _attention(model: RowModel) -> dict[str, Any]:
+    if model.mla is not None:
+        return {"mla": {key: value for key, value in model.mla.items() if value}}
+    if model.has("mla"):
+        raise missing("model.mla")
+    result: dict[str, Any] = {"kv_heads": model.kv_heads or model.heads}
+    if model.head_dim is not None:
+        result["head_dim"] = model.head_dim
+    return result
+
+
+def _experts(moe: RowMoe, layers: int, ffn_hidden: int | None) -> dict[str, Any]:
+    if moe.experts is None or moe.topk is None:
+        raise missing("model.moe.experts and topk")
+    # Megatron's default: an expert is as wide as a dense layer (--moe-ffn-hidden-size).
+    width = moe.moe_ffn or ffn_hidden
+    if width is None:
+        raise missing("model.moe.moe_ffn")
+    result: dict[str, Any] = {"experts": moe.experts, "topk": moe.topk, "moe_ffn": width}
+    result["shared_experts"] = moe.shared_experts or 0
+    if moe.shared_ffn_total:
+        result["shared_ffn_total"] = moe.shared_ffn_total
+    dense = moe.dense_layers
+    # Megatron's first_k_dense_replace counts from the front; -1 means that it is not used.
+    result["dense_layers"] = min(max(int(dense), 0), layers) if isinstance(dense, int | float) else 0
+    return result
+
+
+def _details(
+    model: RowModel, stated: Mapping[str, Any], architectures: Iterable[ModelSpec]
+) -> dict[str, Any]:
+    twin = next((spec for spec in architectures if _same_widths(spec, stated)), None)
+    result = _usual(model, bool(stated["gated_mlp"]))
+    if twin is not None:
+        result |= {name: getattr(twin, name) for name in _DETAILS}
+        if twin.moe is not None:
+            result["moe"] = {**stated["moe"], **{name: getattr(twin.moe, name) for name in _MOE_DETAILS}}
+    elif model.sliding_window is not None:
+        result["sliding_window"] = model.sliding_window
+    activation = _activation(model)
+    return result if activation is None else result | {"activation": activation}
+
+
+def _usual(model: RowModel, gated: bool) -> dict[str, Any]:
+    """GPT-2 and Llama style decoders, told apart by the gate; squared ReLU is Nemotron 4 (arXiv 2402.16819)."""
+    if gated:
+        return {"activation": "silu", "norm": "rms", "positions": "rope", "biases": "none"}
+    if _activation(model) == "relu2":
+        return {"activation": "relu2", "norm": "layer", "positions": "rope", "biases": "none"}
+    biased = model.bias is not False and model.biases is not False
+    rope = model.position is not None and "learned" not in model.position
+    return {
+        "activation": "gelu",
+        "norm": "layer",
+        "positions": "rope" if rope else "learned",
+        "biases": "all" if biased else "none",
+    }
+
+
+def _activation(model: RowModel) -> str | None:
+    text = (model.activation or model.mlp_activations or "").lower()
+    if not text:
+        return None
+    for word, name in (
+        ("squared", "relu2"),
+        ("relu", "relu"),
+        ("gelu", "gelu"),
+        ("silu", "silu"),
+        ("swi", "silu"),
+    ):
+        if word in text:
+            return name
+    raise lacking("activation", text)
+
+
+def _same_widths(spec: ModelSpec, stated: Mapping[str, Any]) -> bool:
+    """Depth, vocabulary and sequence may differ: published proxies are cut in depth."""
+    if (spec.hidden, spec.query_heads, spec.gated_mlp) != (
+        stated["hidden"],
+        stated["heads"],
+        stated["gated_mlp"],
+    ):
+        return False
+    if (spec.moe is None) != ("moe" not in stated) or (spec.mla is None) != ("mla" not in stated):
+        return False
+    if spec.moe is not None:
+        moe = stated["moe"]
+        return (spec.moe.experts, spec.moe.topk, spec.moe.moe_ffn) == (
+            moe["experts"],
+            moe["topk"],
+            moe["moe_ffn"],
+        )
+    key_heads = stated.get("kv_heads", stated["heads"])
+    return spec.ffn_hidden == stated.get("ffn_hidden") and (
+        spec.mla is not None or spec.key_heads == key_heads
+    )

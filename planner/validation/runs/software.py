@@ -1,0 +1,147 @@
+"""The software of a row: framework profile and training settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.jobs.framework import FRAMEWORKS, Framework, load_framework
+from planner.jobs.types import MoeOptions, Training
+from planner.validation.runs.refusal import Refused, lacking
+from planner.validation.runs.rows import RunRow
+from planner.validation.runs.shelf import Shelf
+
+_BY_WORDS = (
+    ("megatron-deepspeed", "megatron-deepspeed"),
+    ("deepspeed", "deepspeed"),
+    ("accelerate", "deepspeed"),
+    ("megatron", "megatron-lm"),
+    ("torchtitan", "torchtitan"),
+    ("fsdp", "fsdp"),
+    ("neuron", "megatron-lm"),
+)
+"""Words of the software's description -> the nearest profile, first match."""
+
+_RECIPES = {
+    "hybrid": "delayed",
+    "delayed": "delayed",
+    "per-tensor": "tensorwise",
+    "tensorwise": "tensorwise",
+    "rowwise": "rowwise",
+    "block": "blockwise",
+    "blockwise": "blockwise",
+    "mxfp8": "mxfp8",
+}
+"""Published names; Transformer Engine's hybrid formats scale with delayed factors unless said otherwise."""
+
+_OVERLAP_FLAGS = {
+    "overlap-grad-reduce": ("dp_reduce",),
+    "overlap_comm": ("dp_reduce",),
+    "overlap-param-gather": ("dp_gather",),
+    "use-mc2": ("tp",),
+    "use-ascend-coc": ("tp",),
+    "tp-comm-overlap": ("tp",),
+    "moe-alltoall-overlap-comm": ("ep",),
+    "moe-allgather-overlap-comm": ("ep",),
+    "moe-fb-overlap": ("ep",),
+    "use-cp-send-recv-overlap": ("cp",),
+}
+"""Switches that sources list -> the traffic that they hide."""
+
+_LISTED = ("dp_reduce", "dp_gather", "tp")
+"""Traffic that is exposed when a source lists its switches and leaves these out."""
+
+
+def framework_of(row: RunRow, shelf: Shelf) -> tuple[Framework, tuple[str, ...]]:
+    """The profile of a row, and what was assumed.
+
+    Raises:
+        Refused: a profile name that is none of ours.
+    """
+    name, assumed = row.framework, ()
+    if name == "unknown":
+        name = _nearest(row)
+        return shelf.once(("framework", name), lambda: load_framework(name)), (
+            f"software not told: profile {name}",
+        )
+    if name not in FRAMEWORKS:
+        raise Refused(f"framework '{name}' is no profile")
+    return shelf.once(("framework", name), lambda: load_framework(name)), assumed
+
+
+def _nearest(row: RunRow) -> str:
+    extra = getattr(row.layout, "framework", None)
+    words = " ".join(str(text).lower() for text in (row.software, extra, row.source) if text)
+    found = next((name for word, name in _BY_WORDS if word in words), None)
+    if found is not None:
+        return found
+    return "fsdp" if row.layout.zero_stage == 3 else "megatron-core"
+
+
+def training_of(
+    row: RunRow, framework: Framework, setting: Mapping[str, Any], *, seq_len: int, global_batch: int
+) -> Training:
+    """The training settings of a row under one assignment of what it leaves open.
+
+    Raises:
+        Refused: an fp8 recipe or optimizer that is not known here.
+    """
+    precision = setting["precision"]
+    moe = row.model.moe
+    return Training(
+        global_batch=global_batch,
+        seq_len=seq_len,
+        precision=precision,
+        optimizer=_optimizer(row),
+        gradient_dtype_bytes=2.0 if "bfloat16" in (row.layout.grad_dtype or "") else None,
+        attention=setting["attention"],
+        dropout=_dropout(row, setting),
+        capture=setting["cuda_graph"] == "full",
+        compile=setting["compile"],
+        fp8_recipe=_recipe(row) if precision == "fp8" else None,
+        moe=MoeOptions(
+            capacity_factor=moe.capacity_factor if moe else None, dispatcher=setting["dispatcher"]
+        ),
+        overlap=overlap_of(row, framework),
+    )
+
+
+def overlap_of(row: RunRow, framework: Framework) -> dict[str, float]:
+    """Hidden shares that the row's switches change; what it does not mention stays the profile's."""
+    words = " ".join(row.layout.overlap).lower()
+    if not words:
+        return {}
+    if words.startswith("none"):
+        exposed = ("tp",) if "fsdp" in framework.name or framework.name == "torchtitan" else None
+        return dict.fromkeys(exposed or ("tp", "dp_reduce", "dp_gather", "pp", "cp", "ep"), 0.0)
+    if "a2a overlap" in words or "all-to-all overlapped" in words:
+        return {"ep": 1.0}
+    switches = [flag for flag in _OVERLAP_FLAGS if flag in words]
+    if not switches or framework.name == "maxtext":
+        return {}
+    on = {kind for flag in switches for kind in _OVERLAP_FLAGS[flag]}
+    result = {kind: 0.0 for kind in _LISTED if kind not in on}
+    return result | ({"ep": 1.0} if "ep" in on else {})
+
+
+def _recipe(row: RunRow) -> str | None:
+    text = row.layout.fp8_recipe
+    if text is None:
+        return None
+    if text not in _RECIPES:
+        raise lacking("fp8 recipe", text)
+    return _RECIPES[text]
+
+
+def _optimizer(row: RunRow) -> Any:
+    text = f"{row.layout.optimizer or ''} {row.model.optimizer or ''}".lower()
+    for name in ("muon", "galore", "adafactor", "lamb"):
+        if name in text:
+            return name
+    return "adam8bit" if "8-bit" in text else "adamw"
+
+
+def _dropout(row: RunRow, setting: Mapping[str, Any]) -> float:
+    """Megatron's GPT scripts train with 0.1 (its default); fused attention came with models that use none."""
+    old = row.framework in ("megatron-lm", "megatron-deepspeed")
+    return 0.1 if old and setting["attention"] == "unfused" and not row.model.gated_mlp else 0.0

@@ -69,22 +69,22 @@ def _sweeps(title: str, scores: Sequence[Score]) -> Table:
         key = (*(value for name, value in score.labels.items() if name != "band"), score.apart)
         sweeps.setdefault(key, []).append(score)
     bands = [band for band in BANDS if any(score.labels["band"] == band for score in scores)]
-    why = ["why"] if any(score.apart for score in scores) else []
-    headings = ("source", "operator", "ranks", "n", *bands, "worst", "bias", *why)
+    apart = any(score.apart for score in scores)
+    last = ("why",) if apart else ("worst", "bias")
+    headings = ("source", "operator", "ranks", "n", *bands, *last)
     table = new_table(_sentence(title), headings, left=("why",))
     for column in table.columns[:2]:
         column.justify = "left"
     for members in sweeps.values():
-        table.add_row(*_sweep(members, bands), *([members[0].apart or ""] if why else []))
+        table.add_row(
+            *_sweep(members, bands), *((members[0].apart or "",) if apart else _worst_and_bias(members))
+        )
     return table
 
 
 def _sweep(members: Sequence[Score], bands: Sequence[str]) -> list[str]:
     labels = members[0].labels
     medians = {str(score.labels["band"]): score.median_ape for score in members}
-    worst = [score.worst_ape for score in members if score.worst_ape is not None]
-    predicted = sum(score.predicted for score in members)
-    summed = sum((score.bias or 0.0) * score.predicted for score in members)
     nodes = f" on {labels['nodes']}" if labels["nodes"] else ""
     return [
         str(labels["family"]),
@@ -92,9 +92,15 @@ def _sweep(members: Sequence[Score], bands: Sequence[str]) -> list[str]:
         f"{labels['ranks']}{nodes}",
         str(sum(score.n for score in members)),
         *(_percent(medians.get(band)) for band in bands),
-        _percent(max(worst, default=None)),
-        _signed(summed / predicted if predicted else None),
     ]
+
+
+def _worst_and_bias(members: Sequence[Score]) -> tuple[str, str]:
+    """Over all bands of a sweep."""
+    worst = [score.worst_ape for score in members if score.worst_ape is not None]
+    predicted = sum(score.predicted for score in members)
+    summed = sum((score.bias or 0.0) * score.predicted for score in members)
+    return _percent(max(worst, default=None)), _signed(summed / predicted if predicted else None)
 
 
 def _overall(comparison: Comparison) -> str:

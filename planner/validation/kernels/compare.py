@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.kernels import matmul_seconds, memory_bound_seconds
+from planner.errors import PlannerError
 from planner.hardware.loader import load_accelerator
 from planner.hardware.types import Accelerator
 from planner.validation.collectives import compare_nvlink_rows
@@ -61,7 +62,10 @@ def _device_points(rows: CsvRows, chosen: Sequence[int], accelerator: Accelerato
     times = np.array([rows.columns["time_us"][row] for row in chosen])
     half_width_s = printed_half_width(times) * 1e-6
     predict = _matmul if rows.kind == "matmul" else _memory_bound
-    predicted, labels, subjects = predict(rows, chosen, accelerator)
+    try:
+        predicted, labels, subjects = predict(rows, chosen, accelerator)
+    except PlannerError as error:
+        raise rows.fault(chosen[0], "gpu", error.message) from None
     return {
         row: Point(
             id=f"{rows.file.name}:{rows.lines[row]}",

@@ -1,0 +1,110 @@
+"""Rows that leave settings open: the one assignment per model that explains all of its rows best."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.validation.runs.outcome import Outcome
+from planner.validation.runs.statistics import ErrorSummary, summarise
+
+MOST_ASSIGNMENTS = 512
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One model of one family.
+
+    Args:
+        setting: the values that explain its rows best, in seconds and bytes together.
+        rows: rows that could be read under it; of: rows of the model.
+        time, memory: errors under it.
+    """
+
+    family: str
+    accelerator: str
+    framework: str
+    model: str
+    setting: Mapping[str, Any]
+    rows: int
+    of: int
+    time: ErrorSummary | None
+    memory: ErrorSummary | None
+
+
+def best_assignments(outcomes: Iterable[Outcome]) -> list[Assignment]:
+    """For every model with open settings and something measured, in order of appearance."""
+    found: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        row = outcome.row
+        if not row.complete and (outcome.measured_s or outcome.memory):
+            key = (outcome.family, outcome.accelerator, row.framework, row.model.name or "")
+            found.setdefault(key, []).append(outcome)
+    return [best for key, members in found.items() if (best := _best(key, members)) is not None]
+
+
+def _best(key: tuple[str, ...], members: list[Outcome]) -> Assignment | None:
+    tried = [(setting, *_errors(members, setting)) for setting in _settings(members)]
+    tried = [item for item in tried if item[1] or item[2]]
+    if not tried:
+        return None
+    most = max(item[3] for item in tried)
+    setting, times, sizes, rows = min((item for item in tried if item[3] == most), key=_misfit)
+    return Assignment(
+        key[0], key[1], key[2], key[3], setting, rows, len(members), summarise(times), summarise(sizes)
+    )
+
+
+def _misfit(item: tuple[Mapping[str, Any], list[float], list[float], int]) -> float:
+    """Mean size of the log errors; seconds and bytes weigh the same."""
+    means = [
+        sum(abs(math.log(max(1.0 + error, 1e-9))) for error in errors) / len(errors)
+        for errors in (item[1], item[2])
+        if errors
+    ]
+    return sum(means) / len(means)
+
+
+def _settings(members: list[Outcome]) -> Iterator[dict[str, Any]]:
+    """Combinations of all values that occur; when they are too many, those of single readings only."""
+    values: dict[str, dict[Any, None]] = {}
+    for outcome in members:
+        for reading in outcome.readings:
+            for name, value in reading.variant.setting.items():
+                values.setdefault(name, {})[value] = None
+    if math.prod(len(options) for options in values.values()) <= MOST_ASSIGNMENTS:
+        for combination in itertools.product(*values.values()):
+            yield dict(zip(values, combination, strict=True))
+        return
+    seen: dict[str, dict[str, Any]] = {}
+    for outcome in members:
+        for reading in outcome.readings:
+            seen.setdefault(repr(reading.variant.setting), dict(reading.variant.setting))
+    yield from itertools.islice(seen.values(), MOST_ASSIGNMENTS)
+
+
+def _errors(members: list[Outcome], setting: Mapping[str, Any]) -> tuple[list[float], list[float], int]:
+    """(errors of time, errors of memory, rows read) under one assignment."""
+    times: list[float] = []
+    sizes: list[float] = []
+    rows = 0
+    for outcome in members:
+        place = _place(outcome, setting)
+        if place is None:
+            continue
+        rows += 1
+        if outcome.measured_s is not None:
+            times.append(outcome.readings[place].step_time_s / outcome.measured_s - 1.0)
+        sizes += [figure.by_setting[place] / figure.measured_bytes - 1.0 for figure in outcome.memory]
+    return times, sizes, rows
+
+
+def _place(outcome: Outcome, setting: Mapping[str, Any]) -> int | None:
+    for index, reading in enumerate(outcome.readings):
+        own = reading.variant.setting
+        if all(name not in setting or setting[name] == value for name, value in own.items()):
+            return index
+    return None

@@ -1,0 +1,81 @@
+"""Sets of runs that differ in layout only: is the order right, and what would our favourite have cost?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from planner.validation.runs.outcome import Outcome
+from planner.validation.runs.statistics import kendall_tau
+
+_ABOUT_NOTHING = ("name", "note", "vocab_note", "ffn_note", "dims_source")
+
+
+@dataclass(frozen=True)
+class LayoutSet:
+    """Complete rows that share everything but the layout.
+
+    Args:
+        rows: their ids; layouts: distinct layouts among them (repeats are one, at their median time).
+        tau: Kendall's tau-b of predicted and measured times, None when one side has no order.
+        regret: measured time of the layout that we would choose over the best one, minus one.
+    """
+
+    family: str
+    accelerator: str
+    rows: tuple[str, ...]
+    layouts: int
+    tau: float | None
+    regret: float
+
+
+def layout_sets(outcomes: Iterable[Outcome]) -> list[LayoutSet]:
+    """All sets with at least two layouts, in order of appearance."""
+    found: dict[Hashable, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.heading == "complete" and outcome.error is not None:
+            found.setdefault(_shared(outcome), []).append(outcome)
+    sets = (_set(members) for members in found.values() if len(members) > 1)
+    return [item for item in sets if item is not None]
+
+
+def _shared(outcome: Outcome) -> Hashable:
+    """Model, hardware, batch, sequence, family, release, precision, compile and capture."""
+    row = outcome.row
+    model = {k: v for k, v in row.model.model_dump().items() if k not in _ABOUT_NOTHING}
+    hardware = row.hardware
+    return (
+        outcome.family,
+        row.release,
+        repr(sorted(model.items(), key=lambda pair: pair[0])),
+        hardware.accelerator,
+        hardware.count,
+        hardware.per_node,
+        repr(hardware.network),
+        row.layout.global_batch,
+        row.layout.precision,
+        row.layout.fp8_recipe,
+        row.layout.compile,
+        row.layout.cuda_graph,
+    )
+
+
+def _set(members: list[Outcome]) -> LayoutSet | None:
+    by_layout: dict[Any, list[Outcome]] = {}
+    for outcome in members:
+        by_layout.setdefault(outcome.layout, []).append(outcome)
+    if len(by_layout) < 2:
+        return None
+    predicted = [statistics.median(o.predicted_s or 0.0 for o in same) for same in by_layout.values()]
+    measured = [statistics.median(o.measured_s or 0.0 for o in same) for same in by_layout.values()]
+    favourite = min(range(len(predicted)), key=predicted.__getitem__)
+    return LayoutSet(
+        family=members[0].family,
+        accelerator=members[0].accelerator,
+        rows=tuple(outcome.row.id for outcome in members),
+        layouts=len(by_layout),
+        tau=kendall_tau(predicted, measured),
+        regret=measured[favourite] / min(measured) - 1.0,
+    )

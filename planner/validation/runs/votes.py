@@ -1,0 +1,79 @@
+"""What counts as one measurement: rows scored apart, and rows that share a vote (``exclusions.yaml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from planner.documents import load_document, validate
+from planner.validation.runs.rows import RunRow
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Composed(_Frozen):
+    """Rows of one source whose times were composed from fewer measured pieces.
+
+    Args:
+        source: what the rows' ``source`` starts with.
+        family: name under which they are scored.
+        cell: fields whose equal values make one vote.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    family: Annotated[str, Field(min_length=1)]
+    cell: Annotated[tuple[str, ...], Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=10)]
+
+
+class Exclusion(_Frozen):
+    """One row that is predicted and scored apart."""
+
+    id: Annotated[str, Field(min_length=1)]
+    what: Literal["time", "memory", "all"]
+    reason: Annotated[str, Field(min_length=10)]
+
+
+class Votes(_Frozen):
+    """The content of ``exclusions.yaml``."""
+
+    composed: tuple[Composed, ...]
+    exclusions: tuple[Exclusion, ...]
+
+    def doubt(self, row: RunRow, what: Literal["time", "memory"]) -> str | None:
+        """Why the row's time (or memory) is scored apart, None when it is not."""
+        for item in self.exclusions:
+            if item.id == row.id and item.what in (what, "all"):
+                return item.reason
+        return row.quirk if what == "time" else None
+
+    def family(self, row: RunRow) -> str:
+        """The family under which a row is scored."""
+        found = self._composed(row)
+        return row.family if found is None else found.family
+
+    def cell(self, row: RunRow) -> tuple[Any, ...] | None:
+        """Equal for rows that share one vote, None for a row with a vote of its own."""
+        found = self._composed(row)
+        return None if found is None else tuple(_value(row, path) for path in found.cell)
+
+    def _composed(self, row: RunRow) -> Composed | None:
+        return next((c for c in self.composed if (row.source or "").startswith(c.source)), None)
+
+
+def load_votes() -> Votes:
+    """The packaged list."""
+    with resources.as_file(resources.files("planner.validation.runs") / "exclusions.yaml") as path:
+        return validate(load_document(path), Votes)
+
+
+def _value(row: RunRow, path: str) -> Any:
+    value: Any = row
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name)
+    return value

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "max": "The largest sequence, micro-batch or depth that fits.",
         "check": "Is a layout legal? Rules, rank groups, memory.",
         "compare": "Explain the difference between plans.",
+        "validate": "Predictions against published runs, kernels and collectives.",
         "collective": "Expected time and bandwidth of a collective.",
         "hardware": "The catalogue of accelerators and clusters.",
         "models": "The catalogue of models.",

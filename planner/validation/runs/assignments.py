@@ -20,13 +20,14 @@ class Assignment:
 
     Args:
         setting: the values that explain its rows best, in seconds and bytes together.
+        software: as the source names it, else the profile.
         rows: rows that could be read under it; of: rows of the model.
         time, memory: errors under it.
     """
 
     family: str
     accelerator: str
-    framework: str
+    software: str
     model: str
     setting: Mapping[str, Any]
     rows: int
@@ -41,7 +42,7 @@ def best_assignments(outcomes: Iterable[Outcome]) -> list[Assignment]:
     for outcome in outcomes:
         row = outcome.row
         if not row.complete and (outcome.measured_s or outcome.memory):
-            key = (outcome.family, outcome.accelerator, row.framework, row.model.name or "")
+            key = (outcome.family, outcome.accelerator, row.software or row.framework, row.model.name or "")
             found.setdefault(key, []).append(outcome)
     return [best for key, members in found.items() if (best := _best(key, members)) is not None]
 

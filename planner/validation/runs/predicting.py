@@ -107,9 +107,10 @@ def _batch(variants: Sequence[Variant], wanted: Sequence[bool]) -> list[Reading 
     layouts = from_layouts([variant.layout for variant in variants])
     broken = _broken(job, layouts)
     results: list[Reading | str] = [text or "" for text in broken]
-    good = np.flatnonzero([text is None for text in broken])
-    if len(good):
-        readings = _priced(job, layouts.take(good), [variants[i] for i in good], [wanted[i] for i in good])
+    good = [place for place, text in enumerate(broken) if text is None]
+    if good:
+        chosen = layouts.take(np.array(good))
+        readings = _priced(job, chosen, [variants[i] for i in good], [wanted[i] for i in good])
         for place, reading in zip(good, readings, strict=True):
             results[place] = reading
     return results
@@ -122,13 +123,10 @@ def _broken(job: Job, layouts: Layouts) -> list[str | None]:
     for rule in PHYSICAL_RULES:
         for place in np.flatnonzero(~rule.holds(layouts, facts)):
             result[place] = result[place] or f"illegal layout: {rule.requirement(facts)}"
-    schedules = {
-        name: name in CLOSED_FORMS for name in {layouts.row(i).schedule for i in range(len(layouts))}
-    }
-    for place in range(len(layouts)):
-        name = layouts.row(place).schedule
-        if not schedules[name]:
-            result[place] = result[place] or f"feature: closed form of the schedule {name}"
+    for row, text in enumerate(result):
+        name = layouts.row(row).schedule
+        if text is None and name not in CLOSED_FORMS:
+            result[row] = f"feature: closed form of the schedule {name}"
     return result
 
 

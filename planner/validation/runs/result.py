@@ -73,7 +73,7 @@ def _assignment(item: Assignment) -> dict[str, Any]:
     return {
         "family": item.family,
         "accelerator": item.accelerator,
-        "framework": item.framework,
+        "software": item.software,
         "model": item.model,
         "setting": _plain(item.setting),
         "rows": item.rows,

@@ -1,0 +1,196 @@
+"""Tables of ``plan validate runs``: errors by group, memory, worst rows, what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from planner.report.tables import NARROW, new_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planner.validation.runs.groups import Group
+    from planner.validation.runs.outcome import Outcome
+    from planner.validation.runs.score import Score
+    from planner.validation.runs.statistics import ErrorSummary
+
+MOST_REASONS = 12
+MOST_ASSIGNMENTS = 12
+
+
+def show_score(console: Console, score: Score, *, worst: int, quiet: bool) -> None:
+    """Print the result for people.
+
+    Args:
+        worst: how many of the largest errors to list.
+        quiet: the first table only.
+    """
+    _groups(console, "Step time of complete rows, % error", score.groups)
+    if quiet:
+        return
+    _overall(console, score)
+    if score.doubtful:
+        _groups(console, "Scored apart: rows with a quirk or on the exclusion list", score.doubtful)
+    _incomplete(console, score)
+    _memory(console, score)
+    _fits(console, score)
+    _worst(console, score.worst(worst))
+    _reasons(console, "Refused or not scored", score.refused)
+    _reasons(console, "Assumed or priced as something near", score.approximated)
+
+
+def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
+    wide = console.width >= NARROW
+    extra = ["tau", "regret", "covered", "width"] if wide else []
+    headings = ["family", "accelerator", "rows", "votes", "median", "mean", "p90", "bias", "flat MFU"]
+    table = new_table(title, [*headings, *extra], left=("family", "accelerator"))
+    for group in groups:
+        family, accelerator = (str(part) for part in group.key[:2])
+        rows = f"{group.predicted}" if group.predicted == group.n else f"{group.predicted}/{group.n}"
+        cells = [family, accelerator, rows, str(group.votes)]
+        errors = group.errors
+        if errors is None:
+            table.add_row(*cells, *(["-"] * 5), *(["-"] * len(extra)))
+            continue
+        cells += [_percent(v) for v in (errors.median_ape, errors.mean_ape, errors.p90_ape)]
+        cells += [_percent(errors.bias, sign=True), _percent(_median(group.flat_mfu))]
+        if wide:
+            tau = "-" if group.kendall_tau is None else f"{group.kendall_tau:.2f}"
+            cells += [tau, _percent(group.regret_mean), _percent(group.coverage, digits=0)]
+            cells.append(_percent(group.interval_width_median, digits=0))
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _overall(console: Console, score: Score) -> None:
+    overall = score.overall
+    console.print(
+        f"{overall.predicted} of {overall.n} complete rows predicted, {overall.refused} refused."
+        f" Mean over groups, one vote each: median {_percent(overall.macro_median_ape)} %,"
+        f" p90 {_percent(overall.macro_p90_ape)} %"
+        f" (dense: median {_percent(overall.dense_macro_median_ape)} %;"
+        f" experts, by model and device: mean {_percent(overall.moe_macro_mean_ape)} %)."
+    )
+    if score.sets:
+        large = [item for item in score.sets if item.regret > 0.08]
+        console.print(
+            f"{len(score.sets)} sets of layouts: mean regret {_percent(overall.regret_mean)} %,"
+            f" 95th percentile {_percent(overall.regret_p95)} %, {len(large)} above 8 %;"
+            f" tau {'-' if overall.tau is None else f'{overall.tau:.2f}'} on sets of ten or more."
+        )
+    if overall.coverage is not None:
+        console.print(
+            f"80 % intervals hold {_percent(overall.coverage, digits=0)} % (mean over families),"
+            f" median width {_percent(overall.interval_width_median, digits=0)} %.\n"
+        )
+
+
+def _incomplete(console: Console, score: Score) -> None:
+    """Rows that leave settings open: inside the interval, and the assignment that explains a model best."""
+    if not score.assignments:
+        return
+    headings = ("family", "model", "rows", "time median", "memory mean", "best assignment of what is open")
+    left = ("family", "model", "best assignment of what is open")
+    table = new_table("Incomplete rows: one assignment for all rows of a model, % error", headings, left=left)
+    with_choice = [item for item in score.assignments if item.setting]
+    for item in with_choice[:MOST_ASSIGNMENTS]:
+        words = ", ".join(f"{name} {value}" for name, value in item.setting.items())
+        table.add_row(
+            item.family,
+            item.model,
+            str(item.rows),
+            _percent(_median(item.time)),
+            _percent(None if item.memory is None else item.memory.mean_ape),
+            words,
+        )
+    if with_choice:
+        console.print(table)
+    if len(with_choice) > MOST_ASSIGNMENTS:
+        console.print(f"and {len(with_choice) - MOST_ASSIGNMENTS} more models (--json lists all)\n")
+
+
+def _memory(console: Console, score: Score) -> None:
+    if not score.memory:
+        return
+    headings = ("counter", "family", "accelerator", "figures", "votes", "mean", "p90", "worst", "bias")
+    table = new_table(
+        "Memory, each figure against its own counter, % error",
+        headings,
+        left=("counter", "family", "accelerator"),
+    )
+    for group in score.memory:
+        errors = group.errors
+        if errors is None:
+            continue
+        table.add_row(
+            group.memory_kind,
+            group.family + ("" if group.complete else " (incomplete)"),
+            group.accelerator,
+            str(group.n),
+            str(group.votes),
+            _percent(errors.mean_ape),
+            _percent(errors.p90_ape),
+            _percent(group.worst, sign=True),
+            _percent(errors.bias, sign=True),
+        )
+    console.print(table)
+
+
+def _fits(console: Console, score: Score) -> None:
+    fits = score.fits
+    table = new_table("Does it fit?", ("", "predicted: out of memory", "predicted: fits"), left=("",))
+    table.add_row("ran out of memory", str(fits.oom_predicted_oom), str(fits.oom_predicted_fit))
+    table.add_row("ran", str(fits.fit_predicted_oom), str(fits.fit_predicted_fit))
+    if fits.oom_predicted_oom + fits.oom_predicted_fit + fits.fit_predicted_oom + fits.fit_predicted_fit:
+        console.print(table)
+
+
+def _worst(console: Console, outcomes: Sequence[Outcome]) -> None:
+    if not outcomes:
+        return
+    table = new_table(
+        f"The {len(outcomes)} largest errors",
+        ("row", "measured", "predicted", "error %", "where the predicted step goes"),
+        left=("row", "where the predicted step goes"),
+    )
+    for outcome in outcomes:
+        table.add_row(
+            outcome.row.id,
+            f"{outcome.measured_s:.4g} s",
+            f"{outcome.predicted_s:.4g} s",
+            _percent(outcome.error, sign=True),
+            dominated(outcome),
+        )
+    console.print(table)
+
+
+def dominated(outcome: Outcome) -> str:
+    """The two largest classes of the predicted step."""
+    if not outcome.readings:
+        return "-"
+    parts = outcome.readings[0].parts
+    total = sum(parts.values()) or 1.0
+    largest = sorted(parts.items(), key=lambda item: -item[1])[:2]
+    return ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in largest)
+
+
+def _reasons(console: Console, title: str, reasons: Sequence[tuple[str, int]]) -> None:
+    if not reasons:
+        return
+    table = new_table(title, ("rows", "what"), left=("what",))
+    for text, count in reasons[:MOST_REASONS]:
+        table.add_row(str(count), text)
+    if len(reasons) > MOST_REASONS:
+        table.add_row(str(sum(count for _, count in reasons[MOST_REASONS:])), "others (--json lists all)")
+    console.print(table)
+
+
+def _median(errors: ErrorSummary | None) -> float | None:
+    return None if errors is None else errors.median_ape
+
+
+def _percent(value: float | None, *, sign: bool = False, digits: int = 1) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:{'+' if sign else ''}.{digits}f}"

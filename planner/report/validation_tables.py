@@ -96,11 +96,10 @@ def _sweep(members: Sequence[Score], bands: Sequence[str]) -> list[str]:
 
 
 def _worst_and_bias(members: Sequence[Score]) -> tuple[str, str]:
-    """Over all bands of a sweep."""
+    """The largest error of a sweep, and the bias of the band that holds most of its points."""
     worst = [score.worst_ape for score in members if score.worst_ape is not None]
-    predicted = sum(score.predicted for score in members)
-    summed = sum((score.bias or 0.0) * score.predicted for score in members)
-    return _percent(max(worst, default=None)), _signed(summed / predicted if predicted else None)
+    largest = max(members, key=lambda score: score.predicted)
+    return _percent(max(worst, default=None)), _signed(largest.bias)
 
 
 def _overall(comparison: Comparison) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ Labels = Mapping[str, str | int]
 
 MACRO_MEDIAN_POINTS, MACRO_P90_POINTS = 3, 5
 """Points that a group needs before its median, or its 90th percentile, has a vote in the overall figure."""
+
+
+OF_RUNS_ONLY: Mapping[str, None] = MappingProxyType(
+    dict.fromkeys(("kendall_tau", "regret_mean", "coverage", "interval_width_median"))
+)
+"""Figures of groups of runs that single timings have not: they choose among no layouts and carry no interval. They are
+in the answer, as null, so that one reader suits all validations."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Score:
         labels: of the group.
         n, predicted: points, and those of them that the model prices.
         median_ape, mean_ape, p90_ape, worst_ape: of the absolute errors (0.1 is 10 %).
-        bias: mean of the signed errors; positive is too slow.
+        bias: median of the signed errors; positive is too slow.
         apart: why its points are scored apart, None where they count.
     """
 
@@ -192,7 +200,7 @@ def _score(points: Sequence[Point]) -> Score:
         mean_ape=float(size.mean()),
         p90_ape=float(np.quantile(size, 0.9)),
         worst_ape=float(size.max()),
-        bias=float(signed.mean()),
+        bias=float(np.median(signed)),
         apart=points[0].apart,
     )
 
@@ -208,7 +216,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _group_json(score: Score) -> dict[str, Any]:
     figures = {name: value for name, value in vars(score).items() if name != "labels"}
-    return {**score.labels, **figures}
+    return {**score.labels, **figures, **OF_RUNS_ONLY}
 
 
 def _row_json(point: Point) -> dict[str, Any]:
@@ -219,6 +227,7 @@ def _row_json(point: Point) -> dict[str, Any]:
         "measured_s": point.measured_s,
         "half_width_s": point.half_width_s,
         "predicted_s": point.predicted_s,
+        "interval_s": None,
         "error": point.error,
         "error_beyond": point.error_beyond,
         "refused_because": point.refused_because,

@@ -24,14 +24,14 @@ def test_an_error_counts_from_the_edge_of_the_rounding(predicted: float, beyond:
     assert point(10.0, predicted).error == pytest.approx(predicted / 10 - 1)
 
 
-def test_a_group_is_scored_by_its_absolute_errors_and_its_mean_signed_error() -> None:
+def test_a_group_is_scored_by_its_absolute_errors_and_its_median_signed_error() -> None:
     (score,) = Comparison((point(10, 12.5), point(10, 6.5), point(10, 10), point(10, None))).scores()
     assert (score.n, score.predicted) == (4, 3)
     assert score.median_ape == pytest.approx(0.2)
     assert score.mean_ape == pytest.approx((0.2 + 0.3) / 3)
     assert score.worst_ape == pytest.approx(0.3)
     assert score.p90_ape == pytest.approx(0.28)  # between 0.2 and 0.3, eight tenths of the way
-    assert score.bias == pytest.approx((0.2 - 0.3) / 3)
+    assert score.bias == pytest.approx(0.0)
 
 
 def test_a_group_without_predictions_has_no_errors() -> None:
@@ -72,6 +72,8 @@ def test_json_has_groups_overall_and_rows() -> None:
     assert answer["rows"][0]["error"] == pytest.approx(0.25)
     assert answer["rows"][0]["error_beyond"] == pytest.approx(0.2)
     assert answer["rows"][1]["refused_because"] == "not modelled"
+    assert answer["rows"][0]["interval_s"] is None
+    assert answer["groups"][0]["coverage"] is None
     assert answer["refused"] == {"not modelled": 1}
 
 

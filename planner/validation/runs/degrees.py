@@ -14,7 +14,8 @@ class Degrees:
 
     Args:
         per_chip: ranks of the source per device of ours (TPU v7: two cores of one chip).
-        global_batch: sequences per step.
+        global_batch: sequences per step; ``batch_known``: the row tells it. Otherwise it is some number of micro-batches
+            that fills the pipeline: enough for memory, meaningless for seconds.
     """
 
     tp: int
@@ -23,6 +24,7 @@ class Degrees:
     dp: int
     per_chip: int
     global_batch: int
+    batch_known: bool = True
 
 
 def degrees_of(row: RunRow) -> Degrees:
@@ -48,10 +50,16 @@ def degrees_of(row: RunRow) -> Degrees:
     dp = count // inner
     if layout.dp is not None and per_chip == 1 and layout.dp != dp:
         raise Refused("tp x cp x pp x dp is not the number of devices", f"dp {layout.dp}, left are {dp}")
-    return Degrees(layout.tp, cp, layout.pp, dp, per_chip, _global_batch(row, dp))
+    batch = _global_batch(row, dp)
+    if batch is None:
+        if not (row.measured.oom or row.memory_kind):
+            raise missing("layout.global_batch")
+        batch = dp * layout.pp * 8
+        return Degrees(layout.tp, cp, layout.pp, dp, per_chip, batch, batch_known=False)
+    return Degrees(layout.tp, cp, layout.pp, dp, per_chip, batch)
 
 
-def _global_batch(row: RunRow, dp: int) -> int:
+def _global_batch(row: RunRow, dp: int) -> int | None:
     layout = row.layout
     if layout.global_batch is not None:
         return layout.global_batch
@@ -59,7 +67,7 @@ def _global_batch(row: RunRow, dp: int) -> int:
         return max(1, round(layout.global_batch_tokens / row.model.seq_len))
     if layout.micro_batch and layout.grad_accum:
         return max(1, round(layout.micro_batch * layout.grad_accum * dp))
-    raise missing("layout.global_batch")
+    return None
 
 
 def micro_batches_of(row: RunRow, degrees: Degrees) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from planner.models.graph import ModelGraph
 from planner.validation.runs.clusters import build_cluster, reference_nodes, with_host
 from planner.validation.runs.degrees import Degrees, degrees_of
 from planner.validation.runs.layouts import layout_of
-from planner.validation.runs.models import describe, known_architectures
+from planner.validation.runs.models import candidates, describe, known_architectures
 from planner.validation.runs.refusal import Refused
 from planner.validation.runs.rows import RunRow
 from planner.validation.runs.shelf import Shelf
@@ -55,14 +55,14 @@ class Expressed:
     Args:
         assumed: what the row does not say and had to be taken.
         approximated: what it says and is priced as something near.
-        timed: its seconds mean something (the device is named).
+        untimed: why its seconds mean nothing, None when they do.
     """
 
     row: RunRow
     variants: tuple[Variant, ...]
     assumed: tuple[str, ...]
     approximated: tuple[str, ...]
-    timed: bool
+    untimed: str | None
 
 
 def express(row: RunRow, shelf: Shelf) -> Expressed:
@@ -73,36 +73,60 @@ def express(row: RunRow, shelf: Shelf) -> Expressed:
     """
     if row.task in _NOT_TRAINING:
         raise Refused(f"feature: training of adapters ({row.task})")
-    hardware, timed = _named(row, shelf)
+    hardware, untimed = _named(row, shelf)
     row = row.model_copy(update={"hardware": hardware})
     degrees = degrees_of(row)
+    if not degrees.batch_known:
+        untimed = "measured: without the global batch a step has no seconds"
     between = "DCN" in (hardware.interconnect or "")
     slices = (row.layout.dp_replicas or 1) if between else 1
     cluster, assumed = build_cluster(hardware, shelf, slices=slices)
     framework, also = framework_of(row, shelf)
-    precisions = tuple(sorted(cluster.accelerator.peak_flops))
-    choices = choices_of(Known(row, degrees, framework, precisions))
-    open_settings = [name for name, values in choices.items() if len(values) > 1]
+    architectures = shelf.once("architectures", known_architectures)
     variants: list[Variant] = []
-    problem: Refused | None = None
+    problems: list[Refused] = []
+    for name, model in candidates(row.model, architectures):
+        named = row.model_copy(update={"model": model})
+        for variant in _readings(named, degrees, cluster, framework, shelf, problems):
+            setting = variant.setting if name is None else {"model": name, **variant.setting}
+            variants.append(replace(variant, setting=setting))
+    if not variants:
+        raise problems[0]
+    return Expressed(row, tuple(variants), (*assumed, *also), approximations(row), untimed)
+
+
+def _readings(
+    row: RunRow,
+    degrees: Degrees,
+    cluster: Cluster,
+    framework: Framework,
+    shelf: Shelf,
+    problems: list[Refused],
+) -> Iterator[Variant]:
+    """One variant per assignment of what is open; ``problems`` collects why others are impossible."""
+    precisions = tuple(sorted(cluster.accelerator.peak_flops))
+    try:
+        choices = choices_of(Known(row, degrees, framework, precisions))
+    except Refused as error:
+        problems.append(error)
+        return
+    open_settings = [name for name, values in choices.items() if len(values) > 1]
     for setting in assignments(choices):
         try:
             variant = _variant(row, degrees, cluster, framework, setting, shelf)
         except Refused as error:
-            problem = problem or error
+            problems.append(error)
             continue
-        variants.append(replace(variant, setting={name: setting[name] for name in open_settings}))
-    if not variants:
-        raise problem or Refused("no reading of the row is possible")
-    return Expressed(row, tuple(variants), (*assumed, *also), approximations(row), timed)
+        yield replace(variant, setting={name: setting[name] for name in open_settings})
 
 
-def _named(row: RunRow, shelf: Shelf) -> tuple[Any, bool]:
+def _named(row: RunRow, shelf: Shelf) -> tuple[Any, str | None]:
     nodes = shelf.once("nodes", reference_nodes)
     stand_in = nodes.get(row.hardware.accelerator, {}).get("stand_in")
     if stand_in is None:
-        return row.hardware, True
-    return row.hardware.model_copy(update={"accelerator": stand_in}), False
+        return row.hardware, None
+    untimed = "measured: the device is not named, so its seconds say nothing"
+    return row.hardware.model_copy(update={"accelerator": stand_in}), untimed
 
 
 def approximations(row: RunRow) -> tuple[str, ...]:

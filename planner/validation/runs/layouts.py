@@ -82,7 +82,7 @@ def stage_layers(layers: int, stages: int) -> tuple[int, ...] | None:
     for ends in ((1, 1), (0, 1)):
         whole = layers + sum(ends)
         share = whole // stages
-        if whole % stages == 0 and share > max(ends):
+        if whole % stages == 0 and share >= max(ends):
             return (share - ends[0], *([share] * (stages - 2)), share - ends[1])
     bounds = [round(index * layers / stages) for index in range(stages + 1)]
     shares = tuple(after - before for before, after in itertools.pairwise(bounds))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from planner.models.catalogue import list_models, load_spec
@@ -17,6 +18,9 @@ _DETAILS = (
 )  # fmt: skip
 """What tables of runs leave out and the architecture decides: taken from a catalogue model of equal widths."""
 
+SIZE_TOLERANCE = 0.15
+"""A name such as 13B rounds the number of parameters."""
+
 _MOE_DETAILS = ("router_bias", "expert_bias", "shared_gate", "score", "every")
 
 
@@ -24,6 +28,37 @@ def known_architectures() -> tuple[ModelSpec, ...]:
     """Decoders of the catalogue, for the details that rows leave out."""
     specs = (load_spec(name) for name in list_models())
     return tuple(spec for spec in specs if spec.family == "decoder")
+
+
+def candidates(model: RowModel, architectures: Iterable[ModelSpec]) -> Iterator[tuple[str | None, RowModel]]:
+    """What a model may have been: itself where its widths are stated, else catalogue models of the sizes that it names.
+
+    Yields:
+        (catalogue name, the model with its widths); (None, the model itself) where nothing is open.
+    """
+    sizes = [float(text) * 1e9 for text in re.findall(r"(\d+(?:\.\d+)?)B\b", model.name or "")]
+    known = model.layers is not None and model.hidden is not None and model.heads is not None
+    alike = [
+        spec
+        for spec in architectures
+        if spec.moe is None
+        and spec.gated_mlp == bool(model.gated_mlp)
+        and any(abs((spec.published_parameters or 0) / size - 1.0) < SIZE_TOLERANCE for size in sizes)
+    ]
+    if known or model.moe is not None or not alike:
+        yield None, model
+        return
+    for spec in alike:
+        widths = {
+            "layers": spec.layers,
+            "hidden": spec.hidden,
+            "ffn_hidden": spec.ffn_hidden,
+            "heads": spec.heads,
+            "kv_heads": spec.key_heads,
+            "head_dim": spec.head_dim,
+            "vocab": model.vocab or spec.vocab,
+        }
+        yield spec.name, model.model_copy(update=widths)
 
 
 def describe(

@@ -32,7 +32,8 @@ class Outcome:
         readings: one per assignment of what the row leaves open; empty when it is refused.
         measured_s: None when no time was measured, or it cannot be turned into seconds (``not_scored`` says why).
         memory: measured figures beside predicted ones; ``memory_doubt``: why they are scored apart.
-        flops: model FLOPs of a step and device over the peak rate, recompute included: seconds at full speed.
+        flops_s: model FLOPs of a step and device over the peak rate, recompute included: seconds at full speed.
+        timed: seconds mean something: the device and the batch are known.
     """
 
     row: RunRow
@@ -46,6 +47,7 @@ class Outcome:
     memory: tuple[MemoryFigure, ...]
     memory_doubt: str | None
     flops_s: float | None
+    timed: bool
     assumed: tuple[str, ...]
     approximated: tuple[str, ...]
 
@@ -60,7 +62,7 @@ class Outcome:
     @property
     def predicted_s(self) -> float | None:
         """Geometric middle of the readings."""
-        if not self.readings:
+        if not self.readings or not self.timed:
             return None
         times = [reading.step_time_s for reading in self.readings]
         return float((min(times) * max(times)) ** 0.5)
@@ -68,7 +70,7 @@ class Outcome:
     @property
     def interval_s(self) -> tuple[float, float] | None:
         """From the lowest to the highest end of the readings' intervals."""
-        if not self.readings:
+        if not self.readings or not self.timed:
             return None
         return (
             min(reading.interval_s[0] for reading in self.readings),
@@ -118,8 +120,8 @@ def _outcome(row: RunRow, votes: Votes, answered: Answered | None, refused: str 
             measured = measured_seconds(row, readings[0].variant.job)
         except Refused as error:
             not_scored = error.reason
-        if not answered.expressed.timed and measured is not None:
-            measured, not_scored = None, "measured: the device is not named, so its seconds say nothing"
+        if answered.expressed.untimed is not None:
+            measured, not_scored = None, answered.expressed.untimed if measured else not_scored
     heading: Heading = "doubtful" if votes.doubt(row, "time") else "complete"
     return Outcome(
         row=row,
@@ -133,6 +135,7 @@ def _outcome(row: RunRow, votes: Votes, answered: Answered | None, refused: str 
         memory=memory_figures(answered) if answered else (),
         memory_doubt=votes.doubt(row, "memory"),
         flops_s=_flops_seconds(readings[0]) if readings else None,
+        timed=answered is None or answered.expressed.untimed is None,
         assumed=answered.expressed.assumed if answered else (),
         approximated=answered.expressed.approximated if answered else (),
     )

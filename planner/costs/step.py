@@ -49,6 +49,7 @@ class StageTime:
     Args:
         forward, backward, weight: one micro-batch; backward includes recompute and weight gradients.
         passes: all micro-batches.
+        paced: forward and backward of one micro-batch with the traffic and offload that it waits for.
         traffic: exposed data-parallel traffic; ``contention`` is the slow-down by what of it is hidden.
         offload: exposed offload traffic of the step.
         optimizer: the update; ``exchanges``: weight-gradient sums over tp; ``tied``: the tied embedding's sum over pp.
@@ -58,6 +59,7 @@ class StageTime:
     backward: FloatArray
     weight: FloatArray
     passes: FloatArray
+    paced: tuple[FloatArray, FloatArray]
     traffic: Exposed
     contention: FloatArray
     offload: FloatArray
@@ -151,7 +153,7 @@ def stage_time(
         (forward + traffic.forward_s, traffic.first_s),
         (backward + traffic.backward_s, traffic.last_s),
     )
-    offload = _offload(job, layouts, prices, stage, states, windows, micro_batches)
+    offload, stalls = _offload(job, layouts, prices, stage, states, windows, micro_batches)
     update = update_seconds(job, distinct.layouts, stage, distinct.groups, small)[
         distinct.inverse
     ] * tier_fraction(layouts, "optimizer", "hbm")
@@ -160,6 +162,7 @@ def stage_time(
         backward=backward,
         weight=weight,
         passes=micro_batches * (forward + backward),
+        paced=(windows[0][0] + stalls[0], windows[1][0] + stalls[1]),
         traffic=traffic,
         contention=job.framework.overlap_slowdown * traffic.hidden_s,
         offload=offload,
@@ -219,16 +222,16 @@ def _offload(
     states: StateBytes | None,
     windows: tuple[tuple[FloatArray, FloatArray], ...],
     micro_batches: FloatArray,
-) -> FloatArray:
-    """Exposed seconds per step: activations (out in forward, back in backward), parameters fetched for each pass, and
-    the optimizer's state streamed through.
+) -> tuple[FloatArray, list[FloatArray]]:
+    """Exposed seconds per step, and those of one micro-batch's forward and backward: activations (out in forward, back in
+    backward), parameters fetched for each pass, and the optimizer's state streamed through.
 
     ``windows``: of a micro-batch's forward and backward, the whole pass and its wait for data-parallel traffic (the host
     link is not the network: both transfer at the same time), and what the first forward and the last backward of the step
     wait besides.
     """
     if not any(policy != Offload() for policy in layouts.offload):
-        return np.zeros(len(layouts))
+        return np.zeros(len(layouts)), [np.zeros(len(layouts))] * 2
     saved = prices.total("saved", stage.recomputed, stage.plain)
     out = activation_seconds(job, layouts, saved)
     step = np.zeros(len(layouts))
@@ -236,11 +239,11 @@ def _offload(
         out = out + parameter_seconds(job, layouts, states)
         step = optimizer_seconds_offloaded(job, layouts, states)
     share = float(job.training.overlap.get("offload", job.framework.hidden.offload))
-    exposed = np.zeros(len(layouts))
-    for window, once in windows:
-        exposed = exposed + (micro_batches - 1.0) * (out - np.minimum(share * out, window))
-        exposed = exposed + out - np.minimum(share * out, window + once)
-    return exposed + step
+    stalls = [out - np.minimum(share * out, window) for window, _ in windows]
+    exposed = step
+    for stall, (window, once) in zip(stalls, windows, strict=True):
+        exposed = exposed + (micro_batches - 1.0) * stall + out - np.minimum(share * out, window + once)
+    return exposed, stalls
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,7 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     """
     distinct = _Distinct.of(layouts)
     stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
-    passes = [(t.forward, t.backward, t.weight) for t in stages]
+    passes = [(*t.paced, t.weight) for t in stages]
     waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
     pipeline = np.max(
         np.stack([time.passes + wait for time, wait in zip(stages, waits, strict=True)]), axis=0

@@ -154,7 +154,7 @@ class Comparison:
         return sorted(known, key=lambda point: -abs(point.error_beyond or 0.0))[:count]
 
     def to_json(self) -> dict[str, Any]:
-        """Groups, overall, rows as ``plan validate --json`` prints them; docs/validation.md lists the fields."""
+        """Groups, overall, rows as ``plan validate --json`` prints them; docs/validation-points.md names the fields."""
         return {
             "groups": [_group_json(score) for score in self.scores()],
             "overall": vars(self.overall()).copy(),

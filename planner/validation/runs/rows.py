@@ -47,7 +47,7 @@ def _words(value: object) -> str | None:
 
 
 def _list(value: object) -> tuple[str, ...]:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple(str(item) for item in value)
     return () if value is None else (str(value),)
 

@@ -1,0 +1,130 @@
+"""Rows as jobs and layouts: what is stated arrives, what is open has several readings, what is missing is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from planner.validation.runs.layouts import stage_layers
+from planner.validation.runs.refusal import Refused
+from tests.validation.runs.samples import expressed, rows
+
+KORTHIKANTI = "korthikanti22-tab5-22b-sp-selective"
+TPU = "tpu-ironwood-llama3.1-70b-128k-256-bf16"
+TITAN = "titan-2412-70b-g256-2d"
+
+
+def test_a_complete_row_has_one_reading() -> None:
+    """Table 5 of arXiv 2205.05198: 22B on 8 A100, tensor and sequence parallel 8, batch 4, selective recompute."""
+    (variant,) = expressed(KORTHIKANTI).variants
+    layout, job = variant.layout, variant.job
+    assert (layout.tp, layout.sp, layout.pp, layout.dp, layout.micro_batch) == (8, True, 1, 1, 4)
+    assert layout.recompute.modules == ("core_attention",)
+    assert (job.model.layers, job.model.hidden, job.training.seq_len) == (48, 6144, 2048)
+    assert (job.training.precision, job.training.attention) == ("fp16", "unfused")
+    assert job.devices == 8
+
+
+def test_full_shard_over_all_replicas() -> None:
+    (variant,) = expressed(TITAN).variants
+    assert variant.layout.zero_stage == 3
+    assert variant.job.training.fp8_recipe == "tensorwise"
+
+
+def test_two_cores_of_a_chip_are_one_device() -> None:
+    """256 chips of two cores: fsdp 64 x cp 8 over cores is dp 64 x cp 4 over chips, one sequence each."""
+    (variant,) = expressed(TPU).variants
+    assert (variant.layout.dp, variant.layout.cp, variant.layout.micro_batch) == (64, 4, 1)
+    assert variant.layout.micro_batches == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "count"), [("recompute", 3), ("precision", 2), ("micro_batch", 3), ("zero_stage", 1)]
+)
+def test_an_open_setting_has_several_readings(field: str, count: int) -> None:
+    """Batch 4 on one replica: micro-batches of 1, 2 or 4; without replicas every ZeRO stage is the same."""
+    found = expressed(KORTHIKANTI, layout={"grad_accum": None, field: None})
+    assert len(found.variants) == count
+
+
+def test_graphs_and_dispatcher_of_a_recent_release_are_never_silently_off() -> None:
+    quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)
+    settings = [variant.setting for variant in expressed(quirky).variants]
+    assert {setting["cuda_graph"] for setting in settings} == {"none", "full"}
+    assert {setting["dispatcher"] for setting in settings} == {"alltoall", "hybridep"}
+
+
+def test_partial_graphs_are_counted_as_an_approximation() -> None:
+    quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)
+    found = expressed(quirky, layout={"cuda_graph": "transformer_engine/['attn']"})
+    assert "partial CUDA graphs priced as none" in found.approximated
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "words"),
+    [
+        ("model", "layers", "model.layers is not given"),
+        ("model", "hidden", "model.hidden is not given"),
+        ("model", "seq_len", "model.seq_len is not given"),
+        ("layout", "tp", "layout.tp is not given"),
+        ("layout", "global_batch", "layout.global_batch is not given"),
+        ("hardware", "count", "hardware.count is not given"),
+    ],
+)
+def test_what_cannot_be_bounded_is_refused_by_name(section: str, field: str, words: str) -> None:
+    changes: dict[str, dict[str, Any]] = {section: {field: None}}
+    changes.setdefault("layout", {}).update({"micro_batch": None, "grad_accum": None})
+    changes.setdefault("model", {})["name"] = "unnamed"
+    with pytest.raises(Refused) as caught:
+        expressed(KORTHIKANTI, **changes)
+    assert caught.value.reason == words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layout": {"precision": "int2"}}, "feature: precision"),
+        ({"layout": {"pp": 2, "tp": 4, "schedule": "spiral"}}, "feature: schedule"),
+        ({"layout": {"tp": 3}}, "tp x cp x pp does not divide the devices"),
+        ({"layout": {"micro_batch": 3}}, "the global batch is no whole number of micro-batches"),
+        ({"hardware": {"accelerator": "abacus"}}, "accelerator 'abacus' is not in the catalogue of nodes"),
+    ],
+)
+def test_features_that_are_missing_are_named(changes: dict[str, dict[str, object]], words: str) -> None:
+    with pytest.raises(Refused) as caught:
+        expressed(KORTHIKANTI, **changes)
+    assert caught.value.reason == words
+
+
+def test_a_size_in_the_name_stands_for_catalogue_models() -> None:
+    """The source names 1.3B and 13B/30B scripts: every reading has widths of one of these, and a batch of its own."""
+    found = expressed("mds-longseq-old-8k")
+    names = {variant.setting["model"] for variant in found.variants}
+    assert {"opt-1.3b", "gpt3-13b"} <= names
+    assert found.untimed is not None
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages", "expected"),
+    [
+        (48, 12, None),
+        (126, 64, (1, *([2] * 62), 1)),  # Llama 3.1 405B: embedding and head take the place of a layer
+        (62, 16, (3, *([4] * 14), 3)),  # DeepSeek-V3 with its prediction layer: 61 + 1 + 2 = 16 x 4
+        (30, 32, (0, *([1] * 30), 0)),
+        (78, 12, (6, 7, 7, 6, 6, 7, 7, 6, 6, 7, 7, 6)),
+    ],
+)
+def test_depths_that_do_not_divide(layers: int, stages: int, expected: tuple[int, ...] | None) -> None:
+    found = stage_layers(layers, stages)
+    if expected is None or layers != 78:
+        assert found == expected
+    else:
+        assert found is not None
+        assert sorted(found) == sorted(expected)
+        assert sum(found) == layers
+
+
+def test_more_stages_than_layers_are_refused() -> None:
+    with pytest.raises(Refused, match="fewer layers"):
+        stage_layers(3, 8)

@@ -63,7 +63,7 @@ def _scatter(
     color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
     for apart in (False, True):
         chosen = [
-            (p.measured_s * 1e6, value)
+            ((p.measured_s or 0.0) * 1e6, value)
             for p, value in zip(points, values, strict=True)
             if (p.apart is not None) == apart
         ]
@@ -85,7 +85,7 @@ def _scatter(
 
 def _frame_times(axes: Axes, points: Sequence[Point]) -> None:
     known = [point for point in points if point.predicted_s is not None]
-    times = [1e6 * p.measured_s for p in known] + [1e6 * (p.predicted_s or 0.0) for p in known]
+    times = [1e6 * (p.measured_s or 0.0) for p in known] + [1e6 * (p.predicted_s or 0.0) for p in known]
     ends = [min(times) / 1.5, max(times) * 1.5]
     axes.plot(ends, ends, color="black", linewidth=1)
     axes.fill_between(

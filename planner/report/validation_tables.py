@@ -128,7 +128,7 @@ def _worst(points: Sequence[Point]) -> Table:
             str(point.labels["accelerator"]),
             str(point.labels["operator"]),
             point.subject,
-            format_seconds(point.measured_s),
+            format_seconds(point.measured_s or 0.0),
             format_seconds(point.predicted_s or 0.0),
             _signed(point.error_beyond),
         )

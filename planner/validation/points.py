@@ -30,7 +30,7 @@ class Point:
         id: unique in one answer.
         labels: the group that the point belongs to: family, accelerator, operator, and what else tells groups apart.
         subject: what was measured, in words: the sizes.
-        measured_s: the published time.
+        measured_s: the published time; None where it follows only from the prediction of a point that is refused.
         half_width_s: half of the last digit that the source prints: errors inside it are none.
         predicted_s: None where the model cannot price the point.
         refused_because: then the reason.
@@ -40,7 +40,7 @@ class Point:
     id: str
     labels: Labels
     subject: str
-    measured_s: float
+    measured_s: float | None
     half_width_s: float
     predicted_s: float | None
     refused_because: str | None = None
@@ -49,12 +49,14 @@ class Point:
     @property
     def error(self) -> float | None:
         """predicted / measured - 1; None where nothing is predicted."""
-        return None if self.predicted_s is None else self.predicted_s / self.measured_s - 1
+        if self.predicted_s is None or self.measured_s is None:
+            return None
+        return self.predicted_s / self.measured_s - 1
 
     @property
     def error_beyond(self) -> float | None:
         """The error less what rounding of the measurement explains, with its sign."""
-        if self.predicted_s is None:
+        if self.predicted_s is None or self.measured_s is None:
             return None
         difference = self.predicted_s - self.measured_s
         beyond = max(abs(difference) - self.half_width_s, 0.0) / self.measured_s

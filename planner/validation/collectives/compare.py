@@ -94,10 +94,17 @@ def _machine(point: PublishedPoint, machines: Machines) -> Machine:
 
 def _refused(point: PublishedPoint, reason: str) -> Point:
     entry = point.entry
-    labels = {"family": entry.source, "accelerator": "unknown", "operator": entry.collective}
-    labels |= {"ranks": entry.ranks, "nodes": 0, "network": "unknown", "band": _band(point)}  # type: ignore[dict-item]
+    labels: dict[str, str | int] = {
+        "family": entry.source,
+        "accelerator": "unknown",
+        "operator": entry.collective,
+        "ranks": entry.ranks,
+        "nodes": 0,
+        "network": "unknown",
+        "band": _band(point),
+    }
     nbytes = float(entry.bytes or PLATEAU_BYTES)
-    measured_s = 0.0 if entry.measured in ON_BOTTLENECK else point.seconds(nbytes)
+    measured_s = None if entry.measured in ON_BOTTLENECK else point.seconds(nbytes)
     return Point(entry.id, labels, _subject(point), measured_s, 0.0, None, reason, point.source.doubt)
 
 

@@ -140,6 +140,12 @@ def test_a_level_that_carries_nothing_has_no_rate(tmp_path: Path) -> None:
     )
 
 
+def test_a_refused_rate_on_the_bottleneck_has_no_time(tmp_path: Path) -> None:
+    point = "collective: moe_combine, ranks: 16, bytes: null, bottleneck_GBps: 25, bottleneck: RDMA"
+    refused = one(tmp_path, "hw: an old cluster", point)
+    assert (refused.measured_s, refused.error, refused.error_beyond) == (None, None, None)
+
+
 def test_tables_of_nodes_are_read_too(root: Path) -> None:
     comparison = compare_collectives([root / "tests" / "data"])
     table = [p for p in comparison.points if str(p.labels["family"]) == "a100_dgx"]

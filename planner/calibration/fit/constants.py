@@ -1,0 +1,105 @@
+"""What may be fitted: constants by scope with prior, spread and physical bounds. Docs: docs/calibration.md."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from planner.hardware.calibration import ScopeKind
+
+Scale = Literal["log", "logit"]
+
+CHIPS: Mapping[str, tuple[str, ...]] = {
+    "v100-sxm": ("v100-sxm-16gb", "v100-sxm-32gb"),
+    "a100-sxm": ("a100-sxm-40gb", "a100-sxm-80gb", "a800-sxm-80gb"),
+    "h100-sxm": ("h100-sxm-80gb", "h800-sxm-80gb", "h200-sxm-141gb"),
+}
+"""Boards that carry the same chip at the same clocks; every other accelerator is a scope of its own."""
+
+
+class Key(NamedTuple):
+    """One constant: what kind of thing, which one, which figure of it."""
+
+    kind: ScopeKind
+    scope: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.name}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Spread and bounds of the constants whose names match a pattern."""
+
+    kind: ScopeKind
+    pattern: str
+    scale: Scale
+    spread: float
+    lower: float
+    upper: float
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("accelerator", "matmul_efficiency.16bit", "log", 0.15, 0.2, 0.98),
+    Rule("accelerator", "matmul_efficiency.*", "log", 0.2, 0.15, 0.98),
+    Rule("accelerator", "matmul_k_half", "log", 0.7, 10.0, 4000.0),
+    Rule("accelerator", "matmul_mn_half", "log", 0.7, 5.0, 4000.0),
+    Rule("accelerator", "memory_efficiency", "log", 0.1, 0.4, 0.98),
+    Rule("accelerator", "attention_*.unfused", "log", 0.4, 0.08, 0.95),
+    Rule("accelerator", "attention_*", "log", 0.25, 0.05, 0.9),
+    Rule("accelerator", "cast_factor", "log", 0.4, 0.1, 10.0),
+    Rule("network", "efficiency", "log", 0.25, 0.1, 0.98),
+    Rule("framework", "hidden.*", "logit", 1.0, 0.002, 0.998),
+    Rule("framework", "elementwise_factor", "log", 0.4, 0.2, 10.0),
+    Rule("framework", "host_factor", "log", 0.6, 0.05, 10.0),
+)
+"""First match. Spreads: of best-shape and in-run kernel rates around their priors (matmul .12 - .2, attention .25 - .4),
+of achieved link rates (.25), of shares of hidden traffic (.25 linear at one half)."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One constant to fit; ``position`` runs over all real numbers, with the prior at ``centre``."""
+
+    key: Key
+    prior: float
+    rule: Rule
+
+    @property
+    def centre(self) -> float:
+        return self.position(self.prior)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.position(self.rule.lower), self.position(self.rule.upper)
+
+    def position(self, value: float) -> float:
+        """Logarithm, or log-odds of a share."""
+        return math.log(value) if self.rule.scale == "log" else math.log(value / (1.0 - value))
+
+    def value(self, position: float) -> float:
+        """Inverse of ``position``."""
+        return math.exp(position) if self.rule.scale == "log" else 1.0 / (1.0 + math.exp(-position))
+
+
+def constant(key: Key, prior: float) -> Constant | None:
+    """The constant with the rule of its name; None when it has no rule or its prior lies outside the bounds (a profile
+    that hides no traffic of a kind, a compiled framework without host work)."""
+    for rule in RULES:
+        if rule.kind == key.kind and fnmatch.fnmatchcase(key.name, rule.pattern):
+            return Constant(key, prior, rule) if rule.lower < prior < rule.upper else None
+    return None
+
+
+def chip_of(accelerator: str) -> str:
+    """The scope of an accelerator."""
+    return next((chip for chip, members in CHIPS.items() if accelerator in members), accelerator)
+
+
+def members_of(key: Key) -> tuple[str, ...]:
+    """Catalogue names that a scope covers."""
+    return CHIPS.get(key.scope, (key.scope,)) if key.kind == "accelerator" else (key.scope,)

@@ -1,0 +1,79 @@
+"""Which constants a job depends on, and a job with other values of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from planner.calibration.fit.constants import Key, chip_of
+from planner.hardware.calibration import HALF, kernel_value, with_kernels, with_link
+from planner.jobs.framework import HOST_FACTOR, with_constants
+from planner.jobs.types import Job
+from planner.layouts.layouts import Layouts
+
+Values = Mapping[Key, float]
+
+
+def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
+    """Keys and priors of the constants that these layouts of a job depend on."""
+    accelerator = job.cluster.accelerator
+    chip = chip_of(accelerator.name)
+    for name in _kernel_names(job):
+        prior = kernel_value(accelerator, name)
+        if prior is not None:
+            yield Key("accelerator", chip, name), prior
+    for level in job.cluster.network:
+        if level.kind is not None and job.devices > 1:
+            yield Key("network", level.kind, "efficiency"), level.efficiency
+    for name, prior in _framework_constants(job, layouts):
+        yield Key("framework", job.framework.name, name), prior
+
+
+def _kernel_names(job: Job) -> Iterator[str]:
+    precision, attention = job.training.precision, job.training.attention
+    yield f"matmul_efficiency.{HALF if precision in ('bf16', 'fp16') else precision}"
+    if precision in ("fp8", "mxfp8", "nvfp4", "int8"):
+        yield f"matmul_efficiency.{HALF}"  # of the head
+        yield "cast_factor"
+    yield from ("matmul_k_half", "matmul_mn_half", "memory_efficiency")
+    kernel = job.framework.flash_kernel if attention == "flash" else attention
+    if any(o.kind in ("attention", "scan") for b in job.model.blocks.values() for o in b.operators):
+        yield from (f"attention_forward.{kernel}", f"attention_backward.{kernel}")
+
+
+def _framework_constants(job: Job, layouts: Layouts) -> Iterator[tuple[str, float]]:
+    hidden, stated, columns = job.framework.hidden, job.training.overlap, layouts.columns
+    replicas = np.maximum(columns["dp"], columns["ring"] * columns["ulysses"])
+    for name, kinds, present in (
+        ("tp", ("tp",), columns["tp"]),
+        ("dp", ("dp_reduce", "dp_gather"), replicas),
+        ("pp", ("pp",), columns["pp"]),
+        ("ep", ("ep",), columns["ep"]),
+    ):
+        free = [getattr(hidden, kind) for kind in kinds if kind not in stated and getattr(hidden, kind) > 0]
+        if free and (present > 1).any():
+            yield f"hidden.{name}", sum(free) / len(free)
+    yield "elementwise_factor", job.framework.elementwise_factor
+    if not job.training.capture and job.framework.host.forward_operator_s > 0:
+        yield HOST_FACTOR, 1.0
+
+
+def with_values(job: Job, values: Values) -> Job:
+    """The job with the constants of its scopes replaced; other scopes' values do not touch it."""
+    cluster = job.cluster
+    levels = tuple(
+        level if level.kind is None else with_link(level, _named(values, "network", level.kind))
+        for level in cluster.network
+    )
+    chip = chip_of(cluster.accelerator.name)
+    accelerator = with_kernels(cluster.accelerator, _named(values, "accelerator", chip))
+    framework = with_constants(job.framework, _named(values, "framework", job.framework.name))
+    return replace(
+        job, cluster=replace(cluster, accelerator=accelerator, network=levels), framework=framework
+    )
+
+
+def _named(values: Values, kind: str, scope: str) -> dict[str, float]:
+    return {key.name: value for key, value in values.items() if key.kind == kind and key.scope == scope}

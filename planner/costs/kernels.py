@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,11 +12,19 @@ from planner.hardware.types import Accelerator
 
 FloatArray = NDArray[np.float64]
 
-ATTENTION_BACKWARD = {"flash": 2.5, "cudnn": 2.5, "unfused": 2.0}
+ATTENTION_BACKWARD = {"flash": 2.5, "triton": 2.5, "cudnn": 2.5, "unfused": 2.0}
 """Backward FLOPs over forward FLOPs: flash kernels compute the scores again (arXiv 2205.14135)."""
 
 SCORE_BYTES_FORWARD, SCORE_BYTES_BACKWARD = 16.0, 24.0
 """HBM bytes per score element of unfused attention: writes and reads of scores, softmax and (dropped) probabilities."""
+
+
+LOW_PRECISIONS = ("fp8", "mxfp8", "nvfp4", "int8")
+"""Precisions of matmuls whose operands are kept in 16 bits and cast before each use."""
+
+CAST_BYTES: Mapping[str, float] = {"tensorwise": 6.0, "rowwise": 6.0}
+"""HBM bytes per element of a cast: 16 bits read, the 8-bit copy and its transpose written; scales of the tensor at hand
+need one more read. Recipes that are not listed: 4."""
 
 
 def peak_flops(accelerator: Accelerator, precision: str) -> float:
@@ -71,6 +81,16 @@ def memory_bound_seconds(nbytes: FloatArray, accelerator: Accelerator, launches:
     return nbytes / rate + np.minimum(ramp, kernels.launch_s * launches)
 
 
+def cast_seconds(
+    elements: FloatArray, accelerator: Accelerator, precision: str, recipe: str | None
+) -> FloatArray:
+    """Seconds to cast a matmul's operand to its precision; weights are cast once per step, which is not counted."""
+    if precision not in LOW_PRECISIONS:
+        return np.zeros_like(elements)
+    width = CAST_BYTES.get(recipe or "", 4.0) * accelerator.kernels.cast_factor
+    return memory_bound_seconds(width * elements, accelerator)
+
+
 def attention_seconds(
     flops: FloatArray,
     scores: FloatArray,
@@ -86,7 +106,7 @@ def attention_seconds(
     Args:
         flops: executed forward FLOPs (causal skipping already counted), shape (rows,).
         scores: elements of the (unskipped) score matrix, for unfused traffic.
-        kernel: flash | cudnn | unfused.
+        kernel: flash | triton | cudnn | unfused.
         backward: the backward pass (2.5x or 2x the FLOPs).
         half: share of time that short blocks add to a flash kernel.
     """

@@ -9,7 +9,9 @@ import numpy as np
 
 from planner.costs.kernels import (
     ATTENTION_BACKWARD,
+    LOW_PRECISIONS,
     attention_seconds,
+    cast_seconds,
     matmul_seconds,
     memory_bound_seconds,
 )
@@ -72,7 +74,7 @@ def matmul_precision(operator: Operator, sizes: Sizes) -> str:
     precision = sizes.job.training.precision
     if operator.module == "router" and "fp32" in sizes.job.cluster.accelerator.peak_flops:
         return "fp32"
-    if operator.module in ("head", "embedding") and precision in ("fp8", "mxfp8", "nvfp4", "int8"):
+    if operator.module in ("head", "embedding") and precision in LOW_PRECISIONS:
         return "bf16"
     return precision
 
@@ -116,6 +118,9 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     data = experts * matmul_seconds(rows, k, n, accelerator, precision, element) - spare
     weights = experts * matmul_seconds(k, n, rows, accelerator, precision, element) - spare
     flops = 2.0 * m * n * k
+    recipe = sizes.job.training.fp8_recipe
+    forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
+    data = data + cast_seconds(m * n, accelerator, precision, recipe)
     launches = 1.0 if sizes.job.framework.host.expert_s == 0.0 else experts
     return _result(sizes, forward, data, weights, (flops, 2.0 * flops), (np.minimum(launches, 1.0), 2.0))
 
@@ -132,7 +137,8 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     causal, window = bool(operator.attributes.get("causal", False)), operator.attributes.get("window")
     seen = visible_keys(keys, causal, float(window) if window else None)
     square = 2.0 * sizes.batch * tokens * keys * heads * head_dims
-    kernel = sizes.job.training.attention
+    kernel: str = sizes.job.training.attention
+    kernel = sizes.job.framework.flash_kernel if kernel == "flash" else kernel
     executed = square if kernel == "unfused" else square * (seen / keys)
     if causal and window is None and kernel != "unfused" and sizes.job.training.cp_balance == "contiguous":
         executed = executed * contiguous_excess(sizes.degrees["ring"])
@@ -200,6 +206,7 @@ def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Si
     name = operator.output if operator.kind == "dispatch" else operator.inputs[0]
     nbytes = sizes.bytes(block.tensors[name], derivation.outputs[name])
     accelerator = sizes.job.cluster.accelerator
+    nbytes = nbytes * sizes.job.framework.elementwise_factor
     forward, backward = (memory_bound_seconds(p * nbytes, accelerator) for p in PERMUTE_PASSES[operator.kind])
     return _result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
 
@@ -255,12 +262,13 @@ def _pointwise(operator: Operator, block: Block, derivation: Derivation, sizes: 
             read = read + sizes.bytes(block.tensors[name], placement)
     written = sizes.bytes(block.tensors[operator.output], rule.output)
     apart = 1.0 if passes.fusion is None or fused(sizes, passes.fusion) else passes.apart
+    moved = apart * sizes.job.framework.elementwise_factor
     accelerator = sizes.job.cluster.accelerator
     forward = memory_bound_seconds(
-        apart * (passes.forward_in * read + passes.forward_out * written), accelerator
+        moved * (passes.forward_in * read + passes.forward_out * written), accelerator
     )
     backward = memory_bound_seconds(
-        apart * (passes.backward_in * read + passes.backward_out * written), accelerator
+        moved * (passes.backward_in * read + passes.backward_out * written), accelerator
     )
     return _result(
         sizes, forward, backward, launches=(apart, apart if passes.backward_in + passes.backward_out else 0.0)
@@ -275,7 +283,8 @@ def _dropout(operator: Operator, block: Block, derivation: Derivation, sizes: Si
     elements = sizes.elements(tensor, derivation.rules[operator.name].output)
     apart = 0.0 if fused(sizes, "dropout_add") else 2.0 * sizes.element_bytes(tensor)
     accelerator = sizes.job.cluster.accelerator
-    seconds = memory_bound_seconds(elements * (1.0 + apart), accelerator)
+    moved = elements * (1.0 + apart) * sizes.job.framework.elementwise_factor
+    seconds = memory_bound_seconds(moved, accelerator)
     launches = 0.0 if apart == 0.0 else 1.0
     return _result(sizes, seconds, seconds, launches=(launches, launches))
 

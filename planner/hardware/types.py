@@ -34,10 +34,11 @@ class KernelConstants:
         matmul_mn_half: the same for min(m, n).
         memory_efficiency: achieved fraction of the HBM bandwidth.
         memory_ramp_bytes: bytes at which a memory-bound kernel reaches half of that fraction.
-        attention_forward, attention_backward: fraction of the 16-bit dense peak by kernel (flash, unfused, cudnn).
+        attention_forward, attention_backward: fraction of the 16-bit dense peak by kernel (flash, triton, unfused, cudnn).
         attention_causal_half, attention_full_half: tokens per block at which a flash kernel's time doubles, causal or not
             (time x (1 + half / tokens): FlashAttention-2's published sweeps on A100 and H100, head width 128, within 2 %).
         launch_s: time from one kernel to the next on the device.
+        cast_factor: HBM traffic of casts to 8 bits and below over that of the ideal kernels.
     """
 
     matmul_efficiency: Mapping[str, float]
@@ -46,14 +47,15 @@ class KernelConstants:
     memory_efficiency: float = 0.85
     memory_ramp_bytes: float = 2e6
     attention_forward: Mapping[str, float] = field(
-        default_factory=lambda: {"flash": 0.50, "unfused": 0.45, "cudnn": 0.55}
+        default_factory=lambda: {"flash": 0.50, "triton": 0.45, "unfused": 0.45, "cudnn": 0.55}
     )
     attention_backward: Mapping[str, float] = field(
-        default_factory=lambda: {"flash": 0.42, "unfused": 0.45, "cudnn": 0.46}
+        default_factory=lambda: {"flash": 0.42, "triton": 0.27, "unfused": 0.45, "cudnn": 0.46}
     )
     attention_causal_half: float = 500.0
     attention_full_half: float = 190.0
     launch_s: float = 5e-6
+    cast_factor: float = 1.0
 
 
 @dataclass(frozen=True)

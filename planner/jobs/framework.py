@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.errors import PlannerError, suggest
+from planner.hardware.calibration import load_calibration
 
 FRAMEWORKS = (
     "megatron-lm",
@@ -110,6 +113,12 @@ class Framework(_Frozen):
     recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
     selective_modules: tuple[str, ...] = ("core_attention",)
     embedding_as_layer: bool = False
+    flash_kernel: Literal["flash", "triton"] = Field(
+        "flash", description="generation of its fused attention: FlashAttention 2 and later, or the Triton port of 1"
+    )
+    elementwise_factor: float = Field(
+        1.0, description="HBM traffic of memory-bound operators over that of the listed fusions"
+    )
     overlap_slowdown: float = Field(0.05, description="slow-down of computation while traffic overlaps it")
     features: frozenset[Feature]
     schedules: tuple[str, ...]
@@ -117,6 +126,7 @@ class Framework(_Frozen):
     pipeline_zero_stages: tuple[int, ...] | None = Field(
         None, description="stages that go with pp > 1, when fewer"
     )
+    calibrated: str | None = Field(None, description="what its constants were fitted to; None: they are priors")
     notes: str = ""
 
     def state_law(self, precision: str) -> StateLaw:
@@ -127,6 +137,54 @@ class Framework(_Frozen):
             else ("fp32" if precision == "tf32" else "bf16")
         )
         return self.states[family]
+
+
+HOST_FACTOR = "host_factor"
+
+TRAFFIC: Mapping[str, tuple[str, ...]] = {"hidden.dp": ("dp_reduce", "dp_gather")}
+"""Constants that stand for several shares of hidden traffic."""
+
+
+def with_constants(framework: Framework, values: Mapping[str, float]) -> Framework:
+    """The profile with some fitted constants replaced.
+
+    Args:
+        values: ``hidden.<kind>`` (a share that the profile states as 0 stays 0: it does not overlap that traffic),
+            ``host_factor`` (of all host-side work but the step's), or a field of the profile.
+    """
+    update: dict[str, object] = {}
+    hidden: dict[str, float] = {}
+    for name, value in values.items():
+        if name.startswith("hidden."):
+            kinds = TRAFFIC.get(name, (name.removeprefix("hidden."),))
+            hidden |= {kind: value for kind in kinds if getattr(framework.hidden, kind) > 0.0}
+        elif name == HOST_FACTOR:
+            fields = ("forward_operator_s", "backward_operator_s", "expert_s")
+            scaled = {field: value * getattr(framework.host, field) for field in fields}
+            update["host"] = framework.host.model_copy(update=scaled)
+        else:
+            update[name] = value
+    if hidden:
+        update["hidden"] = framework.hidden.model_copy(update=hidden)
+    return framework.model_copy(update=update)
+
+
+def calibrated_framework(framework: Framework, calibration: str | None) -> Framework:
+    """The profile with the constants that were fitted for it, and a note of it; unchanged without a calibration.
+
+    Args:
+        calibration: path of the file, as ``Cluster.calibration`` has it.
+
+    Raises:
+        PlannerError: the file is missing or no calibration.
+    """
+    if calibration is None:
+        return framework
+    scope = load_calibration(Path(calibration)).scope("framework", framework.name)
+    if scope is None:
+        return framework
+    changed = with_constants(framework, scope.values)
+    return changed.model_copy(update={"calibrated": scope.source})
 
 
 def load_framework(

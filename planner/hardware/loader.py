@@ -10,6 +10,12 @@ from planner.documents import Document, fault, load_document, validate
 from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.accelerators import load_accelerator
+from planner.hardware.calibration import (
+    calibrated_accelerator,
+    calibrated_level,
+    default_calibration,
+    load_calibration,
+)
 from planner.hardware.catalogue import list_accelerators, list_clusters, list_networks
 from planner.hardware.checks import check_levels, level_sizes
 from planner.hardware.evidence import evidence, value
@@ -39,6 +45,7 @@ def load_cluster(
     document: Document | None = None,
     at: Keys = (),
     allow_groups: bool = False,
+    calibrated: bool = True,
 ) -> Cluster:
     """One cluster.
 
@@ -48,6 +55,8 @@ def load_cluster(
         document, at: where the reference stands, for messages.
         allow_groups: also return heterogeneous clusters; without it they are refused, because most of the planner
             prices one kind of node.
+        calibrated: replace the priors of catalogue entries by fitted constants: of the file that the cluster names, else
+            of the catalogue's calibration.
 
     Raises:
         PlannerError: no such cluster, or a file that does not describe a physical one.
@@ -65,8 +74,8 @@ def load_cluster(
                 (*at, "groups"),
                 "heterogeneous clusters cannot be planned here; describe one kind of node",
             )
-        return _grouped(document, at, base)
-    return _single(document, at, base)
+        return _grouped(document, at, base, calibrated=calibrated)
+    return _single(document, at, base, calibrated=calibrated)
 
 
 def _locate(reference: str, base: Path | None, document: Document | None, at: Keys) -> Path:
@@ -95,14 +104,22 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _single(document: Document, at: Keys, base: Path | None) -> Cluster:
+def _single(document: Document, at: Keys, base: Path | None, *, calibrated: bool) -> Cluster:
     file = validate(document, ClusterFile, at)
+    chosen = _existing(file.calibration, base, document, (*at, "calibration"))
+    fitted = (Path(chosen) if chosen else default_calibration()) if calibrated else None
+    calibration = None if fitted is None else load_calibration(fitted)
     accelerator = load_accelerator(file.accelerator, document=document, at=(*at, "accelerator"))
+    if calibration is not None and isinstance(file.accelerator, str):
+        accelerator = calibrated_accelerator(accelerator, calibration)
     levels: list[NetworkLevel] = []
     origins: dict[str, Evidence] = {}
     for index, size in enumerate(level_sizes(file, document, at)):
         here = (*at, "network", index)
         level, found = build_level(file.network[index], size, document, here, file.sources)
+        if calibration is not None and file.network[index].efficiency is None:
+            level, fitted_origins = calibrated_level(level, calibration)
+            found |= fitted_origins
         levels.append(level)
         origins |= found
     check_levels(levels, document, at)
@@ -119,22 +136,22 @@ def _single(document: Document, at: Keys, base: Path | None) -> Cluster:
         price_per_device_hour=value(file.price_per_device_hour),
         power_per_device_w=value(file.power),
         mtbf_s=value(file.mtbf),
-        calibration=_existing(file.calibration, base, document, (*at, "calibration")),
+        calibration=None if fitted is None else str(fitted),
         links=_existing(file.links, base, document, (*at, "links")),
         evidence={**origins, **found, **evidence([*extra, ("mtbf_s", file.mtbf)], file.sources)},
         notes=file.notes,
     )
 
 
-def _grouped(document: Document, at: Keys, base: Path | None) -> Cluster:
+def _grouped(document: Document, at: Keys, base: Path | None, *, calibrated: bool) -> Cluster:
     file = validate(document, GroupedFile, at)
     parts = []
     for index, group in enumerate(file.groups):
         here = (*at, "groups", index)
         if isinstance(group, str):
-            parts.append(load_cluster(group, base=base, document=document, at=here))
+            parts.append(load_cluster(group, base=base, document=document, at=here, calibrated=calibrated))
         else:
-            parts.append(_single(document, here, base))
+            parts.append(_single(document, here, base, calibrated=calibrated))
     first = parts[0]
     return Cluster(
         name=file.name or (document.path.stem if document.path else "inline"),

@@ -14,7 +14,7 @@ from planner.hardware.loader import load_cluster
 from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
 from planner.jobs.files import JobFile, SearchSection, TrainingSection
-from planner.jobs.framework import load_framework
+from planner.jobs.framework import calibrated_framework, load_framework
 from planner.jobs.lengths import equal_length
 from planner.jobs.rules import faults
 from planner.jobs.types import Job, LossOptions, MoeOptions, SearchOptions, Training
@@ -84,12 +84,13 @@ def resolve(place: JobDocument) -> Job:
     file = validate(place.document, JobFile, place.at)
     spec, model = load_model(file.model, base=place.base, document=place.document, at=(*place.at, "model"))
     cluster = _cluster(place, file)
-    framework = load_framework(
+    profile = load_framework(
         file.training.framework,
         file=str(place.document.path) if place.document.path else None,
         line=place.document.line((*place.at, "training", "framework")),
         field=".".join(map(str, (*place.at, "training", "framework"))),
     )
+    framework = calibrated_framework(profile, cluster.calibration)
     training = _training(place, file.training, model)
     search = _search(file.search)
     for path, message in faults(model, cluster, framework, training, search):

@@ -62,10 +62,10 @@ def _parsed(text: str, path: Path) -> Node:
 
 def _fast(text: str) -> Node:
     """libyaml's events are the same as ruamel.yaml's and come some twenty times faster."""
-    import yaml  # type: ignore[import-untyped]
-
-    loader = getattr(yaml, "CSafeLoader", None)
-    if loader is None:
+    try:
+        import yaml  # type: ignore[import-untyped]
+        from yaml import CSafeLoader as loader
+    except ImportError:  # PyYAML may be built without libyaml
         return read_yaml(text)
     try:
         return tree(yaml.parse(text, Loader=loader))

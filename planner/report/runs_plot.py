@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
 BAND = 0.2
+LOWEST, HIGHEST = -80.0, 120.0
+"""Ends of the error axis (%); errors beyond are drawn on its edge."""
 
 
 def draw_runs(path: str | Path, outcomes: Sequence[Outcome]) -> None:
@@ -90,7 +92,7 @@ def _frame_times(axes: Axes, outcomes: Sequence[Outcome]) -> None:
 def _spread(axes: Axes, groups: dict[str, list[Outcome]]) -> None:
     """Each error as a tick of its group, the median as a bar."""
     for place, (index, members) in enumerate(enumerate(groups.values())):
-        errors = sorted(100 * (o.error or 0.0) for o in members)
+        errors = sorted(min(max(100 * (o.error or 0.0), LOWEST), HIGHEST) for o in members)
         color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
         axes.plot(
             errors,
@@ -107,7 +109,7 @@ def _spread(axes: Axes, groups: dict[str, list[Outcome]]) -> None:
     labels = [f"{name} ({len(members)})" for name, members in groups.items()]
     axes.set_yticks(range(len(groups)), labels, fontsize="small")
     axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.set_xlim(-80, 120)
-    axes.set_xlabel("predicted / measured - 1 (%), bar: median; cut at -80 and +120")
+    axes.set_xlim(LOWEST - 5, HIGHEST + 5)
+    axes.set_xlabel(f"predicted / measured - 1 (%), bar: median; larger errors stand at {HIGHEST:.0f}")
     axes.set_title("Errors by group (rows)")
     axes.grid(alpha=0.3, axis="x")

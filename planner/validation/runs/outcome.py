@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +32,8 @@ class Outcome:
         readings: one per assignment of what the row leaves open; empty when it is refused.
         measured_s: None when no time was measured, or it cannot be turned into seconds (``not_scored`` says why).
         memory: measured figures beside predicted ones; ``memory_doubt``: why they are scored apart.
-        flops_s: model FLOPs of a step and device over the peak rate, recompute included: seconds at full speed.
+        model_flops_s: model FLOPs of a step and device over the peak rate: seconds at full speed; ``flops_s``:
+            with recompute.
         timed: seconds mean something: the device and the batch are known.
     """
 
@@ -46,6 +47,7 @@ class Outcome:
     not_scored: str | None
     memory: tuple[MemoryFigure, ...]
     memory_doubt: str | None
+    model_flops_s: float | None
     flops_s: float | None
     timed: bool
     assumed: tuple[str, ...]
@@ -82,6 +84,13 @@ class Outcome:
         if self.predicted_s is None or self.measured_s is None:
             return None
         return self.predicted_s / self.measured_s - 1.0
+
+    @property
+    def predicted_mfu(self) -> float | None:
+        """Utilisation of the prediction, attention counted as the causal half: for ratios between runs of one table."""
+        if self.predicted_s is None or self.model_flops_s is None:
+            return None
+        return self.model_flops_s / self.predicted_s
 
     @property
     def layout(self) -> Layout | None:
@@ -123,6 +132,7 @@ def _outcome(row: RunRow, votes: Votes, answered: Answered | None, refused: str 
         if answered.expressed.untimed is not None:
             measured, not_scored = None, answered.expressed.untimed if measured else not_scored
     heading: Heading = "doubtful" if votes.doubt(row, "time") else "complete"
+    full_speed = _full_speed(readings[0]) if readings else None
     return Outcome(
         row=row,
         family=votes.family(row),
@@ -134,17 +144,21 @@ def _outcome(row: RunRow, votes: Votes, answered: Answered | None, refused: str 
         not_scored=not_scored,
         memory=memory_figures(answered) if answered else (),
         memory_doubt=votes.doubt(row, "memory"),
-        flops_s=_flops_seconds(readings[0]) if readings else None,
+        model_flops_s=full_speed,
+        flops_s=None if full_speed is None else full_speed * _repeated(readings[0]),
         timed=answered is None or answered.expressed.untimed is None,
         assumed=answered.expressed.assumed if answered else (),
         approximated=answered.expressed.approximated if answered else (),
     )
 
 
-def _flops_seconds(reading: Reading) -> float:
-    job, layout = reading.variant.job, reading.variant.layout
-    peak = peak_flops(job.cluster.accelerator, job.training.precision)
-    return model_flops(job) * repeated(layout, job) / (peak * job.devices)
+def _full_speed(reading: Reading) -> float:
+    job = reading.variant.job
+    return model_flops(job) / (peak_flops(job.cluster.accelerator, job.training.precision) * job.devices)
+
+
+def _repeated(reading: Reading) -> float:
+    return repeated(reading.variant.layout, reading.variant.job)
 
 
 def repeated(layout: Layout, job: Job) -> float:
@@ -154,8 +168,3 @@ def repeated(layout: Layout, job: Job) -> float:
     layers = job.model.layers / layout.pp
     share = min(1.0, (layout.recompute_layers or layers) / layers)
     return 1.0 + share / 3.0
-
-
-def settings_of(outcome: Outcome) -> list[Mapping[str, Any]]:
-    """The assignments of what a row leaves open, one per reading."""
-    return [reading.variant.setting for reading in outcome.readings]

@@ -94,6 +94,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "predicted_s": outcome.predicted_s,
         "interval_s": list(outcome.interval_s) if outcome.interval_s else None,
         "error": outcome.error,
+        "measured_mfu": outcome.row.measured.mfu,
+        "predicted_mfu": outcome.predicted_mfu,
         "measured_bytes": peak.measured_bytes if peak else None,
         "predicted_bytes": peak.predicted_bytes if peak else None,
         "memory": [

@@ -69,13 +69,14 @@ def _answer(
 
 def _chosen(paths: tuple[str, ...], families: tuple[str, ...], limit: int | None) -> list[RunRow]:
     from planner.validation.runs.reading import read_rows
+    from planner.validation.runs.votes import load_votes
 
-    rows = list(read_rows(paths))
-    known = sorted({row.family for row in rows})
+    rows, votes = list(read_rows(paths)), load_votes()
+    known = sorted({name for row in rows for name in (row.family, votes.family(row))})
     for name in families:
         if name not in known:
             raise PlannerError(f"no row is of the family '{name}'; {suggest(name, known)}", field="--family")
-    chosen = [row for row in rows if not families or row.family in families]
+    chosen = [row for row in rows if not families or {row.family, votes.family(row)} & set(families)]
     return chosen[:limit]
 
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from planner.validation.runs.groups import Group
     from planner.validation.runs.outcome import Outcome
     from planner.validation.runs.score import Score
+    from planner.validation.runs.sets import LayoutSet
     from planner.validation.runs.statistics import ErrorSummary
 
+LARGE_REGRET = 0.08
 MOST_REASONS = 12
 MOST_ASSIGNMENTS = 12
 
@@ -35,6 +37,7 @@ def show_score(console: Console, score: Score, *, worst: int, quiet: bool) -> No
     _incomplete(console, score)
     _memory(console, score)
     _fits(console, score)
+    _sets(console, score.sets, worst)
     _worst(console, score.worst(worst))
     _reasons(console, "Refused or not scored", score.refused)
     _reasons(console, "Assumed or priced as something near", score.approximated)
@@ -73,17 +76,22 @@ def _overall(console: Console, score: Score) -> None:
         f" experts, by model and device: mean {_percent(overall.moe_macro_mean_ape)} %)."
     )
     if score.sets:
-        large = [item for item in score.sets if item.regret > 0.08]
+        large = [item for item in score.sets if item.regret > LARGE_REGRET]
         console.print(
             f"{len(score.sets)} sets of layouts: mean regret {_percent(overall.regret_mean)} %,"
-            f" 95th percentile {_percent(overall.regret_p95)} %, {len(large)} above 8 %;"
+            f" 95th percentile {_percent(overall.regret_p95)} %, {len(large)} above {LARGE_REGRET:.0%};"
             f" tau {'-' if overall.tau is None else f'{overall.tau:.2f}'} on sets of ten or more."
         )
     if overall.coverage is not None:
         console.print(
             f"80 % intervals hold {_percent(overall.coverage, digits=0)} % (mean over families),"
-            f" median width {_percent(overall.interval_width_median, digits=0)} %.\n"
+            f" median width {_percent(overall.interval_width_median, digits=0)} %."
         )
+    inside = [group.coverage * group.predicted for group in score.incomplete if group.coverage is not None]
+    if inside:
+        count = sum(group.predicted for group in score.incomplete)
+        console.print(f"Rows that leave settings open: {sum(inside):.0f} of {count} inside their interval.")
+    console.print()
 
 
 def _incomplete(console: Console, score: Score) -> None:
@@ -144,6 +152,25 @@ def _fits(console: Console, score: Score) -> None:
     table.add_row("ran", str(fits.fit_predicted_oom), str(fits.fit_predicted_fit))
     if fits.oom_predicted_oom + fits.oom_predicted_fit + fits.fit_predicted_oom + fits.fit_predicted_fit:
         console.print(table)
+
+
+def _sets(console: Console, sets: Sequence[LayoutSet], most: int) -> None:
+    """Sets in which our favourite costs much more than the best layout."""
+    costly = sorted((item for item in sets if item.regret > LARGE_REGRET), key=lambda item: -item.regret)
+    if not costly:
+        return
+    shown = costly[:most]
+    count = f"{len(shown)} of {len(costly)} " if len(shown) < len(costly) else ""
+    headings = ("family", "layouts", "tau", "regret %", "favourite", "best")
+    table = new_table(
+        f"{count}sets of layouts with a regret above {LARGE_REGRET:.0%}",
+        headings,
+        left=("family", "favourite", "best"),
+    )
+    for item in shown:
+        tau = "-" if item.tau is None else f"{item.tau:.2f}"
+        table.add_row(item.family, str(item.layouts), tau, _percent(item.regret), item.favourite, item.best)
+    console.print(table)
 
 
 def _worst(console: Console, outcomes: Sequence[Outcome]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.validation.runs.predicting import Answered, RankMemory, Reading
+from planner.validation.runs.predicting import Answered
+from planner.validation.runs.readings import RankMemory, Reading
 from planner.validation.runs.rows import RunRow
 
 MIB, GIB = 2.0**20, 2.0**30

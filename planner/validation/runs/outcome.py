@@ -13,7 +13,8 @@ from planner.layouts.layout import Layout
 from planner.validation.runs.express import Expressed, express
 from planner.validation.runs.measured import measured_seconds
 from planner.validation.runs.memory_figures import MemoryFigure, memory_figures
-from planner.validation.runs.predicting import Answered, Progress, Reading, answer
+from planner.validation.runs.predicting import Answered, Progress, answer
+from planner.validation.runs.readings import Reading
 from planner.validation.runs.refusal import Refused
 from planner.validation.runs.rows import RunRow
 from planner.validation.runs.shelf import Shelf

@@ -22,6 +22,8 @@ from planner.layouts.legality import RULES
 from planner.layouts.rules.facts import gather_facts
 from planner.layouts.rules.framework import FRAMEWORK_RULES
 from planner.validation.runs.express import Expressed, Variant
+from planner.validation.runs.readings import RankMemory, Reading
+from planner.validation.runs.simulated import simulated_reading
 from planner.validation.runs.uncertainty import interval_factor, time_parts
 
 _OF_FRAMEWORKS = {rule.name for rule in FRAMEWORK_RULES} | {"unfolded_experts"}
@@ -30,40 +32,6 @@ PHYSICAL_RULES = tuple(rule for rule in RULES if rule.name not in _OF_FRAMEWORKS
 """What no framework can run. What a profile does not offer was published all the same; batches are checked by row."""
 
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class RankMemory:
-    """Bytes on one device of a pipeline rank.
-
-    Args:
-        after_step_bytes: states that stay after the first step; the peak of a first step knows no moments yet.
-    """
-
-    peak_bytes: float
-    reserved_bytes: float
-    device_used_bytes: float
-    after_step_bytes: float
-    first_step_peak_bytes: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is predicted for one reading of a row.
-
-    Args:
-        interval_s: 80 % by the prior widths.
-        device_used_bytes: of the fullest device.
-        ranks: memory by pipeline rank, for rows that measured any.
-    """
-
-    variant: Variant
-    step_time_s: float
-    interval_s: tuple[float, float]
-    parts: dict[str, float]
-    device_used_bytes: float
-    fits: bool
-    ranks: tuple[RankMemory, ...]
 
 
 @dataclass(frozen=True)
@@ -107,11 +75,16 @@ def _batch(variants: Sequence[Variant], wanted: Sequence[bool]) -> list[Reading 
     layouts = from_layouts([variant.layout for variant in variants])
     broken = _broken(job, layouts)
     results: list[Reading | str] = [text or "" for text in broken]
-    good = [place for place, text in enumerate(broken) if text is None]
-    if good:
-        chosen = layouts.take(np.array(good))
-        readings = _priced(job, chosen, [variants[i] for i in good], [wanted[i] for i in good])
-        for place, reading in zip(good, readings, strict=True):
+    priced: list[int] = []
+    for place, text in enumerate(broken):
+        if text is None and variants[place].layout.schedule not in CLOSED_FORMS:
+            results[place] = simulated_reading(variants[place])
+        elif text is None:
+            priced.append(place)
+    if priced:
+        chosen = layouts.take(np.array(priced))
+        readings = _priced(job, chosen, [variants[i] for i in priced], [wanted[i] for i in priced])
+        for place, reading in zip(priced, readings, strict=True):
             results[place] = reading
     return results
 
@@ -123,10 +96,6 @@ def _broken(job: Job, layouts: Layouts) -> list[str | None]:
     for rule in PHYSICAL_RULES:
         for place in np.flatnonzero(~rule.holds(layouts, facts)):
             result[place] = result[place] or f"illegal layout: {rule.requirement(facts)}"
-    for row, text in enumerate(result):
-        name = layouts.row(row).schedule
-        if text is None and name not in CLOSED_FORMS:
-            result[row] = f"feature: closed form of the schedule {name}"
     return result
 
 

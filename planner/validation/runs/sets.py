@@ -21,6 +21,7 @@ class LayoutSet:
         rows: their ids; layouts: distinct layouts among them (repeats are one, at their median time).
         tau: Kendall's tau-b of predicted and measured times, None when one side has no order.
         regret: measured time of the layout that we would choose over the best one, minus one.
+        favourite, best: a row of the layout that is predicted fastest, and of the one that was.
     """
 
     family: str
@@ -29,6 +30,8 @@ class LayoutSet:
     layouts: int
     tau: float | None
     regret: float
+    favourite: str
+    best: str
 
 
 def layout_sets(outcomes: Iterable[Outcome]) -> list[LayoutSet]:
@@ -70,12 +73,16 @@ def _set(members: list[Outcome]) -> LayoutSet | None:
         return None
     predicted = [statistics.median(o.predicted_s or 0.0 for o in same) for same in by_layout.values()]
     measured = [statistics.median(o.measured_s or 0.0 for o in same) for same in by_layout.values()]
+    names = [same[0].row.id for same in by_layout.values()]
     favourite = min(range(len(predicted)), key=predicted.__getitem__)
+    best = min(range(len(measured)), key=measured.__getitem__)
     return LayoutSet(
         family=members[0].family,
         accelerator=members[0].accelerator,
         rows=tuple(outcome.row.id for outcome in members),
         layouts=len(by_layout),
         tau=kendall_tau(predicted, measured),
-        regret=measured[favourite] / min(measured) - 1.0,
+        regret=measured[favourite] / measured[best] - 1.0,
+        favourite=names[favourite],
+        best=names[best],
     )

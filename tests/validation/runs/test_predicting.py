@@ -6,7 +6,8 @@ import pytest
 
 from planner.costs.predict import predict
 from planner.validation.runs.express import express
-from planner.validation.runs.predicting import Reading, answer
+from planner.validation.runs.predicting import answer
+from planner.validation.runs.readings import Reading
 from planner.validation.runs.shelf import Shelf
 from tests.validation.runs.samples import expressed, predicted, rows
 
@@ -71,3 +72,20 @@ def test_physically_illegal_layouts_name_the_rule() -> None:
     assert answered.readings == ()
     assert answered.refused is not None
     assert answered.refused.startswith("illegal layout: tp x ulysses must divide the attention heads")
+
+
+def test_schedules_without_a_closed_form_are_simulated() -> None:
+    """The V schedules keep less the more they wait (arXiv 2405.15362): V-Min below V-Half below ZB-V, each slower."""
+    changes = {"recompute": "none", "precision": "bf16", "attention": "flash"}
+    found = [
+        expressed(
+            "zerobubble-tab4-1.5b-zb-2p-m24",
+            layout={"schedule": name, **changes},
+            model={"vocab": 51200, "layers": 32},
+        )
+        for name in ("v-min", "v-half", "zbv")
+    ]
+    readings = [answered.readings[0] for answered in answer(found)]
+    assert readings[0].device_used_bytes < readings[1].device_used_bytes < readings[2].device_used_bytes
+    assert readings[0].step_time_s > readings[1].step_time_s > readings[2].step_time_s
+    assert all(sum(r.parts.values()) == pytest.approx(r.step_time_s, rel=1e-6) for r in readings)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from planner.documents import load_document
+from planner.documents.bulk import read_records
 from planner.errors import PlannerError
 from planner.validation.runs.reading import read_rows, row_files
 from tests.validation.runs.samples import SAMPLE, rows
@@ -30,6 +32,15 @@ def written(folder: Path, text: str, name: str = "rows.yaml") -> Path:
 def test_sample_is_read_whole() -> None:
     assert len(rows()) == 70
     assert rows()["korthikanti22-tab5-22b-full"].measured.step_time_s == 1.42
+
+
+def test_rows_are_what_the_guarded_reader_reads() -> None:
+    """The parser in C and the one in Python see the same document, with the same lines."""
+    slow = load_document(SAMPLE)
+    records = list(read_records(SAMPLE, "runs"))
+    assert [record.data for record in records] == slow.data["runs"]
+    lines = records[5].document().lines
+    assert lines[("layout", "tp")] == slow.lines[("runs", 5, "layout", "tp")]
 
 
 def test_folders_are_read_file_by_file(tmp_path: Path) -> None:

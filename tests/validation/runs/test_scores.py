@@ -68,6 +68,7 @@ def test_regret_is_what_our_favourite_costs_more() -> None:
     (wrong,) = layout_sets([replace(full, measured_s=1.0), replace(selective, measured_s=1.2)])
     assert wrong.regret == pytest.approx(0.2)
     assert wrong.tau == -1.0
+    assert (wrong.favourite, wrong.best) == (selective.row.id, full.row.id)
 
 
 def test_sets_share_everything_but_the_layout() -> None:

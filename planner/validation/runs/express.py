@@ -8,7 +8,7 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.hardware.types import Cluster
-from planner.jobs.framework import Framework
+from planner.jobs.framework import Framework, calibrated_framework
 from planner.jobs.rules import faults
 from planner.jobs.types import Job, SearchOptions
 from planner.layouts.layout import Layout, Offload
@@ -81,7 +81,11 @@ def express(row: RunRow, shelf: Shelf) -> Expressed:
     between = "DCN" in (hardware.interconnect or "")
     slices = (row.layout.dp_replicas or 1) if between else 1
     cluster, assumed = build_cluster(hardware, shelf, slices=slices)
-    framework, also = framework_of(row, shelf)
+    profile, also = framework_of(row, shelf)
+    framework = shelf.once(
+        ("calibrated", profile.name, cluster.calibration),
+        lambda: calibrated_framework(profile, cluster.calibration),
+    )
     architectures = shelf.once("architectures", known_architectures)
     variants: list[Variant] = []
     problems: list[Refused] = []

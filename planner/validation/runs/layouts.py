@@ -144,6 +144,8 @@ def _recompute(
         return Recompute("full"), layout.recompute_layers_per_stage
     if mode == "selective" and "every other layer" in published:
         return Recompute("full"), max(1, (row.model.layers or 1) // degrees.pp // 2)
+    if mode == "custom" and "minimal" in published:  # MaxText keeps the outputs of its matmuls
+        return Recompute("selective", tuple(sorted(set(framework.selective_modules) & set(modules)))), None
     if mode == "custom":
         return _custom(row, modules)
     if mode == "selective":

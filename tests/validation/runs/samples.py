@@ -24,6 +24,12 @@ def rows() -> dict[str, RunRow]:
 
 
 @cache
+def shelf() -> Shelf:
+    """What the rows share."""
+    return Shelf()
+
+
+@cache
 def predicted() -> dict[str, Outcome]:
     """Every row of the sample, predicted."""
     return {outcome.row.id: outcome for outcome in outcomes(list(rows().values()), load_votes())}
@@ -48,7 +54,7 @@ def row(identity: str, **sections: dict[str, Any]) -> RunRow:
 
 def expressed(identity: str, **sections: dict[str, Any]) -> Expressed:
     """The readings of such a row."""
-    return express(row(identity, **sections), Shelf())
+    return express(row(identity, **sections), shelf())
 
 
 def with_error(outcome: Outcome, error: float) -> Outcome:

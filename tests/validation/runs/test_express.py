@@ -5,10 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from planner.validation.runs.express import express
 from planner.validation.runs.layouts import stage_layers
+from planner.validation.runs.predicting import answer
 from planner.validation.runs.refusal import Refused
-from tests.validation.runs.samples import expressed, rows
+from planner.validation.runs.rows import RowLayout, RowModel
+from tests.validation.runs.samples import expressed, row, rows, shelf
+
+ODDITIES = (
+    None,
+    "unknown",
+    "words",
+    1,
+    2,
+    3,
+    8,
+    64,
+    1_000_003,
+    0.5,
+    1e12,
+    True,
+    [],
+    {},
+    "full",
+    "zb-h1",
+    "ring",
+)
 
 KORTHIKANTI = "korthikanti22-tab5-22b-sp-selective"
 TPU = "tpu-ironwood-llama3.1-70b-128k-256-bf16"
@@ -128,3 +154,46 @@ def test_depths_that_do_not_divide(layers: int, stages: int, expected: tuple[int
 def test_more_stages_than_layers_are_refused() -> None:
     with pytest.raises(Refused, match="fewer layers"):
         stage_layers(3, 8)
+
+
+MATMULS_KEPT = ("activation", "core_attention", "norm")
+
+
+@pytest.mark.parametrize(
+    ("note", "published", "mode", "modules"),
+    [
+        ("kept on device: decoder_layer_input", None, "full", ()),
+        ("kept on device: context, qkv_proj", None, "selective", ("activation", "mlp", "norm")),
+        (None, "minimal", "selective", MATMULS_KEPT),
+    ],
+)
+def test_custom_recompute_is_what_is_not_kept(
+    note: str | None, published: str | None, mode: str, modules: tuple[str, ...]
+) -> None:
+    """MaxText names the tensors that stay; without attention's, nothing but the layer's input does."""
+    changes = {"note": note, "offload": (), "recompute": "custom", "recompute_as_published": published}
+    (variant,) = expressed(TPU, layout=changes).variants
+    assert variant.layout.recompute.mode == mode
+    assert variant.layout.recompute.modules == modules
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.sampled_from(sorted(rows())),
+    st.dictionaries(st.sampled_from(sorted(RowLayout.model_fields)), st.sampled_from(ODDITIES), max_size=3),
+    st.dictionaries(st.sampled_from(sorted(RowModel.model_fields)), st.sampled_from(ODDITIES), max_size=2),
+)
+def test_whatever_a_source_prints_is_read_or_refused(
+    identity: str, layout: dict[str, Any], model: dict[str, Any]
+) -> None:
+    """A row is predicted, refused with a reason, or not of the format; it never fails otherwise."""
+    try:
+        changed = row(identity, layout=layout, model=model)
+    except ValidationError:
+        return
+    try:
+        (answered,) = answer([express(changed, shelf())])
+    except Refused:
+        return
+    assert answered.readings or answered.refused
+    assert all(reading.step_time_s > 0 for reading in answered.readings)

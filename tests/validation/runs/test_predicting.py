@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from planner.costs.predict import predict
-from planner.validation.runs.express import express
 from planner.validation.runs.predicting import answer
 from planner.validation.runs.readings import Reading
-from planner.validation.runs.shelf import Shelf
 from tests.validation.runs.samples import expressed, predicted, rows
 
 SAME_AS_PREDICT = (
@@ -46,7 +44,7 @@ def test_rank_memory_is_the_single_prediction() -> None:
 
 def test_company_changes_nothing() -> None:
     names = [name for name in rows() if name.startswith("vtrain-single")]
-    together = answer([express(rows()[name], Shelf()) for name in names])
+    together = answer([expressed(name) for name in names])
     for name, found in zip(names, together, strict=True):
         assert found.readings[0].step_time_s == pytest.approx(reading(name).step_time_s, rel=1e-12)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+from planner.hardware.calibration import is_fitted
 from planner.jobs.prediction import TimeBreakdown
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
@@ -30,15 +32,29 @@ def interval_of(job: Job, time: TimeBreakdown, total_s: float) -> tuple[float, f
     return total_s / factor, total_s * factor
 
 
+def _constants_behind(job: Job) -> Iterator[str]:
+    """Which constants were fitted, to what, and which are priors."""
+    accelerator, cluster = job.cluster.accelerator, job.cluster
+    kernels = accelerator.evidence.get(f"kernels.matmul_efficiency.{job.training.precision}")
+    fitted = {f"kernels of {accelerator.name} in {job.training.precision}": kernels}
+    for level in cluster.network:
+        fitted[f"links of {level.kind or level.name}"] = cluster.evidence.get(
+            f"network[{level.name}].efficiency"
+        )
+    known = {what: origin.source for what, origin in fitted.items() if origin and is_fitted(origin)}
+    if job.framework.calibrated is not None:
+        known[f"profile {job.framework.name}"] = job.framework.calibrated
+    for what, source in known.items():
+        yield f"{what}: {source}"
+    priors = [what for what in (*fitted, f"profile {job.framework.name}") if what not in known]
+    if priors:
+        yield f"uncalibrated: {'; '.join(priors)} rest on priors"
+
+
 def evidence_of(job: Job, layout: Layout) -> tuple[str, ...]:
     """Sentences on what the figures rest on."""
     accelerator = job.cluster.accelerator
-    lines = []
-    if job.cluster.calibration is None:
-        lines.append(
-            f"uncalibrated: kernel and link efficiencies of {accelerator.name} and {job.cluster.name} are priors, "
-            "the interval is the prior's"
-        )
+    lines = list(_constants_behind(job))
     grades = sorted({item.grade for item in accelerator.evidence.values()})
     if "C" in grades:
         lines.append(

@@ -32,6 +32,16 @@ class Record:
         return Document(self.path, data, lines)
 
 
+def load_bulk(path: Path) -> Document:
+    """A long YAML file as a document, like ``load_document`` but from the parser in C.
+
+    Raises:
+        PlannerError: the file is missing, unreadable or no YAML.
+    """
+    data, lines = expand(_parsed(read_text(path, "a YAML file", limit_bytes=MAX_BULK_BYTES), path))
+    return Document(path, data, lines)
+
+
 def read_records(path: Path, key: str) -> Iterator[Record]:
     """The items of the list under a key of a YAML file, in order.
 

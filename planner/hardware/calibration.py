@@ -9,10 +9,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from planner.documents import load_document, validate
+from planner.documents import validate
+from planner.documents.bulk import load_bulk
 from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.types import Accelerator, Evidence, KernelConstants, NetworkLevel
+
+FITTED = "calibrated on"
+"""How the source of a fitted figure begins."""
 
 ScopeKind = Literal["accelerator", "network", "framework"]
 
@@ -59,7 +63,7 @@ class CalibratedScope(_Strict):
     @property
     def source(self) -> str:
         rows = max(constant.rows for constant in self.constants.values())
-        return f"calibrated on {rows} published runs ({', '.join(self.families)})"
+        return f"{FITTED} {rows} published runs ({', '.join(self.families)})"
 
 
 class Calibration(_Strict):
@@ -79,13 +83,18 @@ class Calibration(_Strict):
         return next((scope for scope in scopes.values() if member in scope.members), None)
 
 
+def is_fitted(origin: Evidence) -> bool:
+    """Whether a figure was fitted, not stated or a prior."""
+    return origin.source.startswith(FITTED)
+
+
 def load_calibration(path: Path) -> Calibration:
     """A calibration file.
 
     Raises:
         PlannerError: it is missing or no calibration.
     """
-    return validate(load_document(path), Calibration)
+    return validate(load_bulk(path), Calibration)
 
 
 def default_calibration() -> Path | None:
@@ -112,7 +121,9 @@ def calibrated_accelerator(accelerator: Accelerator, calibration: Calibration) -
     return replace(changed, evidence={**accelerator.evidence, **found})
 
 
-def calibrated_level(level: NetworkLevel, calibration: Calibration) -> tuple[NetworkLevel, dict[str, Evidence]]:
+def calibrated_level(
+    level: NetworkLevel, calibration: Calibration
+) -> tuple[NetworkLevel, dict[str, Evidence]]:
     """The level with the constants of its kind, and their evidence."""
     scope = None if level.kind is None else calibration.scope("network", level.kind)
     if scope is None:

@@ -114,7 +114,8 @@ class Framework(_Frozen):
     selective_modules: tuple[str, ...] = ("core_attention",)
     embedding_as_layer: bool = False
     flash_kernel: Literal["flash", "triton"] = Field(
-        "flash", description="generation of its fused attention: FlashAttention 2 and later, or the Triton port of 1"
+        "flash",
+        description="generation of its fused attention: FlashAttention 2 and later, or the Triton port of 1",
     )
     elementwise_factor: float = Field(
         1.0, description="HBM traffic of memory-bound operators over that of the listed fusions"
@@ -126,7 +127,9 @@ class Framework(_Frozen):
     pipeline_zero_stages: tuple[int, ...] | None = Field(
         None, description="stages that go with pp > 1, when fewer"
     )
-    calibrated: str | None = Field(None, description="what its constants were fitted to; None: they are priors")
+    calibrated: str | None = Field(
+        None, description="what its constants were fitted to; None: they are priors"
+    )
     notes: str = ""
 
     def state_law(self, precision: str) -> StateLaw:
@@ -139,7 +142,7 @@ class Framework(_Frozen):
         return self.states[family]
 
 
-HOST_FACTOR = "host_factor"
+HOST_FACTOR, EXPERT_FACTOR = "host_factor", "expert_factor"
 
 TRAFFIC: Mapping[str, tuple[str, ...]] = {"hidden.dp": ("dp_reduce", "dp_gather")}
 """Constants that stand for several shares of hidden traffic."""
@@ -150,22 +153,26 @@ def with_constants(framework: Framework, values: Mapping[str, float]) -> Framewo
 
     Args:
         values: ``hidden.<kind>`` (a share that the profile states as 0 stays 0: it does not overlap that traffic),
-            ``host_factor`` (of all host-side work but the step's), or a field of the profile.
+            ``host_factor`` (of host-side work per operator), ``expert_factor`` (per expert), or a field of the profile.
     """
     update: dict[str, object] = {}
     hidden: dict[str, float] = {}
+    host: dict[str, float] = {}
     for name, value in values.items():
         if name.startswith("hidden."):
             kinds = TRAFFIC.get(name, (name.removeprefix("hidden."),))
             hidden |= {kind: value for kind in kinds if getattr(framework.hidden, kind) > 0.0}
         elif name == HOST_FACTOR:
-            fields = ("forward_operator_s", "backward_operator_s", "expert_s")
-            scaled = {field: value * getattr(framework.host, field) for field in fields}
-            update["host"] = framework.host.model_copy(update=scaled)
+            for field in ("forward_operator_s", "backward_operator_s"):
+                host[field] = value * getattr(framework.host, field)
+        elif name == EXPERT_FACTOR:
+            host["expert_s"] = value * framework.host.expert_s
         else:
             update[name] = value
     if hidden:
         update["hidden"] = framework.hidden.model_copy(update=hidden)
+    if host:
+        update["host"] = framework.host.model_copy(update=host)
     return framework.model_copy(update=update)
 
 

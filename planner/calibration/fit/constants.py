@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from planner.hardware.calibration import ScopeKind
 
-Scale = Literal["log", "logit"]
+Scale = Literal["factor", "efficiency", "share"]
+"""Factors move in logarithms; efficiencies and shares, which lie between 0 and 1, in log-odds."""
 
 CHIPS: Mapping[str, tuple[str, ...]] = {
     "v100-sxm": ("v100-sxm-16gb", "v100-sxm-32gb"),
@@ -33,7 +34,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """Spread and bounds of the constants whose names match a pattern."""
+    """Spread and bounds of the constants whose names match a pattern.
+
+    Args:
+        spread: standard deviation of the logarithm; of a share, of the share itself.
+    """
 
     kind: ScopeKind
     pattern: str
@@ -44,21 +49,22 @@ class Rule:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("accelerator", "matmul_efficiency.16bit", "log", 0.15, 0.2, 0.98),
-    Rule("accelerator", "matmul_efficiency.*", "log", 0.2, 0.15, 0.98),
-    Rule("accelerator", "matmul_k_half", "log", 0.7, 10.0, 4000.0),
-    Rule("accelerator", "matmul_mn_half", "log", 0.7, 5.0, 4000.0),
-    Rule("accelerator", "memory_efficiency", "log", 0.1, 0.4, 0.98),
-    Rule("accelerator", "attention_*.unfused", "log", 0.4, 0.08, 0.95),
-    Rule("accelerator", "attention_*", "log", 0.25, 0.05, 0.9),
-    Rule("accelerator", "cast_factor", "log", 0.4, 0.1, 10.0),
-    Rule("network", "efficiency", "log", 0.25, 0.1, 0.98),
-    Rule("framework", "hidden.*", "logit", 1.0, 0.002, 0.998),
-    Rule("framework", "elementwise_factor", "log", 0.4, 0.2, 10.0),
-    Rule("framework", "host_factor", "log", 0.6, 0.05, 10.0),
+    Rule("accelerator", "matmul_efficiency.16bit", "efficiency", 0.12, 0.2, 0.99),
+    Rule("accelerator", "matmul_efficiency.*", "efficiency", 0.15, 0.15, 0.99),
+    Rule("accelerator", "matmul_k_half", "factor", 0.7, 10.0, 4000.0),
+    Rule("accelerator", "matmul_mn_half", "factor", 0.7, 5.0, 4000.0),
+    Rule("accelerator", "memory_efficiency", "efficiency", 0.1, 0.4, 0.99),
+    Rule("accelerator", "attention_*.unfused", "efficiency", 0.4, 0.08, 0.95),
+    Rule("accelerator", "attention_*", "efficiency", 0.25, 0.05, 0.9),
+    Rule("accelerator", "cast_factor", "factor", 0.4, 0.1, 10.0),
+    Rule("network", "efficiency", "efficiency", 0.25, 0.1, 0.995),
+    Rule("framework", "hidden.*", "share", 0.25, 0.002, 0.998),
+    Rule("framework", "elementwise_factor", "factor", 0.4, 0.2, 10.0),
+    Rule("framework", "host_factor", "factor", 0.6, 0.05, 10.0),
+    Rule("framework", "expert_factor", "factor", 0.6, 0.05, 20.0),
 )
-"""First match. Spreads: of best-shape and in-run kernel rates around their priors (matmul .12 - .2, attention .25 - .4),
-of achieved link rates (.25), of shares of hidden traffic (.25 linear at one half)."""
+"""First match. Spreads: of best-shape and in-run kernel rates around their priors (matmul .12 - .15, attention .25 - .4),
+of achieved link rates (.25), of shares of hidden traffic (.25)."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,24 @@ class Constant:
         return self.position(self.prior)
 
     @property
+    def spread(self) -> float:
+        """Standard deviation of the position."""
+        if self.rule.scale == "factor":
+            return self.rule.spread
+        slope = 1.0 - self.prior if self.rule.scale == "efficiency" else self.prior * (1.0 - self.prior)
+        return self.rule.spread / slope
+
+    @property
     def bounds(self) -> tuple[float, float]:
         return self.position(self.rule.lower), self.position(self.rule.upper)
 
     def position(self, value: float) -> float:
-        """Logarithm, or log-odds of a share."""
-        return math.log(value) if self.rule.scale == "log" else math.log(value / (1.0 - value))
+        """Logarithm of a factor, log-odds of an efficiency or share."""
+        return math.log(value) if self.rule.scale == "factor" else math.log(value / (1.0 - value))
 
     def value(self, position: float) -> float:
         """Inverse of ``position``."""
-        return math.exp(position) if self.rule.scale == "log" else 1.0 / (1.0 + math.exp(-position))
+        return math.exp(position) if self.rule.scale == "factor" else 1.0 / (1.0 + math.exp(-position))
 
 
 def constant(key: Key, prior: float) -> Constant | None:

@@ -41,9 +41,7 @@ def batch_slopes(
     return np.stack(columns, axis=1) if columns else np.zeros((len(base), 0))
 
 
-def _serve(
-    pipe: Connection, batches: Sequence[tuple[int, Batch]], constants: Sequence[Constant]
-) -> None:
+def _serve(pipe: Connection, batches: Sequence[tuple[int, Batch]], constants: Sequence[Constant]) -> None:
     """A worker: answers requests for its batches until None comes."""
     while (request := pipe.recv()) is not None:
         positions, slopes = request

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.calibration.fit.constants import Constant, Key, constant
-from planner.calibration.fit.scopes import constants_of
+from planner.calibration.fit.scopes import at_priors, constants_of
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts, from_layouts
 from planner.validation.runs.express import Expressed, Variant, express
@@ -102,7 +102,7 @@ def build_problem(
             places.append((variant.key, len(batch)))
             batch.append(variant)
         found.append((row, seconds, places))
-    return _assembled(found, collected, votes)
+    return _assembled(found, collected, votes, shelf)
 
 
 def _usable(row: RunRow, votes: Votes, shelf: Shelf) -> tuple[Expressed, float] | None:
@@ -120,13 +120,14 @@ def _assembled(
     found: Sequence[tuple[RunRow, float, list[tuple[Hashable, int]]]],
     collected: Mapping[Hashable, list[Variant]],
     votes: Votes,
+    shelf: Shelf,
 ) -> Problem:
     order = {key: index for index, key in enumerate(collected)}
     constants: dict[Key, tuple[int, Constant]] = {}
     batches: list[Batch] = []
     for variants in collected.values():
         layouts = from_layouts([variant.layout for variant in variants])
-        job = variants[0].job
+        job = at_priors(variants[0].job, shelf.once)
         mine: list[int] = []
         for key, prior in constants_of(job, layouts):
             made = constant(key, prior)

@@ -15,7 +15,7 @@ import numpy as np
 from planner.calibration.fit.constants import Key, members_of
 from planner.calibration.fit.problem import FloatArray, Measurement, Problem
 from planner.calibration.fit.solve import Fit, targets
-from planner.hardware.calibration import CalibratedScope, Calibration, FittedConstant
+from planner.hardware.calibration import CalibratedScope, Calibration, FittedConstant, ScopeKind
 from planner.validation.runs.statistics import ErrorSummary, summarise
 
 AT_BOUND = 0.01
@@ -47,16 +47,16 @@ def group_errors(
     for group, rows in sorted(members.items()):
         measured = [problem.measurements[i] for i in rows]
         found = [
-            None if log_seconds is None else _summary(measured, np.exp((log_seconds - targets(problem))[rows]) - 1)
+            None
+            if log_seconds is None
+            else _summary(measured, np.exp((log_seconds - targets(problem))[rows]) - 1)
             for log_seconds in (fit.prior_seconds, fit.linear.seconds, model_out, family_out)
         ]
         priors, in_sample, without_model, without_family = found
         if priors is None or in_sample is None:
             continue
         votes = len({measurement.vote for measurement in measured})
-        result.append(
-            GroupErrors(*group, len(rows), votes, priors, in_sample, without_model, without_family)
-        )
+        result.append(GroupErrors(*group, len(rows), votes, priors, in_sample, without_model, without_family))
     return result
 
 
@@ -70,10 +70,10 @@ def _summary(measured: Sequence[Measurement], errors: FloatArray) -> ErrorSummar
 def calibration_of(problem: Problem, fit: Fit, name: str, data_sha256: str) -> Calibration:
     """The fitted constants as a calibration file has them."""
     depends = problem.depends()
-    scopes: dict[str, dict[str, CalibratedScope]] = {"accelerator": {}, "network": {}, "framework": {}}
-    constants: dict[tuple[str, str], dict[str, FittedConstant]] = defaultdict(dict)
-    families: dict[tuple[str, str], set[str]] = defaultdict(set)
-    keys: dict[tuple[str, str], Key] = {}
+    scopes: dict[ScopeKind, dict[str, CalibratedScope]] = {"accelerator": {}, "network": {}, "framework": {}}
+    constants: dict[tuple[ScopeKind, str], dict[str, FittedConstant]] = defaultdict(dict)
+    families: dict[tuple[ScopeKind, str], set[str]] = defaultdict(set)
+    keys: dict[tuple[ScopeKind, str], Key] = {}
     for index, constant in enumerate(problem.constants):
         touched = np.flatnonzero(depends[:, index])
         groups = {problem.measurements[i].group for i in touched}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from planner.calibration.fit.constants import Key, chip_of
+from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import HALF, kernel_value, with_kernels, with_link
-from planner.jobs.framework import HOST_FACTOR, with_constants
+from planner.hardware.evidence import value
+from planner.hardware.networks import DEFAULT_EFFICIENCY, load_network_kind
+from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR, load_framework, with_constants
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
 
 Values = Mapping[Key, float]
+Once = Callable[[Hashable, Callable[[], Any]], Any]
 
 
 def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
@@ -58,6 +64,34 @@ def _framework_constants(job: Job, layouts: Layouts) -> Iterator[tuple[str, floa
     yield "elementwise_factor", job.framework.elementwise_factor
     if not job.training.capture and job.framework.host.forward_operator_s > 0:
         yield HOST_FACTOR, 1.0
+        if job.model.experts:
+            yield EXPERT_FACTOR, 1.0
+
+
+def at_priors(job: Job, once: Once) -> Job:
+    """The job as if nothing had ever been calibrated.
+
+    Args:
+        once: builds what many jobs share a single time.
+    """
+    cluster = job.cluster
+    name = cluster.accelerator.name
+    accelerator = once(("prior accelerator", name), lambda: load_accelerator(name))
+    levels = tuple(
+        level
+        if level.kind is None
+        else replace(level, efficiency=once(("prior link", level.kind), partial(_link, level.kind)))
+        for level in cluster.network
+    )
+    profile = job.framework.name
+    framework = once(("prior framework", profile), lambda: load_framework(profile))
+    uncalibrated = replace(cluster, accelerator=accelerator, network=levels, calibration=None)
+    return replace(job, cluster=uncalibrated, framework=framework)
+
+
+def _link(kind: str) -> float:
+    stated = value(load_network_kind(kind).efficiency)
+    return DEFAULT_EFFICIENCY if stated is None else stated
 
 
 def with_values(job: Job, values: Values) -> Job:

@@ -16,6 +16,9 @@ NOISE = 0.05
 STIFFNESS = 0.01
 """Log error per measurement that is as dear as moving a constant by one spread of its prior."""
 
+ROUNDS = 25
+"""Most rounds of reweighting."""
+
 TRUST = 0.7
 """Longest move of a constant between renewals of the linear model, in spreads of its prior."""
 
@@ -55,7 +58,7 @@ def centres(problem: Problem) -> FloatArray:
 
 def spreads(problem: Problem) -> FloatArray:
     """Spreads of the priors."""
-    return np.array([constant.rule.spread for constant in problem.constants])
+    return np.array([constant.spread for constant in problem.constants])
 
 
 def targets(problem: Problem) -> FloatArray:
@@ -70,7 +73,9 @@ def prior_weights(problem: Problem, weights: FloatArray, stiffness: float) -> Fl
     return np.asarray((stiffness / NOISE) ** 2 * touched)
 
 
-def cost_of(problem: Problem, weights: FloatArray, stiffness: float, position: FloatArray, seconds: FloatArray) -> float:
+def cost_of(
+    problem: Problem, weights: FloatArray, stiffness: float, position: FloatArray, seconds: FloatArray
+) -> float:
     """What is minimised: soft-L1 loss of the log errors and squared distances from the priors."""
     squares = ((seconds - targets(problem)) / NOISE) ** 2
     data = float(weights @ (2.0 * (np.sqrt(1.0 + squares) - 1.0)))
@@ -131,37 +136,33 @@ def _descend(
 def best_of_linear(
     problem: Problem, linear: Linear, weights: FloatArray, stiffness: float, trust: float = np.inf
 ) -> FloatArray:
-    """Minimum of the cost of a linear model within bounds and trust."""
-    from scipy.optimize import least_squares
+    """Minimum of the cost of a linear model within bounds and trust.
 
-    spread, centre, target = spreads(problem), centres(problem), targets(problem)
-    stiff = np.sqrt(prior_weights(problem, weights, stiffness))
-    root, safe = np.sqrt(weights), np.maximum(weights, 1e-30)
-    rows = len(target)
+    Iteratively reweighted least squares (Holland and Welsch 1977): the soft-L1 loss of an error e is the square loss with
+    the weight 1 / sqrt(1 + e^2); every round is a bounded linear problem in the constants alone.
+    """
+    from scipy.optimize import lsq_linear
 
-    def residuals(away: FloatArray) -> FloatArray:
-        position = linear.position + away * spread
-        data = root * (linear.at(position) - target) / NOISE
-        return np.concatenate([data, stiff * (position - centre) / spread])
-
-    def slopes(away: FloatArray) -> FloatArray:
-        return np.concatenate([root[:, None] * linear.slopes * spread / NOISE, np.diag(stiff)])
-
-    def loss(squares: FloatArray) -> FloatArray:
-        """Soft L1 of the unweighted error for data, squares for priors: value and two derivatives."""
-        z = squares[:rows] / safe
-        result = np.stack([squares, np.ones_like(squares), np.zeros_like(squares)])
-        result[0, :rows] = weights * 2.0 * (np.sqrt(1.0 + z) - 1.0)
-        result[1, :rows] = (1.0 + z) ** -0.5
-        result[2, :rows] = -0.5 * (1.0 + z) ** -1.5 / safe
-        return result
-
+    spread = spreads(problem)
+    slopes = linear.slopes * spread / NOISE
+    error = (linear.seconds - targets(problem)) / NOISE
+    stiff = prior_weights(problem, weights, stiffness)
+    away = (linear.position - centres(problem)) / spread
     limits = np.array([constant.bounds for constant in problem.constants])
-    low = np.maximum((limits[:, 0] - linear.position) / spread, -trust)
-    high = np.minimum((limits[:, 1] - linear.position) / spread, trust)
-    start = np.clip(np.zeros(len(spread)), low + 1e-9, high - 1e-9)
-    found = least_squares(residuals, start, slopes, bounds=(low, high), loss=loss, max_nfev=60)
-    return np.asarray(linear.position + found.x * spread)
+    low = np.minimum(np.maximum((limits[:, 0] - linear.position) / spread, -trust), -1e-9)
+    high = np.maximum(np.minimum((limits[:, 1] - linear.position) / spread, trust), 1e-9)
+    move = np.zeros(len(spread))
+    for _ in range(ROUNDS):
+        current = weights / np.sqrt(1.0 + (error + slopes @ move) ** 2)
+        hessian = (slopes.T * current) @ slopes + np.diag(stiff)
+        gradient = (slopes.T * current) @ error + stiff * away
+        root = np.linalg.cholesky(hessian).T
+        found = lsq_linear(root, -np.linalg.solve(root.T, gradient), bounds=(low, high), method="bvls").x
+        settled = float(np.abs(found - move).max(initial=0.0)) < 1e-3
+        move = found
+        if settled:
+            break
+    return np.asarray(np.clip(linear.position + move * spread, limits[:, 0], limits[:, 1]))
 
 
 def _part(progress: Progress, start: float, share: float) -> Callable[[float, str], None]:

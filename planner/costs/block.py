@@ -20,6 +20,9 @@ from planner.models.graph import Block, Operator
 BLOCK_KNOBS = ("tp", "sp", "ulysses", "ring", "cp_gather", "ep", "etp", "micro_batch", "axis_order")
 """Knobs that a block's price depends on, besides recompute."""
 
+BLOCK_SCALED = ("mxfp8", "nvfp4")
+"""Precisions with a scale per block: every local expert's operands are cast by launches of their own."""
+
 AXES = ("tp", "cp", "ep", "etp")
 
 
@@ -223,7 +226,8 @@ def _host(
     share = 0.0 if training.capture else (host.compiled_share if training.compile else 1.0)
     experts = np.zeros(len(sizes.layouts))
     if any("experts" in p.axis_names for p in block.parameters.values()):
-        experts = sizes.job.model.experts / sizes.degrees["ep"] * host.expert_s
+        passes = 2.0 if training.precision in BLOCK_SCALED else 1.0
+        experts = sizes.job.model.experts / sizes.degrees["ep"] * host.expert_s * passes
     return (
         share * (forward * host.forward_operator_s + experts),
         share * (backward * host.backward_operator_s + experts),

@@ -27,6 +27,11 @@ CAST_BYTES: Mapping[str, float] = {"tensorwise": 6.0, "rowwise": 6.0}
 need one more read. Recipes that are not listed: 4."""
 
 
+ALIGNED, MISALIGNED_SLOWDOWN = 8, 10.0
+"""16-bit operands of tensor cores are read in rows of 8; matmuls over other widths are some ten times slower (BLOOM's
+throughput runs on A100: 147 - 163 s with heads of 108 against 104 - 121 s with heads of 144 and 216)."""
+
+
 def peak_flops(accelerator: Accelerator, precision: str) -> float:
     """Dense FLOP/s of the device for a precision.
 
@@ -100,6 +105,7 @@ def attention_seconds(
     *,
     backward: bool,
     half: FloatArray | float = 0.0,
+    head_dim: int | None = None,
 ) -> FloatArray:
     """Seconds of the attention core of one micro-batch and layer.
 
@@ -109,6 +115,7 @@ def attention_seconds(
         kernel: flash | triton | cudnn | unfused.
         backward: the backward pass (2.5x or 2x the FLOPs).
         half: share of time that short blocks add to a flash kernel.
+        head_dim: width of a head; unfused matmuls over one that is no multiple of 8 leave the tensor cores.
     """
     kernels = accelerator.kernels
     table = kernels.attention_backward if backward else kernels.attention_forward
@@ -119,6 +126,8 @@ def attention_seconds(
     work = flops * (ATTENTION_BACKWARD[kernel] if backward else 1.0) / rate
     if kernel != "unfused":
         return work * (1.0 + half) + np.where(flops > 0, kernels.launch_s, 0.0)
+    if head_dim is not None and head_dim % ALIGNED:
+        work = work * MISALIGNED_SLOWDOWN
     traffic = scores * (SCORE_BYTES_BACKWARD if backward else SCORE_BYTES_FORWARD)
     return work + memory_bound_seconds(traffic, accelerator, launches=4.0)
 

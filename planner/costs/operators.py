@@ -149,7 +149,16 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     block_tokens = min(keys, float(window) if window else keys) / sizes.degrees["ring"]
     half = (kernels.attention_causal_half if causal else kernels.attention_full_half) / block_tokens
     forward, backward = (
-        attention_seconds(executed, scores, accelerator, precision, kernel, backward=b, half=half)
+        attention_seconds(
+            executed,
+            scores,
+            accelerator,
+            precision,
+            kernel,
+            backward=b,
+            half=half,
+            head_dim=query.axes[-1].size,
+        )
         for b in (False, True)
     )
     steps = np.where(sizes.layouts.columns["cp_gather"] > 0, 0.0, sizes.degrees["ring"] - 1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.collectives import CollectiveCost, collective_cost
+from planner.costs.collectives import DEVICE_INITIATED, CollectiveCost, collective_cost
 from planner.costs.sizes import FloatArray, Sizes, local_parameter
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
@@ -18,6 +18,9 @@ from planner.models.graph import Block
 
 REPORT_AXIS: Mapping[str, str] = {"tp": "tp", "ulysses": "cp", "ring": "cp", "ep": "ep", "etp": "etp"}
 """Mesh axis -> the axis under which time is reported."""
+
+_DEVICE_INITIATED = ("deepep", "hybridep")
+"""Dispatchers whose kernels post their messages to the network themselves."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def price_exchange(
     nbytes = exchange_bytes(exchange, block, sizes)
     calls = _calls(exchange, degree)
     reach = spread(degree, strides[exchange.axis], job.cluster)
-    cost = collective_cost(exchange.collective, nbytes, reach, job.cluster)
+    posts_itself = exchange.axis == "ep" and job.training.moe.dispatcher in _DEVICE_INITIATED
+    constants = DEVICE_INITIATED if posts_itself else None
+    cost = collective_cost(exchange.collective, nbytes, reach, job.cluster, constants=constants)
     return Transfer(
         exchange=exchange,
         module=module,

@@ -1,6 +1,6 @@
 """Time and traffic of collectives on hierarchical networks, over arrays of groups."""
 
-from planner.costs.collectives.constants import CollectiveConstants
+from planner.costs.collectives.constants import DEVICE_INITIATED, CollectiveConstants
 from planner.costs.collectives.dispatch import (
     algorithms,
     busbw_factor,
@@ -13,6 +13,7 @@ from planner.costs.collectives.types import COLLECTIVES, Algorithm, Collective, 
 
 __all__ = [
     "COLLECTIVES",
+    "DEVICE_INITIATED",
     "Algorithm",
     "Collective",
     "CollectiveConstants",

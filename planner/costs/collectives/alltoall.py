@@ -11,8 +11,9 @@ from planner.costs.collectives.types import Collective, Estimate, Floats
 def linear(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     """n - 1 messages of 1/n of the buffer, all levels at the same time (NCCL's grouped send and receive).
 
-    A level takes its bytes over its rate, plus one latency per message that it starts: small messages never reach the
-    rate (Tutel, arXiv 2206.03382). On a rail network the bytes for other rails first cross the node.
+    A level takes its bytes over its rate, plus its latency and a gap per further message, all of which are posted together:
+    small messages never reach the rate (Tutel, arXiv 2206.03382). On a rail network the bytes for other rails first cross
+    the node.
     """
     n = paths.ranks[:, None]
     peers = paths.inside * (paths.members - 1)
@@ -20,7 +21,7 @@ def linear(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     exact += _to_other_rails(exact, paths)
     loads = paths.loads(exact)
     moving = loads / paths.uniform
-    seconds = paths.constants.base_s + np.where(paths.crossed, moving + peers * paths.latency, 0).max(axis=1)
+    seconds = paths.constants.base_s + np.where(paths.crossed, moving + _posted(peers, paths), 0).max(axis=1)
     return Estimate(
         seconds=seconds,
         latency_s=seconds - moving.max(axis=1),  # the levels work at the same time, none above its rate
@@ -37,7 +38,7 @@ def two_level(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     accelerator = paths.cluster.accelerator
     copy_rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
     sent = np.where(paths.crossed, nbytes[:, None] * (paths.members - 1) / paths.members, 0)
-    start = np.where(paths.crossed, paths.constants.base_s + (paths.members - 1) * paths.latency, 0)
+    start = np.where(paths.crossed, paths.constants.base_s + _posted(paths.members - 1, paths), 0)
     phases = paths.crossed.sum(axis=1)
     return Estimate(
         seconds=start.sum(axis=1) + (sent / paths.uniform).sum(axis=1) + phases * 2 * nbytes / copy_rate,
@@ -45,6 +46,13 @@ def two_level(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
         bytes_per_level=paths.loads(sent),
         legal=phases >= 2,
     )
+
+
+def _posted(messages: Floats, paths: Paths) -> Floats:
+    """(rows, levels): from the first post to the arrival of the last of so many messages, without their bytes."""
+    gap: Floats = np.minimum(paths.latency, paths.constants.message_gap_s)
+    posted: Floats = paths.latency + np.maximum(messages - 1, 0) * gap
+    return posted
 
 
 def _to_other_rails(exact: Floats, paths: Paths) -> Floats:

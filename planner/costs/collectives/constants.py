@@ -14,6 +14,8 @@ class CollectiveConstants:
             not in it.
         pipelining: weight of the sqrt term; 1 is chunking at the optimum for a message that crosses several hops.
         slots: hops inside a node that a chunked ring feels (NCCL keeps 8 chunks in flight between neighbours).
+        pair_hops: the same of two ranks: each waits for the other's half before it can send its own on (A100 and H100 reach
+            less over two ranks than over four or eight: microsoft/vidur, 148 against 166-170 GB/s busbw at 57 MiB on A100).
         tree_efficiency: of the ring's bus bandwidth (NCCL's tuner: 0.92).
         in_switch_efficiency: algbw of in-switch all-reduce over the ring's bus bandwidth, inside the node
             (H200: 276 of 367 GB/s).
@@ -25,11 +27,17 @@ class CollectiveConstants:
         dragonfly_efficiency: part of the wire left when minimal routes of a dragonfly meet; 1 when none meet, 0.5 when
             all traffic takes detours (Valiant routing).
         host_driven: kinds of link whose collectives run on the host, so that the algorithm is free to choose.
+        flat_vendors: vendors whose library never works level by level by itself: NCCL and RCCL choose among ring, tree and
+            switches that add (NCCL src/graph/tuning.cc).
+        one_root: kinds of link of which a domain below has one for all its members: rings between NVLink pairs measure one
+            PCIe link per direction (A100: 23.7 of 31 GB/s; H100: 48.5 of 63).
+        message_gap_s: between messages that are posted together, where the link's latency is not shorter.
     """
 
     base_s: float = 7e-6
     pipelining: float = 1.0
     slots: int = 8
+    pair_hops: int = 2
     tree_efficiency: float = 0.92
     in_switch_efficiency: float = 0.75
     in_switch_efficiency_nvlink5: float = 0.67
@@ -38,3 +46,11 @@ class CollectiveConstants:
     in_network_efficiency: float = 0.5
     dragonfly_efficiency: float = 0.75
     host_driven: tuple[str, ...] = ("ethernet", "internet", "loopback")
+    flat_vendors: tuple[str, ...] = ("nvidia", "amd")
+    one_root: tuple[str, ...] = ("pcie",)
+    message_gap_s: float = 1.5e-6
+
+
+DEVICE_INITIATED = CollectiveConstants(message_gap_s=0.1e-6)
+"""Kernels that post to the network card themselves: DeepEP's low-latency dispatch grows by 31 us, 18 of them for bytes, over
+248 more peers (deepseek-ai/DeepEP README, 8 to 256 ranks)."""

@@ -61,7 +61,8 @@ def collective_cost(
         collective: a name of ``COLLECTIVES``.
         nbytes: (rows,) or scalar: the larger of one rank's input and output buffer, as nccl-tests counts it.
         spread: the groups on the network.
-        algorithm: ``auto`` takes the fastest legal one of each row.
+        algorithm: ``auto`` takes the fastest legal one of each row that the devices' library chooses among; NCCL and RCCL
+            have no ``hierarchical``, frameworks build it on top of them and name it.
         dtype_bytes: bytes of one element: no rank handles less than one.
         constants: None for the priors.
 
@@ -74,13 +75,9 @@ def collective_cost(
     whole = (
         given if collective in ("broadcast", "send_recv") else np.maximum(given, network.ranks * dtype_bytes)
     )
-    chosen = (
-        offered
-        if algorithm == "auto"
-        else {_named(collective, algorithm): offered[_named(collective, algorithm)]}
-    )
+    chosen = _automatic(offered, network) if algorithm == "auto" else (_named(collective, algorithm),)
     active = (network.ranks > 1) & (given > 0)
-    best = _fastest({code: price(collective, whole, network) for code, price in chosen.items()})
+    best = _fastest({code: offered[code](collective, whole, network) for code in chosen})
     if algorithm != "auto" and not (np.isfinite(best.seconds) | ~active).all():
         raise PlannerError(
             f"algorithm '{algorithm}' of {collective} cannot run on this network", field="algorithm"
@@ -135,6 +132,16 @@ def collective_named(name: str) -> Collective:
         if known == name:
             return known
     raise PlannerError(f"unknown collective '{name}': {suggest(name, COLLECTIVES)}", field="collective")
+
+
+def _automatic(offered: dict[Algorithm, Price], network: Paths) -> tuple[Algorithm, ...]:
+    """What a library chooses among: NCCL and RCCL never work level by level, HCCL, XLA and MPI do."""
+    flat = network.cluster.accelerator.vendor in network.constants.flat_vendors
+    return tuple(
+        code
+        for code in offered
+        if not (code == Algorithm.HIERARCHICAL and flat and not network.host_driven.any())
+    )
 
 
 def _offered(collective: str) -> dict[Algorithm, Price]:

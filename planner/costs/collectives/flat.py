@@ -66,15 +66,12 @@ def star(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     n = paths.ranks
     latency = 2 * np.where(paths.crossed, paths.latency, 0).max(axis=1)
     transfer = 2 * (n - 1) * nbytes / paths.uniform.min(axis=1)
-    kinds = np.array(
-        [(level.kind or "").startswith(paths.constants.host_driven) for level in paths.cluster.network]
-    )
     exact = np.where(paths.crossed, (paths.members - 1) * paths.inside * nbytes[:, None], 0)
     return Estimate(
         seconds=paths.constants.base_s + paths.pipelined(latency, transfer),
         latency_s=paths.constants.base_s + latency,
         bytes_per_level=paths.loads(exact),
-        legal=(paths.crossed & kinds).any(axis=1),
+        legal=np.asarray((paths.crossed & paths.host_driven).any(axis=1)),
     )
 
 

@@ -37,7 +37,9 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     """All-reduce in which switches add: the buffer passes such a level once, priced on algbw.
 
     NVLS reaches a fixed part of the ring's bus bandwidth whatever the number of ranks (H200: 259 to 276 GB/s for 5 to 8
-    GPUs); levels without it join by double binary trees (NVLSTree). All levels work at the same time, chunk by chunk.
+    GPUs); levels without it join by double binary trees (NVLSTree). All levels work at the same time, chunk by chunk; each
+    member adds its own share of a chunk, so a chunk fills more of the switch the more members there are (72 GPUs of a
+    GB200 rack need 8 GiB to reach the rate, 8 GPUs 512 MiB).
     """
     constants, network = paths.constants, paths.cluster.network
     offered = np.array([level.in_network_reduction for level in network])
@@ -50,11 +52,13 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     passed = paths.joined(np.where(treed, tree_share(paths.members_outward(treed)) * part, 0))
     times = added / np.where(reducing, efficiency, 1) + passed / constants.tree_efficiency
     transfer = (times / paths.neighbour).max(axis=1)
-    latency = (np.where(reducing, 4, 2 * paths.depth) * paths.latency).sum(axis=1)
+    hops = np.where(reducing, 4, 2 * paths.depth)
+    shares = np.where(reducing & ~paths.outside, np.maximum(paths.members / constants.slots, 1), 1)
+    latency, fill = (hops * paths.latency).sum(axis=1), (hops * shares * paths.latency).sum(axis=1)
     start = constants.base_s + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)
     torus = np.array([level.fabric in ("torus", "ring") for level in network])
     return Estimate(
-        seconds=start + paths.pipelined(latency, transfer),
+        seconds=start + latency - fill + paths.pipelined(fill, transfer),
         latency_s=start + latency,
         bytes_per_level=added + passed,
         legal=reducing.any(axis=1) & ~(paths.crossed & torus).any(axis=1),

@@ -24,14 +24,16 @@ class Paths:
         inside: (rows, levels), ranks of the group inside one domain of the level below: so many network cards work for it.
         domains: (rows, levels), domains of the level that the group touches.
         crossed: (rows, levels), whether the level joins members at all.
-        neighbour, uniform, flow: (rows, levels), bytes/s per device; infinite where the level is not crossed.
+        neighbour, uniform, flow: (rows, levels), bytes/s per device, of links that a domain below has one of a member's
+            share; infinite where the level is not crossed.
         hops: (rows, levels), hops of a pass over the members of one domain.
         depth: (rows, levels), hops from a leaf of a tree to its root: a chain inside the node, log2 of its domains outside, as
             NCCL builds them (src/graph/tuning.cc).
-        fill: (rows, levels), latency of the hops that a chunked ring feels: up to ``slots`` inside the node, one outside it,
-            where network cards keep many messages in flight.
+        fill: (rows, levels), latency of the hops that a chunked ring feels: up to ``slots`` inside the node (``pair_hops`` of
+            two ranks), one outside it, where network cards keep many messages in flight.
         latency: (levels,), seconds of one hop.
         outside: (levels,), whether the level lies outside the node, behind the network card.
+        host_driven: (levels,), whether the hosts move the bytes.
     """
 
     cluster: Cluster
@@ -49,6 +51,7 @@ class Paths:
     fill: Floats
     latency: Floats
     outside: Booleans
+    host_driven: Booleans
 
     def loads(self, exact: Floats) -> Floats:
         """Bytes through a device's links of each level from the bytes that go exactly as far as it.
@@ -99,6 +102,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     latency = np.array([level.latency_s for level in cluster.network])
     outside = _outside(cluster)
     card = _card_rates(cluster, outside, constants)
+    sharing = np.where(_of_kinds(cluster, constants.one_root), inside, 1)
     return Paths(
         cluster=cluster,
         constants=constants,
@@ -107,14 +111,15 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         inside=inside,
         domains=spread.domains.astype(np.float64),
         crossed=crossed,
-        neighbour=_rates([level.neighbour for level in levels], card, crossed),
-        uniform=_rates([level.uniform for level in levels], card, crossed),
+        neighbour=_rates([level.neighbour for level in levels], card, crossed) / sharing,
+        uniform=_rates([level.uniform for level in levels], card, crossed) / sharing,
         flow=_rates([level.flow for level in levels], card, crossed),
         hops=hops,
         depth=_depth(members, outside, cluster.devices_per_node),
-        fill=np.minimum(hops, np.where(outside, 1, constants.slots)) * latency,
+        fill=_felt(hops, spread.size == 2, outside, constants) * latency,
         latency=latency,
         outside=outside,
+        host_driven=_of_kinds(cluster, constants.host_driven),
     )
 
 
@@ -122,10 +127,21 @@ def _rates(rates: list[Floats], card: Floats, crossed: Booleans) -> Floats:
     return np.where(crossed, np.minimum(np.stack(rates, axis=1), card), np.inf)
 
 
+def _of_kinds(cluster: Cluster, kinds: tuple[str, ...]) -> Booleans:
+    """(levels,): whether the level is a link of one of these kinds."""
+    return np.array([(level.kind or "").startswith(kinds) for level in cluster.network])
+
+
 def _card_rates(cluster: Cluster, outside: Booleans, constants: CollectiveConstants) -> Floats:
     """(levels,): what the levels on the way to each one let pass: all those behind the card are reached through one another."""
     achieved = [achieved_rate(level, constants) for level in cluster.network]
     return np.minimum.accumulate(np.where(outside, achieved, np.inf))
+
+
+def _felt(hops: Floats, pair: Booleans, outside: Booleans, constants: CollectiveConstants) -> Floats:
+    """(rows, levels): hops that a chunked ring feels."""
+    inside = np.where(pair[:, None] & (hops == 1), constants.pair_hops, np.minimum(hops, constants.slots))
+    return np.where(outside, np.minimum(hops, 1), inside)
 
 
 def _depth(members: Floats, outside: Booleans, per_node: int) -> Floats:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from planner.costs.collectives import Collective, collective_named
+from planner.costs.collectives import DEVICE_INITIATED, Collective, collective_named
 from planner.documents import load_document
 from planner.documents.reading import read_text
 from planner.errors import PlannerError
@@ -118,7 +118,8 @@ def _point(point: PublishedPoint, machine: Machine, cluster: Cluster) -> Point:
     algorithm = _algorithm(entry.algorithm)
     collective: Collective = "all_to_all" if entry.collective in MOE else collective_named(entry.collective)
     nbytes = float(entry.bytes or PLATEAU_BYTES)
-    cost = price(collective, [nbytes], machine.ranks, cluster, algorithm)
+    constants = DEVICE_INITIATED if "deepep" in point.source.tool.lower() else None
+    cost = price(collective, [nbytes], machine.ranks, cluster, algorithm, constants)
     measured_s = (
         _bottleneck_seconds(point, cost.bytes_per_level[0])
         if entry.measured in ON_BOTTLENECK

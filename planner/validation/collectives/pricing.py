@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.costs.collectives import Collective, CollectiveCost, collective_cost
+from planner.costs.collectives import Collective, CollectiveConstants, CollectiveCost, collective_cost
 from planner.hardware.types import Cluster
 from planner.layouts.mesh import spread
 
@@ -27,7 +27,12 @@ def band_of(nbytes: float) -> str:
 
 
 def price(
-    collective: Collective, sizes: Sequence[float], ranks: int, cluster: Cluster, algorithm: str = "auto"
+    collective: Collective,
+    sizes: Sequence[float],
+    ranks: int,
+    cluster: Cluster,
+    algorithm: str = "auto",
+    constants: CollectiveConstants | None = None,
 ) -> CollectiveCost:
     """The cost of one call per size over the first ranks of a cluster.
 
@@ -38,4 +43,6 @@ def price(
         PlannerError: the algorithm cannot run there.
     """
     groups = spread(np.full(len(sizes), ranks), 1, cluster, devices=ranks)
-    return collective_cost(collective, np.array(sizes), groups, cluster, algorithm=algorithm)
+    return collective_cost(
+        collective, np.array(sizes), groups, cluster, algorithm=algorithm, constants=constants
+    )

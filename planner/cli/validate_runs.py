@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from planner.errors import NoAnswerError, PlannerError, suggest
 
 if TYPE_CHECKING:
     from planner.cli.output import ProgressCall
+    from planner.validation.runs.clusters import Constants
     from planner.validation.runs.rows import RunRow
     from planner.validation.runs.score import Score
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @click.option("--family", "families", metavar="NAME", multiple=True, help="Only these families of rows.")
 @click.option("--limit", metavar="N", help="Only the first N rows.")
+@click.option("--priors", is_flag=True, help="Predict from the priors alone, without any fitted constant.")
+@click.option("--calibration", metavar="FILE", help="Fitted constants instead of the catalogue's.")
 @click.option("--worst", metavar="N", default="10", show_default=True, help="List the N largest errors.")
 @click.option("--plot", metavar="FILE", help="Draw predicted against measured (.png, .svg, .pdf).")
 @click.option(
@@ -38,6 +42,8 @@ def _answer(
     paths: tuple[str, ...],
     families: tuple[str, ...],
     limit: str | None,
+    priors: bool,
+    calibration: str | None,
     worst: str,
     plot: str | None,
     bar: str | None,
@@ -54,9 +60,10 @@ def _answer(
     most = None if limit is None else parse_count(limit, field="--limit")
     if most is not None and most < 1:
         raise PlannerError(f"found '{limit}'; at least 1", field="--limit")
+    constants = _constants(priors, calibration)
     started = time.perf_counter()
     with output.progress() as progress:
-        score = _score(_chosen(paths, families, most), progress)
+        score = _score(_chosen(paths, families, most), constants, progress)
     _print(output, score, time.perf_counter() - started, listed)
     if plot is not None:
         from planner.report.runs_plot import draw_runs
@@ -80,12 +87,25 @@ def _chosen(paths: tuple[str, ...], families: tuple[str, ...], limit: int | None
     return chosen[:limit]
 
 
-def _score(rows: list[RunRow], progress: ProgressCall) -> Score:
+def _constants(priors: bool, calibration: str | None) -> Constants:
+    from planner.validation.runs.clusters import Constants
+
+    if calibration is None:
+        return Constants(fitted=not priors)
+    if priors:
+        raise click.UsageError("--priors and --calibration exclude each other")
+    from planner.hardware.calibration import load_calibration
+
+    load_calibration(Path(calibration))  # a faulty file is one error, not a refusal of every row
+    return Constants(file=str(Path(calibration).absolute()))
+
+
+def _score(rows: list[RunRow], constants: Constants, progress: ProgressCall) -> Score:
     from planner.validation.runs.outcome import outcomes
     from planner.validation.runs.score import score
     from planner.validation.runs.votes import load_votes
 
-    return score(outcomes(rows, load_votes(), progress))
+    return score(outcomes(rows, load_votes(), progress, constants))
 
 
 def _print(output: Output, score: Score, seconds: float, worst: int) -> None:

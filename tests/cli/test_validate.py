@@ -68,6 +68,32 @@ def test_a_missed_bar_is_exit_code_1() -> None:
     assert "the bar is missed" in str(result.exception)
 
 
+CALIBRATION = """\
+name: test
+date: 2026-11-21
+data_sha256: none
+rows: 1
+accelerators:
+  a100:
+    members: [a100-sxm-80gb]
+    families: [test]
+    constants:
+      matmul_efficiency.16bit: {value: 0.4, prior: 0.8, spread: 0.1, lower: 0.1, upper: 1.0, rows: 1, groups: 1}
+"""
+
+
+def test_constants_of_a_calibration_file(tmp_path: Path) -> None:
+    """Matmuls at half of the peak's share take twice as long; the priors do not know of it."""
+    file = tmp_path / "fitted.yaml"
+    file.write_text(CALIBRATION)
+    slow, priors = (
+        json.loads(CliRunner().invoke(command, [*SMALL, "--json", *option]).stdout)["rows"]
+        for option in (["--calibration", str(file)], ["--priors"])
+    )
+    for fitted, prior in zip(slow, priors, strict=True):
+        assert 1.3 < fitted["predicted_s"] / prior["predicted_s"] < 2.1
+
+
 def test_picture(tmp_path: Path) -> None:
     target = tmp_path / "runs.png"
     result = CliRunner().invoke(command, [*SMALL, "--plot", str(target)])
@@ -87,6 +113,8 @@ def test_picture(tmp_path: Path) -> None:
         (["runs", SAMPLE, "--bar", "200%"], "--bar: found '200%'"),
         (["runs", SAMPLE, "--worst", "-1"], "--worst"),
         (["runs", SAMPLE, "--plot", "picture.gif"], "picture.gif"),
+        (["runs", SAMPLE, "--calibration", "none.yaml"], "none.yaml: does not exist"),
+        (["runs", SAMPLE, "--calibration", "x.yaml", "--priors"], "exclude each other"),
         (["runs", SAMPLE, "--plot", "no/such/folder.png"], "does not exist"),
     ],
 )

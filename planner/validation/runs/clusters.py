@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -42,11 +42,30 @@ def reference_nodes() -> Mapping[str, Mapping[str, Any]]:
         return nodes
 
 
-def build_cluster(hardware: RowHardware, shelf: Shelf, *, slices: int = 1) -> tuple[Cluster, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Constants:
+    """Which constants predictions rest on.
+
+    Args:
+        fitted: those of a calibration; without it the priors alone.
+        file: the calibration, None for the catalogue's.
+    """
+
+    fitted: bool = True
+    file: str | None = None
+
+
+CATALOGUE = Constants()
+
+
+def build_cluster(
+    hardware: RowHardware, shelf: Shelf, *, slices: int = 1, constants: Constants = CATALOGUE
+) -> tuple[Cluster, tuple[str, ...]]:
     """The cluster of a row, and what had to be assumed about it.
 
     Args:
         slices: equal parts that only the outer network joins (TPU slices over the data-center network).
+        constants: of devices and links.
 
     Raises:
         Refused: no device count, an accelerator or network that is unknown, or a count that no such system has.
@@ -58,12 +77,12 @@ def build_cluster(hardware: RowHardware, shelf: Shelf, *, slices: int = 1) -> tu
     if count is None:
         raise missing("hardware.count")
     network = hardware.network
-    key = ("cluster", name, count, hardware.per_node, network.kind, network.gbps_per_node, slices)
-    return shelf.once(key, lambda: _built(hardware, nodes[name], count, slices))
+    key = ("cluster", name, count, hardware.per_node, network.kind, network.gbps_per_node, slices, constants)
+    return shelf.once(key, lambda: _built(hardware, nodes[name], count, slices, constants))
 
 
 def _built(
-    hardware: RowHardware, node: Mapping[str, Any], count: int, slices: int
+    hardware: RowHardware, node: Mapping[str, Any], count: int, slices: int, constants: Constants
 ) -> tuple[Cluster, tuple[str, ...]]:
     per_node = min(hardware.per_node or int(node["per_node"]), count)
     inside = [dict(level) for level in node["inside"]]
@@ -77,7 +96,10 @@ def _built(
     if total > (levels[-1]["size"] if levels else 1):
         levels.append(_outside(hardware, node, per_node, assumed) | {"size": total})
     try:
-        cluster = load_cluster(_mapping(hardware.accelerator, node, per_node, total, levels))
+        mapping = _mapping(hardware.accelerator, node, per_node, total, levels)
+        if constants.file is not None:
+            mapping["calibration"] = constants.file
+        cluster = load_cluster(mapping, calibrated=constants.fitted)
         if slices > 1:
             return _sliced(cluster, count, slices), tuple(assumed)
         return use_devices(cluster, count), tuple(assumed)

@@ -8,13 +8,19 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.hardware.types import Cluster
-from planner.jobs.framework import Framework, calibrated_framework
+from planner.jobs.framework import Framework
 from planner.jobs.rules import faults
 from planner.jobs.types import Job, SearchOptions
 from planner.layouts.layout import Layout, Offload
 from planner.models.catalogue import load_model
 from planner.models.graph import ModelGraph
-from planner.validation.runs.clusters import build_cluster, reference_nodes, with_host
+from planner.validation.runs.clusters import (
+    CATALOGUE,
+    Constants,
+    build_cluster,
+    reference_nodes,
+    with_host,
+)
 from planner.validation.runs.degrees import Degrees, degrees_of
 from planner.validation.runs.layouts import layout_of
 from planner.validation.runs.models import candidates, describe, known_architectures
@@ -65,8 +71,12 @@ class Expressed:
     untimed: str | None
 
 
-def express(row: RunRow, shelf: Shelf) -> Expressed:
+def express(row: RunRow, shelf: Shelf, constants: Constants = CATALOGUE) -> Expressed:
     """The readings of a row.
+
+    Args:
+        shelf: what other rows have built.
+        constants: of devices, links and profiles.
 
     Raises:
         Refused: what is missing, or which feature is.
@@ -80,12 +90,8 @@ def express(row: RunRow, shelf: Shelf) -> Expressed:
         untimed = "measured: without the global batch a step has no seconds"
     between = "DCN" in (hardware.interconnect or "")
     slices = (row.layout.dp_replicas or 1) if between else 1
-    cluster, assumed = build_cluster(hardware, shelf, slices=slices)
-    profile, also = framework_of(row, shelf)
-    framework = shelf.once(
-        ("calibrated", profile.name, cluster.calibration),
-        lambda: calibrated_framework(profile, cluster.calibration),
-    )
+    cluster, assumed = build_cluster(hardware, shelf, slices=slices, constants=constants)
+    framework, also = framework_of(row, shelf, cluster.calibration)
     architectures = shelf.once("architectures", known_architectures)
     variants: list[Variant] = []
     problems: list[Refused] = []

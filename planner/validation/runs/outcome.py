@@ -10,6 +10,7 @@ from planner.costs.convention import model_flops
 from planner.costs.kernels import peak_flops
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
+from planner.validation.runs.clusters import CATALOGUE, Constants
 from planner.validation.runs.express import Expressed, express
 from planner.validation.runs.measured import measured_seconds
 from planner.validation.runs.memory_figures import MemoryFigure, memory_figures
@@ -103,16 +104,23 @@ class Outcome:
 
 
 def outcomes(
-    rows: Sequence[RunRow], votes: Votes, progress: Progress = lambda done, message: None
+    rows: Sequence[RunRow],
+    votes: Votes,
+    progress: Progress = lambda done, message: None,
+    constants: Constants = CATALOGUE,
 ) -> list[Outcome]:
-    """Every row expressed, predicted and compared, in order."""
+    """Every row expressed, predicted and compared, in order.
+
+    Args:
+        constants: fitted ones (the default) or priors.
+    """
     shelf = Shelf()
     expressed: list[Expressed] = []
     refused: dict[str, str] = {}
     for index, row in enumerate(rows):
         progress(0.2 * index / len(rows), "reading rows as jobs")
         try:
-            expressed.append(express(row, shelf))
+            expressed.append(express(row, shelf, constants))
         except Refused as error:
             refused[row.id] = str(error)
     answers = {

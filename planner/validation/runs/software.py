@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.jobs.framework import FRAMEWORKS, Framework, load_framework
+from planner.jobs.framework import FRAMEWORKS, Framework, calibrated_framework, load_framework
 from planner.jobs.types import MoeOptions, Training
 from planner.validation.runs.refusal import Refused, lacking
 from planner.validation.runs.rows import RunRow
@@ -52,21 +52,25 @@ _LISTED = ("dp_reduce", "dp_gather", "tp")
 """Traffic that is exposed when a source lists its switches and leaves these out."""
 
 
-def framework_of(row: RunRow, shelf: Shelf) -> tuple[Framework, tuple[str, ...]]:
+def framework_of(
+    row: RunRow, shelf: Shelf, calibration: str | None = None
+) -> tuple[Framework, tuple[str, ...]]:
     """The profile of a row, and what was assumed.
+
+    Args:
+        calibration: path of the file whose constants replace the profile's, None for none.
 
     Raises:
         Refused: a profile name that is none of ours.
     """
-    name, assumed = row.framework, ()
+    name, assumed = row.framework, tuple[str, ...]()
     if name == "unknown":
         name = _nearest(row)
-        return shelf.once(("framework", name), lambda: load_framework(name)), (
-            f"software not told: profile {name}",
-        )
-    if name not in FRAMEWORKS:
+        assumed = (f"software not told: profile {name}",)
+    elif name not in FRAMEWORKS:
         raise Refused(f"framework '{name}' is no profile")
-    return shelf.once(("framework", name), lambda: load_framework(name)), assumed
+    key = ("framework", name, calibration)
+    return shelf.once(key, lambda: calibrated_framework(load_framework(name), calibration)), assumed
 
 
 def _nearest(row: RunRow) -> str:

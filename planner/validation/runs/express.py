@@ -149,7 +149,7 @@ def approximations(row: RunRow) -> tuple[str, ...]:
     words = " ".join(layout.offload).lower()
     if words and words != "none" and not any(key in words for key in ("=n", "=y", "optimizer")):
         found.append("activation offload not priced")
-    if layout.optimizer_memory:
+    if set(layout.optimizer_memory) - {"reuse-fp32-param", "swap-optimizer"}:
         found.append("optimizer memory switches not priced")
     if any(name.startswith(("swap", "moe-zero", "enable-recompute")) for name in layout.recompute_extra):
         found.append("swapping of activations not priced")
@@ -179,7 +179,8 @@ def _variant(
         raise Refused("the job is impossible", message)
     alike = replace(training, global_batch=1, overlap={})
     overlap = tuple(sorted(training.overlap.items()))
-    key = (model_key, id(cluster), framework.name, overlap, repr(alike))
+    # clusters and profiles stay on the shelf, so their identities tell them apart
+    key = (model_key, id(cluster), id(framework), overlap, repr(alike))
     return Variant(setting, key, job, layout)
 
 

@@ -174,9 +174,10 @@ def _custom(row: RunRow, modules: Collection[str]) -> tuple[Recompute, int | Non
 
 
 def _offload(row: RunRow) -> Offload:
-    """Offload of optimizer and parameters as DeepSpeed's switches print it; of activations, see ``approximations``."""
-    words = " ".join(row.layout.offload).lower()
-    optimizer = "optimizer=y" in words or "optimizer/parameter" in words or "optimizer on" in words
+    """Offload of optimizer and parameters (DeepSpeed's and MindSpeed's switches); of activations, see ``approximations``."""
+    words = " ".join((*row.layout.offload, *row.layout.optimizer_memory)).lower()
+    marks = ("optimizer=y", "optimizer/parameter", "optimizer on", "swap-optimizer")
+    optimizer = any(mark in words for mark in marks)
     parameters = "parameters=y" in words or "optimizer/parameter" in words
     return Offload(
         optimizer=("host", 1.0) if optimizer else ("hbm", 0.0),

@@ -70,7 +70,19 @@ def framework_of(
     elif name not in FRAMEWORKS:
         raise Refused(f"framework '{name}' is no profile")
     key = ("framework", name, calibration)
-    return shelf.once(key, lambda: calibrated_framework(load_framework(name), calibration)), assumed
+    profile = shelf.once(key, lambda: calibrated_framework(load_framework(name), calibration))
+    if "reuse-fp32-param" in row.layout.optimizer_memory:
+        profile = shelf.once((*key, "reuse"), lambda: _reusing_master(profile))
+    return profile, assumed
+
+
+def _reusing_master(profile: Framework) -> Framework:
+    """MindSpeed's --reuse-fp32-param: the 16-bit weights are the upper halves of the fp32 master copy."""
+    laws = {
+        name: law.model_copy(update={"master": law.master - 2.0}) if law.master > 2.0 else law
+        for name, law in profile.states.items()
+    }
+    return profile.model_copy(update={"states": laws})
 
 
 def _nearest(row: RunRow) -> str:

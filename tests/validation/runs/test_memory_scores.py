@@ -6,7 +6,8 @@ import pytest
 
 from planner.validation.runs.assignments import best_assignments
 from planner.validation.runs.memory_scores import fit_table, memory_groups
-from tests.validation.runs.samples import family, predicted
+from planner.validation.runs.predicting import answer
+from tests.validation.runs.samples import expressed, family, predicted
 
 PIPELINE = "simumax-b200-llama3-70b-l12-tp1-pp2-dp4-mbc4-cef"
 MIB = 2**20
@@ -65,3 +66,13 @@ def test_one_assignment_explains_a_model() -> None:
     assert found.rows == found.of == 6
     assert found.memory is not None
     assert found.memory.mean_ape <= 0.05
+
+
+def test_weights_inside_their_master_copy_save_two_bytes() -> None:
+    """MindSpeed's reuse-fp32-param: 6 + 10 / n bytes of states per parameter instead of 6 + 12 / n, here n = 4."""
+    identity = "ascend-ci-mindspeedllm-llama2_tp2_cp4_general_double_ring"
+    plain, reused = (
+        answer([expressed(identity, layout={"optimizer_memory": switches})])[0].readings[0].ranks[0]
+        for switches in ((), ("reuse-fp32-param",))
+    )
+    assert reused.after_step_bytes / plain.after_step_bytes == pytest.approx(8.5 / 9.0, rel=1e-3)

@@ -25,7 +25,7 @@ from planner.simulator.links import (
 )
 from planner.simulator.program import Program, ProgramBuilder, TaskKind
 
-H100 = use_devices(load_cluster("h100-superpod"), 32)
+H100 = use_devices(load_cluster("h100-superpod", calibrated=False), 32)
 NVLINK, INFINIBAND, HOST = 0, 1, 2
 
 
@@ -57,7 +57,7 @@ def test_capacities_of_an_h100() -> None:
 
 def test_dragonfly_oversubscription_and_shared_host_links() -> None:
     """Frontier: 12.5 GB/s at 0.85, of which minimal routes keep 0.75. A100 nodes: two devices share a 31 GB/s host link."""
-    frontier = links_of(use_devices(load_cluster("frontier"), 16))
+    frontier = links_of(use_devices(load_cluster("frontier", calibrated=False), 16))
     assert frontier.links.capacity[frontier.link(3, 2, OUT)] == pytest.approx(12.5e9 * 0.85 * 0.75)
     a100 = links_of(use_devices(load_cluster("a100-superpod"), 8))
     assert a100.links.capacity[a100.link(3, HOST - 1, IN)] == pytest.approx(15.5e9)

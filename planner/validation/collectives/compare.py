@@ -38,12 +38,16 @@ _FROM_PYTORCH = re.compile(r"bench\.py|torch", re.IGNORECASE)
 
 
 def compare_collectives(
-    paths: Sequence[str | Path], progress: Progress = lambda done, what: None
+    paths: Sequence[str | Path],
+    progress: Progress = lambda done, what: None,
+    *,
+    calibrated: bool = True,
 ) -> Comparison:
     """All points of the files against the collective model.
 
     Args:
         paths: YAML files of published points, CSV tables, or folders of them.
+        calibrated: with the fitted constants of the catalogue, else from the priors alone.
 
     Raises:
         PlannerError: a file that cannot be read or is of another format, a wrong cell, an unknown collective or node.
@@ -54,9 +58,10 @@ def compare_collectives(
     for index, file in enumerate(files):
         progress(index / len(files), f"collectives of {file.name}")
         if file.suffix == ".csv":
-            parts.append(compare_nvlink_rows(read_rows(file, {"collectives": NVLINK})))
+            rows = read_rows(file, {"collectives": NVLINK})
+            parts.append(compare_nvlink_rows(rows, calibrated=calibrated))
         else:
-            parts.append(_compare_published(published_points(load_document(file))))
+            parts.append(_compare_published(published_points(load_document(file)), calibrated=calibrated))
     return joined(parts)
 
 
@@ -66,7 +71,7 @@ def _is_collectives(file: Path) -> bool:
     return is_published(read_text(file))
 
 
-def _compare_published(published: Sequence[PublishedPoint]) -> Comparison:
+def _compare_published(published: Sequence[PublishedPoint], *, calibrated: bool) -> Comparison:
     machines = load_machines()
     clusters: dict[Machine, Cluster] = {}
     assumed: dict[str, str] = {}
@@ -74,7 +79,7 @@ def _compare_published(published: Sequence[PublishedPoint]) -> Comparison:
     for point in published:
         try:
             machine = _machine(point, machines)
-            cluster = clusters.get(machine) or cluster_of(machine)
+            cluster = clusters.get(machine) or cluster_of(machine, calibrated=calibrated)
             points.append(_point(point, machine, cluster))
         except PlannerError as error:
             points.append(_refused(point, error.message))

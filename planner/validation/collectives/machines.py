@@ -123,8 +123,11 @@ def load_machines() -> Machines:
     return validate(load_document(file), Machines)
 
 
-def cluster_of(machine: Machine) -> Cluster:
+def cluster_of(machine: Machine, *, calibrated: bool = True) -> Cluster:
     """The cluster that holds the ranks of a machine and no more.
+
+    Args:
+        calibrated: with the fitted constants of the catalogue, else from the priors alone.
 
     Raises:
         PlannerError: more ranks in a node than it has devices, or a rack that the ranks do not fill evenly.
@@ -136,7 +139,7 @@ def cluster_of(machine: Machine) -> Cluster:
         )
     if machine.leaves_domain and domain > node.devices and machine.ranks % domain:
         raise PlannerError(f"{machine.ranks} ranks do not fill domains of {domain}")
-    full = load_cluster(_description(machine))
+    full = load_cluster(_description(machine), calibrated=calibrated)
     inside = [
         _with_rate(level, None if given.bandwidth_GBps is None else given.bandwidth_GBps * 1e9)
         for level, given in zip(full.network, node.inside, strict=False)

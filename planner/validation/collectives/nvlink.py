@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.costs.collectives import Collective, collective_named
 from planner.errors import PlannerError
+from planner.hardware.types import Cluster
 from planner.validation.collectives.machines import Machine, Machines, cluster_of, load_machines, node_named
 from planner.validation.collectives.pricing import band_of, price
 from planner.validation.csv_rows import CsvRows
@@ -14,12 +16,15 @@ from planner.validation.points import Comparison, Point, printed_half_width
 Sweep = tuple[str, str, int, int]
 
 LAUNCH_SKEW_S = 30e-6
-"""How late the last rank's launch may come: a kernel that is launched by itself on every rank, as a profiler's loop does, waits for
-the others, however small its buffer. In a step the launches queue up ahead of the device, so no step pays it."""
+"""How late the last rank's launch may come: a kernel that is launched by itself on every rank, as a profiler's loop does,
+waits for the others, however small its buffer. In a step the launches queue up ahead of the device, so no step pays it."""
 
 
-def compare_nvlink_rows(rows: CsvRows) -> Comparison:
+def compare_nvlink_rows(rows: CsvRows, *, calibrated: bool = True) -> Comparison:
     """Every row against the collective model; the network between nodes is that of the reference node.
+
+    Args:
+        calibrated: with the fitted constants of the catalogue, else from the priors alone.
 
     Raises:
         PlannerError: an unknown node, ranks that do not fill its nodes.
@@ -38,7 +43,8 @@ def compare_nvlink_rows(rows: CsvRows) -> Comparison:
         if machine.assumed is not None:
             assumed[sweep[0]] = machine.assumed
         apart = machine.assumed or machines.doubts.get(f"{sweep[0]}/{sweep[1]}")
-        points |= _sweep_points(rows, chosen, sweep, machine, apart)
+        predicted = _predicted(rows, chosen, sweep[1], cluster_of(machine, calibrated=calibrated))
+        points |= _sweep_points(rows, chosen, predicted, machine, apart)
     return Comparison(tuple(points[row] for row in sorted(points)), assumed)
 
 
@@ -60,33 +66,35 @@ def _machine(rows: CsvRows, row: int, machines: Machines) -> Machine:
     return Machine(accelerator, node, nodes, per_node, assumed=assumed)
 
 
-def _sweep_points(
-    rows: CsvRows, chosen: list[int], sweep: Sweep, machine: Machine, apart: str | None
-) -> dict[int, Point]:
-    collective: Collective = collective_named(sweep[1])
+def _predicted(rows: CsvRows, chosen: list[int], name: str, cluster: Cluster) -> NDArray[np.float64]:
+    collective: Collective = collective_named(name)
     sizes = [float(rows.columns["bytes"][row]) for row in chosen]
-    times = [rows.columns["time_us"][row] * 1e-6 for row in chosen]
+    seconds = price(collective, sizes, rows.columns["ranks"][chosen[0]], cluster).seconds
+    # a sender is done when its message has left
+    return seconds if collective == "send_recv" else np.maximum(seconds, LAUNCH_SKEW_S)
+
+
+def _sweep_points(
+    rows: CsvRows, chosen: list[int], predicted: NDArray[np.float64], machine: Machine, apart: str | None
+) -> dict[int, Point]:
     half_width_s = printed_half_width(rows.columns["time_us"]) * 1e-6
-    predicted = price(collective, sizes, machine.ranks, cluster_of(machine)).seconds
-    if collective != "send_recv":  # a sender is done when its message has left
-        predicted = np.maximum(predicted, LAUNCH_SKEW_S)
     return {
         row: Point(
             id=f"{rows.file.name}:{rows.lines[row]}",
             labels={
-                "family": sweep[0],
+                "family": rows.columns["node"][row],
                 "accelerator": machine.accelerator,
-                "operator": collective,
+                "operator": rows.columns["collective"][row],
                 "ranks": machine.ranks,
                 "nodes": machine.nodes,
                 "network": machine.outermost,
-                "band": band_of(nbytes),
+                "band": band_of(rows.columns["bytes"][row]),
             },
-            subject=f"{nbytes:,.0f} bytes",
-            measured_s=time,
+            subject=f"{rows.columns['bytes'][row]:,} bytes",
+            measured_s=rows.columns["time_us"][row] * 1e-6,
             half_width_s=half_width_s,
             predicted_s=float(seconds),
             apart=apart,
         )
-        for row, nbytes, time, seconds in zip(chosen, sizes, times, predicted, strict=True)
+        for row, seconds in zip(chosen, predicted, strict=True)
     }

@@ -46,7 +46,7 @@ def show_score(console: Console, score: Score, *, worst: int, quiet: bool) -> No
 def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
     wide = console.width >= NARROW
     extra = ["tau", "regret", "covered", "width"] if wide else []
-    headings = ["family", "accelerator", "rows", "votes", "median", "mean", "p90", "bias", "flat MFU"]
+    headings = ["family", "accelerator", "rows", "votes", "median", "mean", "p90", "bias", "flat mean"]
     table = new_table(title, [*headings, *extra], left=("family", "accelerator"))
     for group in groups:
         family, accelerator = (str(part) for part in group.key[:2])
@@ -57,7 +57,7 @@ def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
             table.add_row(*cells, *(["-"] * 5), *(["-"] * len(extra)))
             continue
         cells += [_percent(v) for v in (errors.median_ape, errors.mean_ape, errors.p90_ape)]
-        cells += [_percent(errors.bias, sign=True), _percent(_median(group.flat_mfu))]
+        cells += [_percent(errors.bias, sign=True), _percent(_mean(group.flat_mfu))]
         if wide:
             tau = "-" if group.kendall_tau is None else f"{group.kendall_tau:.2f}"
             cells += [tau, _percent(group.regret_mean), _percent(group.coverage, digits=0)]
@@ -109,7 +109,7 @@ def _incomplete(console: Console, score: Score) -> None:
             item.model,
             str(item.rows),
             _percent(_median(item.time)),
-            _percent(None if item.memory is None else item.memory.mean_ape),
+            _percent(_mean(item.memory)),
             words,
         )
     if with_choice:
@@ -211,6 +211,10 @@ def _reasons(console: Console, title: str, reasons: Sequence[tuple[str, int]]) -
     if len(reasons) > MOST_REASONS:
         table.add_row(str(sum(count for _, count in reasons[MOST_REASONS:])), "others (--json lists all)")
     console.print(table)
+
+
+def _mean(errors: ErrorSummary | None) -> float | None:
+    return None if errors is None else errors.mean_ape
 
 
 def _median(errors: ErrorSummary | None) -> float | None:

@@ -13,6 +13,9 @@ from planner.validation.runs.outcome import Outcome
 from planner.validation.runs.sets import LayoutSet
 from planner.validation.runs.statistics import ErrorSummary, mean_of, summarise
 
+TINY = 1e-9
+"""A baseline error below it is that of a single row, which a constant always meets."""
+
 SMALLEST_FOR_MEDIAN, SMALLEST_FOR_P90 = 3, 5
 """Votes that a group needs to count in the macro median, and in the macro 90th percentile."""
 
@@ -40,6 +43,13 @@ class Group:
     regret_worst: float | None
     coverage: float | None
     interval_width_median: float | None
+
+    @property
+    def skill(self) -> float | None:
+        """Mean error over that of the flat utilisation: below 1 the model knows what differs inside the group."""
+        if self.errors is None or self.flat_mfu is None or self.flat_mfu.mean_ape < TINY:
+            return None
+        return self.errors.mean_ape / self.flat_mfu.mean_ape
 
 
 def group_key(outcome: Outcome) -> tuple[Any, ...]:

@@ -56,6 +56,7 @@ def _group(group: Group, names: tuple[str, ...] = ("family", "accelerator")) -> 
         "regret_worst": group.regret_worst,
         "coverage": group.coverage,
         "interval_width_median": group.interval_width_median,
+        "skill": group.skill,
         "flat_mfu": _errors(group.flat_mfu) if group.flat_mfu else None,
     }
 

@@ -46,6 +46,20 @@ def test_one_utilisation_explains_rows_of_one_utilisation() -> None:
     (group,) = groups_of(outcomes)
     assert group.flat_mfu is not None
     assert group.flat_mfu.mean_ape == pytest.approx(0.0, abs=1e-12)
+    assert group.skill is None
+
+
+def test_skill_is_the_error_over_that_of_a_flat_utilisation() -> None:
+    """Rows at 50 %, 50 % and 40 % of peak: one constant, 50 %, misses the last by 20 %; the model misses each by 10 %."""
+    shares = (0.5, 0.5, 0.4)
+    outcomes = [
+        replace(with_error(o, 0.1), flops_s=share * (with_error(o, 0.1).measured_s or 0.0))
+        for o, share in zip((predicted()[name] for name in TABLE5), shares, strict=False)
+    ]
+    (group,) = groups_of(outcomes)
+    assert group.flat_mfu is not None
+    assert group.flat_mfu.mean_ape == pytest.approx(0.2 / 3)
+    assert group.skill == pytest.approx(0.1 * 3 / 0.2)
 
 
 def test_full_recompute_is_a_third_more_work() -> None:

@@ -103,6 +103,8 @@ def _schedule(row: RunRow, degrees: Degrees, vpp: int) -> tuple[Schedule, int]:
         raise lacking("schedule", text) from None
     if name == "1f1b" and vpp > 1:
         return "interleaved_1f1b", vpp
+    if name == "dualpipe":  # sources count the stage of each direction as a chunk
+        return name, 1
     return name, 2 if name in _V_SHAPED else vpp
 
 

@@ -151,6 +151,27 @@ def test_depths_that_do_not_divide(layers: int, stages: int, expected: tuple[int
         assert sum(found) == layers
 
 
+@pytest.mark.parametrize(
+    ("spelling", "vpp", "expected"),
+    [
+        (None, 1, ("1f1b", 1)),
+        (None, 2, ("interleaved_1f1b", 2)),
+        ("1F1B-I", 4, ("interleaved_1f1b", 4)),
+        ("1f1b (DeepSpeed pipeline)", 1, ("1f1b", 1)),
+        ("interleaved-vpp2", None, ("interleaved_1f1b", 2)),
+        ("ZB-2p", 1, ("zb_h2", 1)),
+        ("zbv-formatted", None, ("zb_v", 2)),
+        ("DualPipe", 2, ("dualpipe", 1)),
+    ],
+)
+def test_published_spellings_of_schedules(
+    spelling: str | None, vpp: int | None, expected: tuple[str, int]
+) -> None:
+    changes = {"tp": 2, "pp": 4, "dp": None, "schedule": spelling, "vpp": vpp, "sp": True}
+    layout = expressed(KORTHIKANTI, layout=changes).variants[0].layout
+    assert (layout.schedule, layout.vpp) == expected
+
+
 def test_more_stages_than_layers_are_refused() -> None:
     with pytest.raises(Refused, match="fewer layers"):
         stage_layers(3, 8)

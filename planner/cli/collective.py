@@ -57,13 +57,14 @@ def _answer(
     dtype_bytes: str,
 ) -> dict[str, Any]:
     from planner.costs.collectives import Group, collective_named
+    from planner.hardware.calibration import alone
     from planner.hardware.loader import load_cluster
 
     if size is not None and sweep is not None:
         raise click.UsageError("--bytes and --sweep exclude each other")
     sizes = _sizes(sweep) if sweep is not None else [_bytes(size or "1GiB", "--bytes")]
     group = Group(
-        load_cluster(reference, base=Path.cwd()), _count(ranks, "--ranks"), _count(stride, "--stride")
+        alone(load_cluster(reference, base=Path.cwd())), _count(ranks, "--ranks"), _count(stride, "--stride")
     )
     lines = group.table(
         collective_named(name), sizes, algorithm=algorithm, dtype_bytes=_count(dtype_bytes, "--dtype-bytes")

@@ -39,7 +39,7 @@ def _constants_behind(job: Job) -> Iterator[str]:
     fitted = {f"kernels of {accelerator.name} in {job.training.precision}": kernels}
     for level in cluster.network:
         fitted[f"links of {level.kind or level.name}"] = cluster.evidence.get(
-            f"network[{level.name}].efficiency"
+            f"network[{level.name}].in_step_efficiency"
         )
     known = {what: origin.source for what, origin in fitted.items() if origin and is_fitted(origin)}
     if job.framework.calibrated is not None:

@@ -13,7 +13,7 @@ from planner.documents import validate
 from planner.documents.bulk import load_bulk
 from planner.errors import PlannerError
 from planner.hardware import catalogue
-from planner.hardware.types import Accelerator, Evidence, KernelConstants, NetworkLevel
+from planner.hardware.types import Accelerator, Cluster, Evidence, KernelConstants, NetworkLevel
 
 FITTED = "calibrated on"
 """How the source of a fitted figure begins."""
@@ -158,6 +158,13 @@ def with_kernels(accelerator: Accelerator, values: Mapping[str, float]) -> Accel
 def with_link(level: NetworkLevel, values: Mapping[str, float]) -> NetworkLevel:
     """The network level with some constants (fields of ``NetworkLevel``) replaced."""
     return replace(level, **values) if values else level  # type: ignore[arg-type]
+
+
+def alone(cluster: Cluster) -> Cluster:
+    """The cluster for one collective that nothing else disturbs, as nccl-tests measures it."""
+    return replace(
+        cluster, network=tuple(with_link(level, {"in_step_efficiency": 1.0}) for level in cluster.network)
+    )
 
 
 def kernel_value(accelerator: Accelerator, name: str) -> float | None:

@@ -117,7 +117,7 @@ def _single(document: Document, at: Keys, base: Path | None, *, calibrated: bool
     for index, size in enumerate(level_sizes(file, document, at)):
         here = (*at, "network", index)
         level, found = build_level(file.network[index], size, document, here, file.sources)
-        if calibration is not None and file.network[index].efficiency is None:
+        if calibration is not None:
             level, fitted_origins = calibrated_level(level, calibration)
             found |= fitted_origins
         levels.append(level)

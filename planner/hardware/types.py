@@ -100,7 +100,8 @@ class NetworkLevel:
         wrap: whether the torus has wrap-around links.
         in_network_reduction: the switches add (NVLS, SHARP).
         oversubscription: >= 1; bandwidth that leaves the leaf is divided by it.
-        efficiency: achieved fraction of the wire rate by large transfers.
+        efficiency: achieved fraction of the wire rate by large transfers that are alone.
+        in_step_efficiency: of that rate, what training steps see beside their other traffic and slow peers; fitted to runs.
         in_network_efficiency: all-reduce bytes (of one rank's buffer) per second over the wire rate when the
             switches add; None: not measured for this kind.
         wrap_unit: a slice of the torus keeps its wrap-around links on extents that are multiples of this
@@ -119,6 +120,7 @@ class NetworkLevel:
     in_network_reduction: bool = False
     oversubscription: float = 1.0
     efficiency: float = 0.8
+    in_step_efficiency: float = 1.0
     in_network_efficiency: float | None = None
     wrap_unit: int = 0
     kind: str | None = None

@@ -17,9 +17,12 @@ def _example(root: Path, heading: str) -> str:
     return match[1]
 
 
+FIT = "name: mine\ndate: '2026-01-01'\ndata_sha256: '0'\nrows: 1\n"
+
+
 def test_the_cluster_example(root: Path, tmp_path: Path) -> None:
-    for name in ("fit.yaml", "matrix.csv"):
-        (tmp_path / name).touch()
+    (tmp_path / "matrix.csv").touch()
+    (tmp_path / "fit.yaml").write_text(FIT)
     path = tmp_path / "cluster.yaml"
     path.write_text(_example(root, "Cluster"))
     cluster = load_cluster(str(path))

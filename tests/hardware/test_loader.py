@@ -64,7 +64,7 @@ def test_relative_paths_start_at_the_given_folder(tmp_path: Path) -> None:
 
 def test_optional_keys(tmp_path: Path) -> None:
     (tmp_path / "links.csv").write_text("0,1\n1,0\n")
-    (tmp_path / "fit.yaml").write_text("x: 1\n")
+    (tmp_path / "fit.yaml").write_text("name: mine\ndate: '2026-01-01'\ndata_sha256: '0'\nrows: 1\n")
     extra = "links: links.csv\ncalibration: fit.yaml\nmtbf: 50000 h\npower: 1.2 kW\nprice_per_device_hour: 2.5 USD/h\n"
     cluster = load_cluster(str(_write(tmp_path, GOOD + extra)))
     assert cluster.links == str(tmp_path / "links.csv")

@@ -7,24 +7,29 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from planner.calibration.fit.constants import chip_of
 from planner.calibration.fit.predictor import batch_seconds
 from planner.calibration.fit.problem import FloatArray, Measurement, Problem, Progress
 from planner.calibration.fit.solve import Fit, best_of_linear
+
+REACH = 1.5
+"""Longest move from the full optimum, in spreads: as far as its slopes are trusted."""
 
 FEWEST_MODELS = 3
 """A group of fewer models is split by sequence length and degrees as well, so that something of it stays."""
 
 
 def model_folds(problem: Problem) -> list[list[int]]:
-    """Measurements left out together: those of one model, whatever its depth and source; layouts in groups of one or two
-    models."""
+    """Measurements left out together: those of one model on one chip, whatever its depth and source; layouts in groups of
+    one or two models."""
     models: dict[Hashable, set[Hashable]] = defaultdict(set)
     for measurement in problem.measurements:
         models[measurement.group].add(measurement.model)
     folds: dict[Hashable, list[int]] = defaultdict(list)
     for index, measurement in enumerate(problem.measurements):
         few = len(models[measurement.group]) < FEWEST_MODELS
-        key: Hashable = (measurement.group, measurement.shape) if few else measurement.model
+        whole: Hashable = (chip_of(measurement.group[1]), measurement.model)
+        key: Hashable = (measurement.group, measurement.shape) if few else whole
         folds[key].append(index)
     return list(folds.values())
 
@@ -54,7 +59,7 @@ def left_out(
         progress(done / len(folds), "leaving out")
         weights = problem.weights.copy()
         weights[list(fold)] = 0.0
-        position = best_of_linear(problem, fit.linear, weights, stiffness)
+        position = best_of_linear(problem, fit.linear, weights, stiffness, REACH)
         result[list(fold)] = _predicted(problem, [problem.measurements[i] for i in fold], position)
     return result
 

@@ -22,6 +22,10 @@ AT_BOUND = 0.01
 """A constant within this part of its range (of logarithms or log-odds) from a bound counts as at the bound."""
 
 
+LEAST_RESPONSE = 0.002
+"""A constant whose spread moves no measurement by this part was not fitted: it stays a prior."""
+
+
 @dataclass(frozen=True)
 class GroupErrors:
     """Errors of one family on one accelerator: with priors only, fitted, and with its model or family left out."""
@@ -75,6 +79,9 @@ def calibration_of(problem: Problem, fit: Fit, name: str, data_sha256: str) -> C
     families: dict[tuple[ScopeKind, str], set[str]] = defaultdict(set)
     keys: dict[tuple[ScopeKind, str], Key] = {}
     for index, constant in enumerate(problem.constants):
+        response = float(np.abs(fit.linear.slopes[:, index]).max(initial=0.0)) * constant.spread
+        if response < LEAST_RESPONSE:
+            continue
         touched = np.flatnonzero(depends[:, index])
         groups = {problem.measurements[i].group for i in touched}
         place = (constant.key.kind, constant.key.scope)

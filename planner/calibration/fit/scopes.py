@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ import numpy as np
 from planner.calibration.fit.constants import Key, chip_of
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import HALF, kernel_value, with_kernels, with_link
-from planner.hardware.evidence import value
-from planner.hardware.networks import DEFAULT_EFFICIENCY, load_network_kind
 from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR, load_framework, with_constants
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
@@ -32,7 +29,7 @@ def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
             yield Key("accelerator", chip, name), prior
     for level in job.cluster.network:
         if level.kind is not None and job.devices > 1:
-            yield Key("network", level.kind, "efficiency"), level.efficiency
+            yield Key("network", level.kind, "in_step_efficiency"), 1.0
     for name, prior in _framework_constants(job, layouts):
         yield Key("framework", job.framework.name, name), prior
 
@@ -77,21 +74,11 @@ def at_priors(job: Job, once: Once) -> Job:
     cluster = job.cluster
     name = cluster.accelerator.name
     accelerator = once(("prior accelerator", name), lambda: load_accelerator(name))
-    levels = tuple(
-        level
-        if level.kind is None
-        else replace(level, efficiency=once(("prior link", level.kind), partial(_link, level.kind)))
-        for level in cluster.network
-    )
+    levels = tuple(replace(level, in_step_efficiency=1.0) for level in cluster.network)
     profile = job.framework.name
     framework = once(("prior framework", profile), lambda: load_framework(profile))
     uncalibrated = replace(cluster, accelerator=accelerator, network=levels, calibration=None)
     return replace(job, cluster=uncalibrated, framework=framework)
-
-
-def _link(kind: str) -> float:
-    stated = value(load_network_kind(kind).efficiency)
-    return DEFAULT_EFFICIENCY if stated is None else stated
 
 
 def with_values(job: Job, values: Values) -> Job:

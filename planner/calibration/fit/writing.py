@@ -22,7 +22,8 @@ def write_calibration(path: str | Path, calibration: Calibration) -> None:
 
 def calibration_text(calibration: Calibration) -> str:
     """The file's text."""
-    lines = [f"{name}: {getattr(calibration, name)}" for name in ("name", "date", "data_sha256", "rows")]
+    lines = [f'{name}: "{getattr(calibration, name)}"' for name in ("name", "date", "data_sha256")]
+    lines.append(f"rows: {calibration.rows}")
     for section in ("accelerators", "networks", "frameworks"):
         scopes: Mapping[str, CalibratedScope] = getattr(calibration, section)
         lines += [f"{section}:" if scopes else f"{section}: {{}}", *_scopes(scopes)]

@@ -35,7 +35,7 @@ def achieved_rate(level: NetworkLevel, constants: CollectiveConstants) -> float:
 
 
 def _achieved_fraction(level: NetworkLevel, constants: CollectiveConstants) -> float:
-    fraction = level.efficiency / level.oversubscription
+    fraction = level.efficiency * level.in_step_efficiency / level.oversubscription
     if level.fabric == "dragonfly":
         fraction *= constants.dragonfly_efficiency
     return fraction

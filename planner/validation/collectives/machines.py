@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from planner.documents import load_document, validate
 from planner.errors import PlannerError, suggest
+from planner.hardware.calibration import alone
 from planner.hardware.loader import load_cluster
 from planner.hardware.types import Cluster, NetworkLevel
 
@@ -139,7 +140,7 @@ def cluster_of(machine: Machine, *, calibrated: bool = True) -> Cluster:
         )
     if machine.leaves_domain and domain > node.devices and machine.ranks % domain:
         raise PlannerError(f"{machine.ranks} ranks do not fill domains of {domain}")
-    full = load_cluster(_description(machine), calibrated=calibrated)
+    full = alone(load_cluster(_description(machine), calibrated=calibrated))
     inside = [
         _with_rate(level, None if given.bandwidth_GBps is None else given.bandwidth_GBps * 1e9)
         for level, given in zip(full.network, node.inside, strict=False)

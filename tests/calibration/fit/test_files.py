@@ -1,0 +1,192 @@
+"""Calibration files: what is written is read back; the catalogue's own is sound and reaches predictions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from planner.calibration.fit.constants import RULES, Constant, Key, constant
+from planner.calibration.fit.result import AT_BOUND
+from planner.calibration.fit.writing import calibration_text, write_calibration
+from planner.costs.evidence import evidence_of
+from planner.errors import PlannerError
+from planner.hardware.accelerators import load_accelerator
+from planner.hardware.calibration import (
+    CalibratedScope,
+    Calibration,
+    FittedConstant,
+    alone,
+    calibrated_accelerator,
+    default_calibration,
+    is_fitted,
+    load_calibration,
+)
+from planner.hardware.loader import load_cluster
+from planner.jobs.framework import calibrated_framework, load_framework
+from planner.jobs.loader import load_job
+from planner.layouts.layout import Layout
+
+
+def fitted(value: float, prior: float) -> FittedConstant:
+    return FittedConstant(value=value, prior=prior, spread=0.1, lower=0.01, upper=1000.0, rows=7, groups=2)
+
+
+def sample() -> Calibration:
+    return Calibration(
+        name="test",
+        date="2026-01-01",
+        data_sha256="0" * 64,
+        rows=7,
+        accelerators={
+            "h100-sxm": CalibratedScope(
+                members=("h100-sxm-80gb",),
+                families=("mine",),
+                constants={
+                    "matmul_efficiency.16bit": fitted(0.5, 0.78),
+                    "matmul_k_half": fitted(321.0, 200.0),
+                    "attention_forward.flash": fitted(0.33, 0.5),
+                },
+            )
+        },
+        networks={
+            "nvlink4-sharp": CalibratedScope(
+                members=("nvlink4-sharp",),
+                families=("mine",),
+                constants={"in_step_efficiency": fitted(0.41, 1.0)},
+            )
+        },
+        frameworks={
+            "megatron-core": CalibratedScope(
+                members=("megatron-core",), families=("mine",), constants={"hidden.dp": fitted(0.25, 0.7)}
+            )
+        },
+    )
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write_calibration(tmp_path / "fit.yaml", sample())
+    assert load_calibration(tmp_path / "fit.yaml") == sample()
+    assert calibration_text(sample()).count("\n      ") == 5
+
+
+def test_an_accelerator_takes_its_constants_and_keeps_the_rest() -> None:
+    plain = load_accelerator("h100-sxm-80gb")
+    changed = calibrated_accelerator(plain, sample())
+    assert changed.kernels.matmul_efficiency["bf16"] == changed.kernels.matmul_efficiency["fp16"] == 0.5
+    assert changed.kernels.matmul_efficiency["fp8"] == plain.kernels.matmul_efficiency["fp8"]
+    assert changed.kernels.attention_forward["flash"] == 0.33
+    assert changed.kernels.attention_backward == plain.kernels.attention_backward
+    assert changed.kernels.matmul_k_half == 321.0
+    assert replace(changed, kernels=plain.kernels, evidence=plain.evidence) == plain
+    assert is_fitted(changed.evidence["kernels.matmul_efficiency.bf16"])
+    assert not is_fitted(changed.evidence["kernels.matmul_efficiency.fp8"])
+    other = load_accelerator("a100-sxm-80gb")
+    assert calibrated_accelerator(other, sample()) == other
+
+
+def cluster_file(tmp_path: Path) -> str:
+    write_calibration(tmp_path / "fit.yaml", sample())
+    (tmp_path / "mine.yaml").write_text(
+        "accelerator: h100-sxm-80gb\nnodes: 2\ndevices_per_node: 8\ncalibration: fit.yaml\n"
+        "network:\n  - {name: nvlink, kind: nvlink4-sharp, size: 8}\n  - {name: ib, kind: infiniband-ndr}\n"
+    )
+    return str(tmp_path / "mine.yaml")
+
+
+def test_a_cluster_names_its_own_calibration(tmp_path: Path) -> None:
+    cluster = load_cluster(cluster_file(tmp_path))
+    assert cluster.accelerator.kernels.matmul_efficiency["bf16"] == 0.5
+    assert cluster.network[0].in_step_efficiency == 0.41
+    assert cluster.calibration == str(tmp_path / "fit.yaml")
+    plain = load_cluster(cluster_file(tmp_path), calibrated=False)
+    assert plain.accelerator.kernels == load_accelerator("h100-sxm-80gb").kernels
+    assert plain.calibration is None
+    assert cluster.network[1] == plain.network[1]
+
+
+def test_a_collective_alone_does_not_feel_training_steps(tmp_path: Path) -> None:
+    cluster = load_cluster(cluster_file(tmp_path))
+    plain = load_cluster(cluster_file(tmp_path), calibrated=False)
+    assert alone(cluster).network == plain.network
+
+
+def test_a_profile_takes_its_constants_and_says_so() -> None:
+    plain = load_framework("megatron-core")
+    assert calibrated_framework(plain, None) is plain
+
+
+def test_evidence_tells_fitted_constants_from_priors(tmp_path: Path) -> None:
+    job = load_job(
+        {
+            "model": "llama3-8b",
+            "cluster": cluster_file(tmp_path),
+            "training": {"global_batch": 16, "framework": "megatron-core", "precision": "bf16"},
+        }
+    )
+    assert job.framework.hidden.dp_reduce == 0.25
+    lines = "\n".join(evidence_of(job, Layout(dp=16)))
+    assert "kernels of h100-sxm-80gb in bf16: calibrated on 7 published runs (mine)" in lines
+    assert "uncalibrated: links of infiniband-ndr rest on priors" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x: 1\n", "name"),
+        (calibration_text(sample()).replace("value: 0.5,", "value: -0.5,"), "value"),
+        (calibration_text(sample()).replace("rows: 7,", "rows: 0,", 1), "rows"),
+        ("", "empty"),
+    ],
+)
+def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "fit.yaml").write_text(text)
+    with pytest.raises(PlannerError, match=message) as error:
+        load_calibration(tmp_path / "fit.yaml")
+    assert "\n" not in str(error.value)
+
+
+def committed() -> Calibration:
+    path = default_calibration()
+    assert path is not None
+    return load_calibration(path)
+
+
+def test_no_constant_of_the_catalogue_is_at_a_bound() -> None:
+    calibration = committed()
+    checked = 0
+    for kind, scopes in (
+        ("accelerator", calibration.accelerators),
+        ("network", calibration.networks),
+        ("framework", calibration.frameworks),
+    ):
+        for scope, found in scopes.items():
+            for name, figure in found.constants.items():
+                made = constant(Key(kind, scope, name), figure.prior)  # type: ignore[arg-type]
+                assert isinstance(made, Constant), f"{scope} {name} has no rule"
+                low, high = made.bounds
+                inside = min(made.position(figure.value) - low, high - made.position(figure.value))
+                assert inside > AT_BOUND * (high - low), f"{scope} {name} = {figure.value} is at a bound"
+                assert (figure.lower, figure.upper) == (made.rule.lower, made.rule.upper)
+                checked += 1
+    assert checked > len(RULES)
+
+
+def test_the_catalogue_applies_its_calibration() -> None:
+    calibration = committed()
+    scope = calibration.scope("accelerator", "h100-sxm-80gb")
+    assert scope is not None
+    cluster = load_cluster("h100-superpod")
+    wanted = scope.constants["matmul_efficiency.16bit"].value
+    assert math.isclose(cluster.accelerator.kernels.matmul_efficiency["bf16"], wanted)
+    assert calibrated_framework(load_framework("megatron-core"), cluster.calibration).calibrated
+
+
+def test_priors_of_the_catalogue_are_those_that_the_fit_started_from() -> None:
+    """A changed prior asks for a new fit."""
+    for scope in committed().accelerators.values():
+        for member in scope.members[:1]:
+            plain = load_accelerator(member)
+            assert plain.kernels.matmul_k_half == scope.constants["matmul_k_half"].prior

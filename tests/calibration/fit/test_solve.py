@@ -1,0 +1,138 @@
+"""The fit finds constants that it can know, stays at priors where it cannot, and keeps to physical bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from planner.calibration.fit.constants import Key
+from planner.calibration.fit.folds import family_folds, left_out, model_folds
+from planner.calibration.fit.predictor import Predictor, batch_seconds
+from planner.calibration.fit.problem import Problem, vote_weights
+from planner.calibration.fit.result import at_bound, calibration_of, group_errors
+from planner.calibration.fit.solve import Fit, Linear, best_of_linear, solve, targets
+from tests.calibration.fit.problems import positions, published, synthetic
+
+MATMUL = Key("accelerator", "a100-sxm", "matmul_efficiency.16bit")
+UNFUSED = Key("accelerator", "a100-sxm", "attention_backward.unfused")
+
+
+@pytest.fixture(scope="module")
+def korthikanti() -> Problem:
+    """Four rows: two sizes, with full and with selective recompute."""
+    rows = published("korthikanti22")
+    few = tuple(m for m in rows.measurements if "22b" in m.id or "175b" in m.id)
+    kept = sorted({batch for m in few for batch, _ in m.places})
+    renamed = tuple(replace(m, places=tuple((kept.index(b), i) for b, i in m.places)) for m in few)
+    batches = tuple(rows.batches[b] for b in kept)
+    return replace(rows, batches=batches, measurements=renamed, weights=vote_weights(renamed))
+
+
+def fitted(problem: Problem, stiffness: float) -> Fit:
+    with Predictor(problem, workers=1) as predictor:
+        return solve(predictor, stiffness=stiffness, renewals=1)
+
+
+def value(problem: Problem, fit: Fit, key: Key) -> float:
+    index = next(i for i, constant in enumerate(problem.constants) if constant.key == key)
+    return problem.constants[index].value(float(fit.linear.position[index]))
+
+
+def test_a_constant_behind_synthetic_times_is_found(korthikanti: Problem) -> None:
+    world = synthetic(korthikanti, {MATMUL: 0.70})
+    fit = fitted(world, stiffness=1e-4)
+    assert np.abs(fit.linear.seconds - targets(world)).max() < 0.003
+    assert value(world, fit, MATMUL) == pytest.approx(0.70, rel=0.03)
+
+
+def test_times_of_the_priors_leave_every_constant_at_its_prior(korthikanti: Problem) -> None:
+    world = synthetic(korthikanti, {})
+    fit = fitted(world, stiffness=0.01)
+    for constant, position in zip(world.constants, fit.linear.position, strict=True):
+        assert position == pytest.approx(constant.centre, abs=1e-6 * constant.spread)
+
+
+def test_stiffer_priors_hold_constants_back(korthikanti: Problem) -> None:
+    world = synthetic(korthikanti, {MATMUL: 0.60})
+    moved = [abs(value(world, fitted(world, stiffness), MATMUL) - 0.78) for stiffness in (0.001, 0.05, 1.0)]
+    assert moved[0] > moved[1] > moved[2]
+    assert moved[2] < 0.02
+
+
+def test_a_constant_stops_at_its_bound_and_is_reported(korthikanti: Problem) -> None:
+    """Times ten times too long for any kernel: the linear model would leave the physical range."""
+    slow = tuple(replace(m, seconds=10.0 * m.seconds) for m in korthikanti.measurements)
+    problem = replace(korthikanti, measurements=slow)
+    fit = fitted(problem, stiffness=1e-3)
+    for constant, position in zip(problem.constants, fit.linear.position, strict=True):
+        low, high = constant.bounds
+        assert low - 1e-9 <= position <= high + 1e-9
+    position = np.array([constant.bounds[0] for constant in problem.constants])
+    ended = Fit(Linear(position, fit.linear.seconds, fit.linear.slopes), fit.prior_seconds, fit.cost)
+    assert set(at_bound(problem, ended)) == {constant.key for constant in problem.constants}
+
+
+def test_rows_without_weight_do_not_pull(korthikanti: Problem) -> None:
+    world = synthetic(korthikanti, {MATMUL: 0.60})
+    fit = fitted(world, stiffness=0.01)
+    position = best_of_linear(world, fit.linear, np.zeros(len(world.measurements)), 0.01)
+    assert position == pytest.approx([constant.centre for constant in world.constants])
+
+
+def test_one_row_ten_times_off_moves_little(korthikanti: Problem) -> None:
+    world = synthetic(korthikanti, {MATMUL: 0.70})
+    spoilt = (replace(world.measurements[0], seconds=10.0 * world.measurements[0].seconds),)
+    fit = fitted(replace(world, measurements=(*spoilt, *world.measurements[1:])), stiffness=1e-3)
+    rest = np.abs(fit.linear.seconds - targets(world))[1:]
+    assert np.median(rest) < 0.03
+
+
+def test_slopes_agree_with_wide_differences(korthikanti: Problem) -> None:
+    """The secant over twice the step, in the other direction, is the same within a tenth."""
+    with Predictor(korthikanti, workers=1) as predictor:
+        start = positions(korthikanti, {})
+        seconds, slopes = predictor.slopes(start)
+        index = next(i for i, c in enumerate(korthikanti.constants) if c.key == MATMUL)
+        moved = start.copy()
+        moved[index] -= 0.06
+        secant = (seconds - predictor.seconds(moved)) / 0.06
+    assert secant == pytest.approx(slopes[:, index], rel=0.1)
+    assert (slopes[:, index] < 0).all()
+
+
+def test_processes_give_the_same_seconds(korthikanti: Problem) -> None:
+    start = positions(korthikanti, {UNFUSED: 0.3})
+    with Predictor(korthikanti, workers=1) as alone, Predictor(korthikanti, workers=2) as two:
+        assert (alone.seconds(start) == two.seconds(start)).all()
+
+
+def test_left_out_rows_do_not_train(korthikanti: Problem) -> None:
+    """In a world of one constant the folds are predicted all the same; in a fold of everything only priors are left."""
+    world = synthetic(korthikanti, {MATMUL: 0.70})
+    fit = fitted(world, stiffness=0.001)
+    out = left_out(world, fit, model_folds(world), 0.001)
+    assert np.abs(out - targets(world)).max() < 0.05
+    everything = left_out(world, fit, family_folds(world), 0.001)
+    assert everything == pytest.approx(fit.prior_seconds)
+
+
+def test_published_rows_fit_better_than_priors_predict(korthikanti: Problem) -> None:
+    """Four of Korthikanti's rows: mean error at most 3 % in calibration."""
+    fit = fitted(korthikanti, stiffness=0.003)
+    (errors,) = group_errors(korthikanti, fit, None, None)
+    assert errors.in_sample.mean_ape <= 0.03
+    assert errors.in_sample.mean_ape < errors.priors.mean_ape
+    calibration = calibration_of(korthikanti, fit, "test", "0" * 64)
+    assert calibration.accelerators["a100-sxm"].constants["matmul_efficiency.16bit"].rows == 4
+
+
+def test_a_batch_depends_on_its_own_constants_only(korthikanti: Problem) -> None:
+    """Constants that a batch does not name leave its seconds as they are."""
+    batch = korthikanti.batches[0]
+    start = positions(korthikanti, {})
+    moved = start + 0.3
+    moved[list(batch.constants)] = start[list(batch.constants)]
+    same = batch_seconds(batch, korthikanti.constants, moved)
+    assert (same == batch_seconds(batch, korthikanti.constants, start)).all()

@@ -27,6 +27,10 @@ CAST_BYTES: Mapping[str, float] = {"tensorwise": 6.0, "rowwise": 6.0}
 need one more read. Recipes that are not listed: 4."""
 
 
+RECIPE_SLOWDOWN: Mapping[str, float] = {"rowwise": 1.6}
+"""Matmul time of an 8-bit recipe over one scale per tensor: scales per row are applied inside the kernel (torchtitan's Llama 3
+70B on 256 H100, June 2025: 27.3 s row by row, 20.2 s per tensor)."""
+
 ALIGNED, MISALIGNED_SLOWDOWN = 8, 10.0
 """16-bit operands of tensor cores are read in rows of 8; matmuls over other widths are some ten times slower (BLOOM's
 throughput runs on A100: 147 - 163 s with heads of 108 against 104 - 121 s with heads of 144 and 216)."""

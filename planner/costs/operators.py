@@ -10,6 +10,7 @@ import numpy as np
 from planner.costs.kernels import (
     ATTENTION_BACKWARD,
     LOW_PRECISIONS,
+    RECIPE_SLOWDOWN,
     attention_seconds,
     cast_seconds,
     matmul_seconds,
@@ -91,6 +92,13 @@ def _group(operator: Operator, block: Block, sizes: Sizes) -> tuple[Operator, ..
     return members if members[0].name == operator.name else ()
 
 
+def _shapes(
+    m: FloatArray, n: FloatArray, k: FloatArray
+) -> tuple[tuple[FloatArray, FloatArray, FloatArray], ...]:
+    """(m, n, k) of a matmul, of its input gradient and of its weight gradient."""
+    return (m, n, k), (m, k, n), (k, n, m)
+
+
 def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     members = _group(operator, block, sizes)
     if not members:
@@ -112,13 +120,15 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     precision = matmul_precision(operator, sizes)
     element = 4.0 if precision == "fp32" else activation_bytes(precision)
     rows = m / experts
+    recipe = sizes.job.training.fp8_recipe
+    slowdown = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
     # grouped kernels launch once: the floor of each expert's part is not paid
     spare = (experts - 1.0) * accelerator.kernels.launch_s
-    forward = experts * matmul_seconds(rows, n, k, accelerator, precision, element) - spare
-    data = experts * matmul_seconds(rows, k, n, accelerator, precision, element) - spare
-    weights = experts * matmul_seconds(k, n, rows, accelerator, precision, element) - spare
+    forward, data, weights = (
+        slowdown * experts * matmul_seconds(*shape, accelerator, precision, element) - spare
+        for shape in _shapes(rows, n, k)
+    )
     flops = 2.0 * m * n * k
-    recipe = sizes.job.training.fp8_recipe
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
     data = data + cast_seconds(m * n, accelerator, precision, recipe)
     launches = 1.0 if sizes.job.framework.host.expert_s == 0.0 else experts

@@ -29,7 +29,7 @@ def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
             yield Key("accelerator", chip, name), prior
     for level in job.cluster.network:
         if level.kind is not None and job.devices > 1:
-            yield Key("network", level.kind, "in_step_efficiency"), 1.0
+            yield Key("network", level.kind, "in_step_efficiency"), level.in_step_efficiency
     for name, prior in _framework_constants(job, layouts):
         yield Key("framework", job.framework.name, name), prior
 

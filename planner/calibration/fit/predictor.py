@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -20,7 +20,7 @@ from planner.costs.evaluate import step_times
 STEP = 0.03
 """Finite difference, in logarithms or log-odds: wide enough to smooth the corners of maxima."""
 
-Request = tuple[FloatArray, bool]
+Answer = tuple[int, FloatArray, FloatArray | None]
 
 
 def batch_seconds(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> FloatArray:
@@ -128,7 +128,8 @@ class Predictor:
                 jacobian[row] = np.sum([grids[b][i] for b, i in ends], axis=0) / len(ends)
         return seconds, jacobian
 
-    def _results(self, positions: FloatArray, slopes: bool):  # type: ignore[no-untyped-def]
+    def _results(self, positions: FloatArray, slopes: bool) -> Iterator[Answer]:
+        """(batch, log seconds, slopes) in any order."""
         if not self._workers:
             for index, batch in enumerate(self.problem.batches):
                 base = batch_seconds(batch, self.problem.constants, positions)

@@ -1,4 +1,4 @@
-"""Uncalibrated predictions against published runs: allocator peaks of every pipeline rank, and step times."""
+"""Predictions against published runs: allocator peaks of every pipeline rank, and step times."""
 
 from __future__ import annotations
 
@@ -44,12 +44,21 @@ def test_allocator_peaks_on_average() -> None:
     assert np.mean(errors) <= 0.01
 
 
+def step_error(index: int) -> float:
+    return prediction(index).step_time_s / ROWS[index]["step_time_s"] - 1
+
+
 @pytest.mark.parametrize("index", range(len(ROWS)), ids=lambda index: str(ROWS[index]["id"]))
-def test_step_time_before_any_calibration(index: int) -> None:
-    """Priors alone: A100 runs within 12 %, Blackwell runs (2025 software, nothing overlapped) within 35 %."""
-    row = ROWS[index]
-    error = prediction(index).step_time_s / row["step_time_s"] - 1
-    assert abs(error) <= (0.12 if row["job"]["cluster"] == "a100-superpod" else 0.35)
+def test_step_time_in_calibration(index: int) -> None:
+    """Constants of the catalogue, which these rows and many others were fitted to: 6 % on A100, 12 % on B200."""
+    assert abs(step_error(index)) <= (0.06 if ROWS[index]["job"]["cluster"] == "a100-superpod" else 0.12)
+
+
+@pytest.mark.parametrize(("cluster", "mean"), [("a100-superpod", 0.03), ("b200-superpod", 0.04)])
+def test_step_times_on_average(cluster: str, mean: float) -> None:
+    errors = [abs(step_error(i)) for i, row in enumerate(ROWS) if row["job"]["cluster"] == cluster]
+    assert errors
+    assert np.mean(errors) <= mean
 
 
 def test_order_of_recompute_modes() -> None:

@@ -32,6 +32,10 @@ class Key(NamedTuple):
         return f"{self.scope} {self.name}"
 
 
+IN_STEP_PRIOR = 0.9
+"""Of what a link reaches alone, what training steps see: their flows meet, and ranks wait for the slowest."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """Spread and bounds of the constants whose names match a pattern.
@@ -57,14 +61,14 @@ RULES: tuple[Rule, ...] = (
     Rule("accelerator", "attention_*.unfused", "efficiency", 0.4, 0.08, 0.95),
     Rule("accelerator", "attention_*", "efficiency", 0.25, 0.05, 0.9),
     Rule("accelerator", "cast_factor", "factor", 0.4, 0.1, 10.0),
-    Rule("network", "in_step_efficiency", "factor", 0.25, 0.1, 1.5),
+    Rule("network", "in_step_efficiency", "share", 0.15, 0.05, 0.995),
     Rule("framework", "hidden.*", "share", 0.25, 0.002, 0.998),
     Rule("framework", "elementwise_factor", "factor", 0.4, 0.2, 10.0),
     Rule("framework", "host_factor", "factor", 0.6, 0.05, 10.0),
     Rule("framework", "expert_factor", "factor", 0.6, 0.05, 20.0),
 )
 """First match. Spreads: of best-shape and in-run kernel rates around their priors (matmul .12 - .15, attention .25 - .4),
-of link rates in steps against alone (.25), of shares of hidden traffic (.25)."""
+of shares of the link rate that steps see (.15) and of hidden traffic (.25)."""
 
 
 @dataclass(frozen=True)

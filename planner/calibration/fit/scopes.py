@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.calibration.fit.constants import Key, chip_of
+from planner.calibration.fit.constants import IN_STEP_PRIOR, Key, chip_of
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import HALF, kernel_value, with_kernels, with_link
 from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR, load_framework, with_constants
@@ -29,7 +29,7 @@ def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
             yield Key("accelerator", chip, name), prior
     for level in job.cluster.network:
         if level.kind is not None and job.devices > 1:
-            yield Key("network", level.kind, "in_step_efficiency"), level.in_step_efficiency
+            yield Key("network", level.kind, "in_step_efficiency"), IN_STEP_PRIOR
     for name, prior in _framework_constants(job, layouts):
         yield Key("framework", job.framework.name, name), prior
 

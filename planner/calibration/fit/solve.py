@@ -13,7 +13,7 @@ from planner.calibration.fit.problem import FloatArray, Problem, Progress
 NOISE = 0.05
 """Log error at which the loss turns from square to linear (soft L1)."""
 
-STIFFNESS = 0.015
+STIFFNESS = 0.01
 """Log error per measurement that is as dear as moving a constant by one spread of its prior."""
 
 ROUNDS = 25

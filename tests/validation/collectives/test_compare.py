@@ -9,6 +9,7 @@ import pytest
 
 from planner.costs.collectives import collective_cost
 from planner.errors import PlannerError
+from planner.hardware.calibration import alone
 from planner.hardware.loader import load_cluster
 from planner.layouts.mesh import spread
 from planner.validation.collectives import compare_collectives
@@ -31,7 +32,7 @@ def one(folder: Path, source: str, point: str) -> Point:
 
 
 def expected(name: str, ranks: int, nbytes: float, collective: str = "all_reduce") -> float:
-    cluster = load_cluster(name)
+    cluster = alone(load_cluster(name))
     groups = spread(ranks, 1, cluster, devices=ranks)
     return float(collective_cost(collective, nbytes, groups, cluster).seconds[0])  # type: ignore[arg-type]
 
@@ -126,7 +127,7 @@ def test_a_rate_on_the_bottleneck_is_that_of_one_device_on_the_level(tmp_path: P
     """NDR cards of 50 GB/s that carry nothing else: the predicted time over the measured one is 25 over the achieved rate."""
     point = "collective: moe_dispatch, ranks: 16, bytes: null, bottleneck_GBps: 25, bottleneck: RDMA"
     found = one(tmp_path, "hw: 'H800, one CX7 400 Gb/s per GPU'", point)
-    cluster = load_cluster("h800-cluster")
+    cluster = alone(load_cluster("h800-cluster"))
     achieved = cluster.network[-1].bandwidth * cluster.network[-1].efficiency
     assert found.labels["band"] == "plateau"
     assert found.measured_s is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from planner.report.experts import show_experts
 from planner.report.tables import NARROW, new_table
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def show_score(console: Console, score: Score, *, worst: int, quiet: bool) -> No
     _incomplete(console, score)
     _memory(console, score)
     _fits(console, score)
+    if score.experts is not None:
+        show_experts(console, score.experts)
     _sets(console, score.sets, worst)
     _worst(console, score.worst(worst))
     _reasons(console, "Refused or not scored", score.refused)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.validation.runs.assignments import Assignment
+from planner.validation.runs.experts import ExpertScore
 from planner.validation.runs.groups import Group
 from planner.validation.runs.memory_scores import MemoryGroup
 from planner.validation.runs.outcome import Outcome
@@ -31,6 +32,7 @@ def to_json(score: Score, seconds: float) -> dict[str, Any]:
         "rows": [_row(outcome) for outcome in score.outcomes],
         "doubtful_groups": [_group(group) for group in score.doubtful],
         "incomplete_groups": [_group(group) for group in score.incomplete],
+        "experts": _experts(score.experts) if score.experts else None,
         "models": [_group(group, ("family", "accelerator", "model")) for group in score.models],
         "assignments": [_assignment(item) for item in score.assignments],
         "refused": [{"reason": reason, "rows": count} for reason, count in score.refused],
@@ -68,6 +70,22 @@ def _memory(group: MemoryGroup) -> dict[str, Any]:
         if field.name != "errors"
     }
     return plain | _errors(group.errors)
+
+
+def _experts(score: ExpertScore) -> dict[str, Any]:
+    return {
+        "groups": [dataclasses.asdict(group) for group in score.groups],
+        **{name: getattr(score, name) for name in ("mean_ape", "worst", "within", "pairs", "ordered")},
+        "hard_pairs_right": score.right,
+        "hard_pairs_near": score.near,
+        "hard_pairs": [
+            {
+                **item.pair.model_dump(),
+                **{name: getattr(item, name) for name in ("measured", "predicted", "error", "right", "near")},
+            }
+            for item in score.hard_pairs
+        ],
+    }
 
 
 def _assignment(item: Assignment) -> dict[str, Any]:

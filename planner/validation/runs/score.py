@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.validation.runs.assignments import Assignment, best_assignments
+from planner.validation.runs.experts import ExpertScore, expert_score
 from planner.validation.runs.groups import (
     SMALLEST_FOR_MEDIAN,
     SMALLEST_FOR_P90,
@@ -16,6 +17,7 @@ from planner.validation.runs.groups import (
     groups_of,
     macro,
 )
+from planner.validation.runs.hard_pairs import load_hard_pairs
 from planner.validation.runs.memory_scores import FitTable, MemoryGroup, fit_table, memory_groups
 from planner.validation.runs.outcome import Outcome
 from planner.validation.runs.sets import LayoutSet, layout_sets
@@ -58,6 +60,7 @@ class Score:
     incomplete: tuple[Group, ...]
     doubtful: tuple[Group, ...]
     models: tuple[Group, ...]
+    experts: ExpertScore | None
     overall: Overall
     memory: tuple[MemoryGroup, ...]
     fits: FitTable
@@ -86,6 +89,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         incomplete=tuple(groups_of(by_heading["incomplete"])),
         doubtful=tuple(groups_of(by_heading["doubtful"])),
         models=tuple(groups_of([o for o in complete if o.experts], (), _by_model)),
+        experts=expert_score(outcomes, load_hard_pairs()),
         overall=_overall(outcomes, complete, groups, sets),
         memory=tuple(memory_groups(outcomes)),
         fits=fit_table(outcomes),

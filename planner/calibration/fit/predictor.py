@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from types import TracebackType
 
 import numpy as np
 
 from planner.calibration.fit.constants import Constant
-from planner.calibration.fit.problem import Batch, FloatArray, Problem, Progress
+from planner.calibration.fit.problem import Batch, FloatArray, Measurement, Problem, Progress
+from planner.calibration.fit.processes import shared_out
 from planner.calibration.fit.scopes import with_values
 from planner.costs.evaluate import step_times
 
 STEP = 0.03
 """Finite difference, in logarithms or log-odds: wide enough to smooth the corners of maxima."""
-
-Answer = tuple[int, FloatArray, FloatArray | None]
 
 
 def batch_seconds(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> FloatArray:
@@ -41,107 +35,64 @@ def batch_slopes(
     return np.stack(columns, axis=1) if columns else np.zeros((len(base), 0))
 
 
-def _serve(pipe: Connection, batches: Sequence[tuple[int, Batch]], constants: Sequence[Constant]) -> None:
-    """A worker: answers requests for its batches until None comes."""
-    while (request := pipe.recv()) is not None:
-        positions, slopes = request
-        for index, batch in batches:
-            base = batch_seconds(batch, constants, positions)
-            pipe.send((index, base, batch_slopes(batch, constants, positions, base) if slopes else None))
+def seconds_of(problem: Problem, rows: Sequence[int], positions: FloatArray) -> FloatArray:
+    """Log seconds of some measurements, shape (rows,), in this process; other batches are not priced."""
+    chosen = [problem.measurements[row] for row in rows]
+    needed = {batch for measurement in chosen for batch, _ in measurement.places}
+    bases = {batch: batch_seconds(problem.batches[batch], problem.constants, positions) for batch in needed}
+    return np.array([_middle(measurement, bases)[0] for measurement in chosen])
 
 
-@dataclass
-class _Worker:
-    process: BaseProcess
-    pipe: Connection
-    batches: int
+def _middle(measurement: Measurement, bases: Mapping[int, FloatArray]) -> tuple[float, set[tuple[int, int]]]:
+    """Log seconds of a row: the middle of its lowest and highest reading; and which these are."""
+    places = sorted(measurement.places, key=lambda place: float(bases[place[0]][place[1]]))
+    ends = {places[0], places[-1]}
+    return sum(float(bases[batch][place]) for batch, place in ends) / len(ends), ends
 
 
+@dataclass(frozen=True)
 class Predictor:
-    """Log seconds of a problem's measurements at any position of its constants; a context that owns its processes."""
+    """Log seconds of all measurements of a problem at any position of its constants.
 
-    def __init__(self, problem: Problem, workers: int | None = None) -> None:
-        self.problem = problem
-        self._count = max(1, (os.cpu_count() or 1) if workers is None else workers)
-        self._workers: list[_Worker] = []
+    Args:
+        workers: processes, None for one per core.
+    """
 
-    def __enter__(self) -> Predictor:
-        numbered = sorted(enumerate(self.problem.batches), key=lambda item: -_load(item[1]))
-        if "fork" in multiprocessing.get_all_start_methods() and self._count > 1:
-            context = multiprocessing.get_context("fork")
-            for first in range(self._count):
-                mine = numbered[first :: self._count]
-                here, there = context.Pipe()
-                process = context.Process(
-                    target=_serve, args=(there, mine, self.problem.constants), daemon=True
-                )
-                process.start()
-                there.close()
-                self._workers.append(_Worker(process, here, len(mine)))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for worker in self._workers:
-            if kind is None:
-                worker.pipe.send(None)
-            else:
-                worker.process.terminate()
-            worker.process.join()
-        self._workers.clear()
+    problem: Problem
+    workers: int | None = None
 
     def seconds(self, positions: FloatArray) -> FloatArray:
         """Log seconds, shape (measurements,); a row with several readings counts as the middle of its extremes."""
-        return self._answer(positions, slopes=False)[0]
+        bases = dict(shared_out(lambda index: self._base(index, positions), self._count, self.workers))
+        return np.array([_middle(measurement, bases)[0] for measurement in self.problem.measurements])
 
     def slopes(
         self, positions: FloatArray, progress: Progress = lambda done, message: None
     ) -> tuple[FloatArray, FloatArray]:
         """Log seconds, and their derivatives by every constant, shape (measurements, constants)."""
-        return self._answer(positions, slopes=True, progress=progress)
-
-    def _answer(
-        self,
-        positions: FloatArray,
-        *,
-        slopes: bool,
-        progress: Progress = lambda done, message: None,
-    ) -> tuple[FloatArray, FloatArray]:
         problem = self.problem
         bases: dict[int, FloatArray] = {}
         grids: dict[int, FloatArray] = {}
-        for index, base, slope in self._results(positions, slopes):
-            bases[index] = base
-            if slope is not None:
-                whole = np.zeros((len(base), len(problem.constants)))
-                whole[:, list(problem.batches[index].constants)] = slope
-                grids[index] = whole
-            progress(len(bases) / len(problem.batches), "pricing batches")
+        for index, (base, slopes) in shared_out(
+            lambda index: self._slopes(index, positions), self._count, self.workers
+        ):
+            bases[index], grids[index] = base, np.zeros((len(base), len(problem.constants)))
+            grids[index][:, list(problem.batches[index].constants)] = slopes
+            progress(len(bases) / self._count, "pricing batches")
         seconds = np.zeros(len(problem.measurements))
         jacobian = np.zeros((len(problem.measurements), len(problem.constants)))
         for row, measurement in enumerate(problem.measurements):
-            places = sorted(measurement.places, key=lambda place: float(bases[place[0]][place[1]]))
-            ends = {places[0], places[-1]}
-            seconds[row] = sum(bases[b][i] for b, i in ends) / len(ends)
-            if slopes:
-                jacobian[row] = np.sum([grids[b][i] for b, i in ends], axis=0) / len(ends)
+            seconds[row], ends = _middle(measurement, bases)
+            jacobian[row] = np.sum([grids[batch][place] for batch, place in ends], axis=0) / len(ends)
         return seconds, jacobian
 
-    def _results(self, positions: FloatArray, slopes: bool) -> Iterator[Answer]:
-        """(batch, log seconds, slopes) in any order."""
-        if not self._workers:
-            for index, batch in enumerate(self.problem.batches):
-                base = batch_seconds(batch, self.problem.constants, positions)
-                slope = batch_slopes(batch, self.problem.constants, positions, base) if slopes else None
-                yield index, base, slope
-            return
-        for worker in self._workers:
-            worker.pipe.send((positions, slopes))
-        for worker in self._workers:
-            for _ in range(worker.batches):
-                yield worker.pipe.recv()
+    @property
+    def _count(self) -> int:
+        return len(self.problem.batches)
 
+    def _base(self, index: int, positions: FloatArray) -> FloatArray:
+        return batch_seconds(self.problem.batches[index], self.problem.constants, positions)
 
-def _load(batch: Batch) -> int:
-    return len(batch.constants) * (8 + len(batch.layouts))
+    def _slopes(self, index: int, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        base = self._base(index, positions)
+        return base, batch_slopes(self.problem.batches[index], self.problem.constants, positions, base)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.calibration.fit.constants import Key
-from planner.calibration.fit.folds import family_folds, left_out, model_folds
+from planner.calibration.fit.folds import Method, family_folds, left_out, model_folds
 from planner.calibration.fit.predictor import Predictor
 from planner.calibration.fit.problem import FloatArray, Problem, Progress, build_problem
 from planner.calibration.fit.result import (
@@ -33,14 +33,14 @@ class FitOptions:
 
     Args:
         workers: processes, None for one per core.
-        left_out: also predict models and families left out.
+        left_out: how to predict models and families that are left out; see ``folds.left_out``.
     """
 
     name: str = "published-runs"
     stiffness: float = STIFFNESS
     renewals: int = 3
     workers: int | None = None
-    left_out: bool = True
+    left_out: Method = "refit"
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,12 @@ def fit_runs(
     problem = build_problem(rows, load_votes(), lambda done, message: progress(0.05 * done, message))
     if not problem.measurements:
         raise PlannerError("no complete row measured a step time, so nothing can be fitted")
-    with Predictor(problem, options.workers) as predictor:
-        fit = solve(
-            predictor,
-            stiffness=options.stiffness,
-            renewals=options.renewals,
-            progress=lambda done, message: progress(0.05 + 0.75 * done, message),
-        )
+    fit = solve(
+        Predictor(problem, options.workers),
+        stiffness=options.stiffness,
+        renewals=options.renewals,
+        progress=lambda done, message: progress(0.05 + 0.45 * done, message),
+    )
     without_model, without_family = _left_out(problem, fit, options, progress)
     calibration = calibration_of(problem, fit, options.name, data_digest(row_files(paths)))
     groups = group_errors(problem, fit, without_model, without_family)
@@ -89,16 +88,25 @@ def fit_runs(
 def _left_out(
     problem: Problem, fit: Fit, options: FitOptions, progress: Progress
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    if not options.left_out:
+    if options.left_out == "none":
         return None, None
     found = []
     for start, folds, stiffness in (
-        (0.8, model_folds(problem), options.stiffness),
-        (0.95, family_folds(problem), ACROSS_SOURCES * options.stiffness),
+        (0.5, model_folds(problem), options.stiffness),
+        (0.75, family_folds(problem), ACROSS_SOURCES * options.stiffness),
     ):
-        share = 0.15 if start < 0.9 else 0.05
-        report = _from(progress, start, share)
-        found.append(left_out(problem, fit, folds, stiffness, report))
+        report = _from(progress, start, 0.25)
+        found.append(
+            left_out(
+                problem,
+                fit,
+                folds,
+                stiffness,
+                method=options.left_out,
+                workers=options.workers,
+                progress=report,
+            )
+        )
     return found[0], found[1]
 
 

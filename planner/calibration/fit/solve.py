@@ -22,6 +22,9 @@ ROUNDS = 25
 TRUST = 0.7
 """Longest move of a constant between renewals of the linear model, in spreads of its prior."""
 
+SETTLED = 1e-3
+"""Moves of all constants below it, in spreads, end a search."""
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -106,23 +109,35 @@ def solve(
         linear = Linear(position, seconds, slopes)
         prior_seconds = seconds if prior_seconds is None else prior_seconds
         costs.append(cost_of(problem, weights, stiffness, position, seconds))
-        linear = _descend(predictor, linear, weights, stiffness, costs[-1])
+        linear = descend(problem, predictor.seconds, linear, weights, stiffness)
         position = linear.position
     costs.append(cost_of(problem, weights, stiffness, position, linear.seconds))
     return Fit(linear, linear.seconds if prior_seconds is None else prior_seconds, tuple(costs))
 
 
-def _descend(
-    predictor: Predictor, linear: Linear, weights: FloatArray, stiffness: float, cost: float, moves: int = 4
+def descend(
+    problem: Problem,
+    predict: Callable[[FloatArray], FloatArray],
+    linear: Linear,
+    weights: FloatArray,
+    stiffness: float,
+    *,
+    trust: float = TRUST,
+    moves: int = 4,
 ) -> Linear:
-    """Moves along the linear model with Broyden's updates, as long as the true cost falls."""
-    problem, trust = predictor.problem, TRUST
+    """Moves along the linear model with Broyden's updates, as long as the true cost falls.
+
+    Args:
+        predict: log seconds at a position.
+        trust: longest move at once, in spreads.
+    """
+    cost = cost_of(problem, weights, stiffness, linear.position, linear.seconds)
     for _ in range(moves):
         goal = best_of_linear(problem, linear, weights, stiffness, trust)
         step = goal - linear.position
-        if float(np.abs(step / spreads(problem)).max(initial=0.0)) < 1e-3:
+        if float(np.abs(step / spreads(problem)).max(initial=0.0)) < SETTLED:
             break
-        seconds = predictor.seconds(goal)
+        seconds = predict(goal)
         surprise = seconds - linear.at(goal)
         slopes = linear.slopes + np.outer(surprise, step) / float(step @ step) * (linear.slopes != 0)
         found = cost_of(problem, weights, stiffness, goal, seconds)

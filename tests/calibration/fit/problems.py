@@ -35,7 +35,6 @@ def positions(problem: Problem, truth: dict[Key, float]) -> NDArray[np.float64]:
 
 def synthetic(problem: Problem, truth: dict[Key, float]) -> Problem:
     """The same rows, measured by a world in which the constants are ``truth``."""
-    with Predictor(problem, workers=1) as predictor:
-        seconds = np.exp(predictor.seconds(positions(problem, truth)))
+    seconds = np.exp(Predictor(problem, workers=1).seconds(positions(problem, truth)))
     measured = tuple(replace(m, seconds=float(s)) for m, s in zip(problem.measurements, seconds, strict=True))
     return replace(problem, measurements=measured)

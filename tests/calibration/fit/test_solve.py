@@ -31,8 +31,7 @@ def korthikanti() -> Problem:
 
 
 def fitted(problem: Problem, stiffness: float) -> Fit:
-    with Predictor(problem, workers=1) as predictor:
-        return solve(predictor, stiffness=stiffness, renewals=1)
+    return solve(Predictor(problem, workers=1), stiffness=stiffness, renewals=1)
 
 
 def straight(errors: list[float]) -> tuple[Problem, Linear]:
@@ -108,21 +107,22 @@ def test_one_row_ten_times_off_moves_little() -> None:
 
 def test_slopes_agree_with_wide_differences(korthikanti: Problem) -> None:
     """The secant over twice the step, in the other direction, is the same within a tenth."""
-    with Predictor(korthikanti, workers=1) as predictor:
-        start = positions(korthikanti, {})
-        seconds, slopes = predictor.slopes(start)
-        index = next(i for i, c in enumerate(korthikanti.constants) if c.key == MATMUL)
-        moved = start.copy()
-        moved[index] -= 0.06
-        secant = (seconds - predictor.seconds(moved)) / 0.06
+    predictor = Predictor(korthikanti, workers=1)
+    start = positions(korthikanti, {})
+    seconds, slopes = predictor.slopes(start)
+    index = next(i for i, c in enumerate(korthikanti.constants) if c.key == MATMUL)
+    moved = start.copy()
+    moved[index] -= 0.06
+    secant = (seconds - predictor.seconds(moved)) / 0.06
     assert secant == pytest.approx(slopes[:, index], rel=0.1)
     assert (slopes[:, index] < 0).all()
 
 
 def test_processes_give_the_same_seconds(korthikanti: Problem) -> None:
     start = positions(korthikanti, {UNFUSED: 0.3})
-    with Predictor(korthikanti, workers=1) as alone, Predictor(korthikanti, workers=2) as two:
-        assert (alone.seconds(start) == two.seconds(start)).all()
+    alone, two = Predictor(korthikanti, workers=1), Predictor(korthikanti, workers=2)
+    assert (alone.seconds(start) == two.seconds(start)).all()
+    assert (alone.slopes(start)[1] == two.slopes(start)[1]).all()
 
 
 def test_left_out_rows_do_not_train(korthikanti: Problem) -> None:

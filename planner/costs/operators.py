@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.kernels import (
-    ATTENTION_BACKWARD,
     LOW_PRECISIONS,
     RECIPE_SLOWDOWN,
     attention_seconds,
+    backward_ratio,
     cast_seconds,
     matmul_seconds,
     memory_bound_seconds,
@@ -22,6 +22,9 @@ from planner.models.graph import Block, Operator
 
 SSD_CHUNK = 256
 """Tokens per chunk of the state-space dual form (Mamba-2, arXiv 2405.21060)."""
+
+SCAN_KERNEL = "triton"
+"""Generation of attention kernels whose rate the chunks of a scan reach: Mamba-2's kernels are written in Triton."""
 
 RING_MERGE_BYTES = 10.0
 """HBM bytes per output element and ring step: a 16-bit partial result read, the fp32 accumulator read and written."""
@@ -92,11 +95,13 @@ def _group(operator: Operator, block: Block, sizes: Sizes) -> tuple[Operator, ..
     return members if members[0].name == operator.name else ()
 
 
-def _shapes(
-    m: FloatArray, n: FloatArray, k: FloatArray
-) -> tuple[tuple[FloatArray, FloatArray, FloatArray], ...]:
-    """(m, n, k) of a matmul, of its input gradient and of its weight gradient."""
-    return (m, n, k), (m, k, n), (k, n, m)
+_Sizes = tuple[FloatArray, FloatArray, FloatArray]
+
+
+def _products(m: FloatArray, n: FloatArray, k: FloatArray) -> tuple[tuple[_Sizes, _Sizes], ...]:
+    """(m, n, k) of a matmul, of its input gradient and of its weight gradient, each with the strides of A, B and C: the
+    rows of all tensors are features, n or k wide."""
+    return ((m, n, k), (k, k, n)), ((m, k, n), (n, k, k)), ((k, n, m), (k, n, n))
 
 
 def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
@@ -122,17 +127,21 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     rows = m / experts
     recipe = sizes.job.training.fp8_recipe
     slowdown = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
-    # grouped kernels launch once: the floor of each expert's part is not paid
-    spare = (experts - 1.0) * accelerator.kernels.launch_s
     forward, data, weights = (
-        slowdown * experts * matmul_seconds(*shape, accelerator, precision, element) - spare
-        for shape in _shapes(rows, n, k)
+        slowdown * matmul_seconds(*shape, accelerator, precision, element, groups=experts, strides=strides)
+        for shape, strides in _products(rows, n, k)
     )
     flops = 2.0 * m * n * k
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
     data = data + cast_seconds(m * n, accelerator, precision, recipe)
     launches = 1.0 if sizes.job.framework.host.expert_s == 0.0 else experts
     return _result(sizes, forward, data, weights, (flops, 2.0 * flops), (np.minimum(launches, 1.0), 2.0))
+
+
+def attention_kernel(sizes: Sizes) -> str:
+    """Generation of the attention kernel that the job runs."""
+    job = sizes.job
+    return job.framework.attention_generation(job.training.attention, job.cluster.accelerator.architecture)
 
 
 def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
@@ -147,17 +156,14 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     causal, window = bool(operator.attributes.get("causal", False)), operator.attributes.get("window")
     seen = visible_keys(keys, causal, float(window) if window else None)
     square = 2.0 * sizes.batch * tokens * keys * heads * head_dims
-    kernel: str = sizes.job.training.attention
-    kernel = sizes.job.framework.flash_kernel if kernel == "flash" else kernel
+    accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
+    kernel = attention_kernel(sizes)
     executed = square if kernel == "unfused" else square * (seen / keys)
     if causal and window is None and kernel != "unfused" and sizes.job.training.cp_balance == "contiguous":
         executed = executed * contiguous_excess(sizes.degrees["ring"])
     scores = sizes.batch * tokens * keys * heads
-    accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
-    kernels = accelerator.kernels
     # a ring computes block by block: shorter kernels, and one fp32 merge of partial results for each block after the first
     block_tokens = min(keys, float(window) if window else keys) / sizes.degrees["ring"]
-    half = (kernels.attention_causal_half if causal else kernels.attention_full_half) / block_tokens
     forward, backward = (
         attention_seconds(
             executed,
@@ -166,8 +172,10 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
             precision,
             kernel,
             backward=b,
-            half=half,
-            head_dim=query.axes[-1].size,
+            tokens=block_tokens,
+            causal=causal,
+            head_dim=head_dims / 2.0,
+            dropout=sizes.job.training.dropout > 0,
         )
         for b in (False, True)
     )
@@ -181,7 +189,7 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
         forward + merge,
         backward + 2.0 * merge,
         0.0,
-        (square, ATTENTION_BACKWARD[kernel] * square),
+        (square, backward_ratio(kernel) * square),
         (launches[0] * blocks, launches[1] * blocks),
     )
 
@@ -216,9 +224,10 @@ def _scan(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
     flops = elements * (2.0 * SSD_CHUNK / 2 + 4.0 * state)
     accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
     forward, backward = (
-        attention_seconds(flops, elements, accelerator, precision, "flash", backward=b) for b in (False, True)
+        attention_seconds(flops, elements, accelerator, precision, SCAN_KERNEL, backward=b)
+        for b in (False, True)
     )
-    return _result(sizes, forward, backward, 0.0, (flops, ATTENTION_BACKWARD["flash"] * flops), (4.0, 6.0))
+    return _result(sizes, forward, backward, 0.0, (flops, backward_ratio(SCAN_KERNEL) * flops), (4.0, 6.0))
 
 
 def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
@@ -246,7 +255,11 @@ def _loss(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
 
 @dataclass(frozen=True)
 class _Passes:
-    """Reads and writes of a memory-bound operator: multiples of its input and output bytes, when fused; else ``apart`` x more."""
+    """Reads and writes of a memory-bound operator, as multiples of its input and output bytes when fused.
+
+    Unfused it launches ``apart`` kernels. They move as many times the bytes, or run at the eager efficiency of a measured
+    operator (``eager``), which holds for the ideal bytes.
+    """
 
     forward_in: float
     forward_out: float
@@ -254,12 +267,13 @@ class _Passes:
     backward_out: float
     fusion: str | None
     apart: float
+    eager: str | None = None
 
 
 _PASSES: Mapping[str, _Passes] = {
-    "norm": _Passes(1, 1, 2, 1, "norm", 3.0),
-    "activation": _Passes(1, 1, 2, 1, "activation", 2.0),
-    "multiply": _Passes(1, 1, 2, 1, "activation", 1.0),
+    "norm": _Passes(1, 1, 2, 1, "norm", 3.0, "norm"),
+    "activation": _Passes(1, 1, 2, 1, "activation", 2.0, "activation"),
+    "multiply": _Passes(1, 1, 2, 1, "activation", 1.0, "activation"),
     "rope": _Passes(1, 1, 1, 1, "rope", 3.0),
     "residual": _Passes(1, 1, 0, 0, None, 1.0),
     "add": _Passes(1, 1, 0, 0, None, 1.0),
@@ -280,14 +294,16 @@ def _pointwise(operator: Operator, block: Block, derivation: Derivation, sizes: 
         if name in block.tensors and operator.kind != "embedding":
             read = read + sizes.bytes(block.tensors[name], placement)
     written = sizes.bytes(block.tensors[operator.output], rule.output)
-    apart = 1.0 if passes.fusion is None or fused(sizes, passes.fusion) else passes.apart
-    moved = apart * sizes.job.framework.elementwise_factor
+    whole = passes.fusion is None or fused(sizes, passes.fusion)
+    apart, eager = (1.0, None) if whole else (passes.apart, passes.eager)
+    moved = (apart if eager is None else 1.0) * sizes.job.framework.elementwise_factor
     accelerator = sizes.job.cluster.accelerator
-    forward = memory_bound_seconds(
-        moved * (passes.forward_in * read + passes.forward_out * written), accelerator
-    )
-    backward = memory_bound_seconds(
-        moved * (passes.backward_in * read + passes.backward_out * written), accelerator
+    forward, backward = (
+        memory_bound_seconds(moved * nbytes, accelerator, operator=eager)
+        for nbytes in (
+            passes.forward_in * read + passes.forward_out * written,
+            passes.backward_in * read + passes.backward_out * written,
+        )
     )
     return _result(
         sizes, forward, backward, launches=(apart, apart if passes.backward_in + passes.backward_out else 0.0)

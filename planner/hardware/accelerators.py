@@ -8,18 +8,22 @@ from typing import Any
 from planner.documents import Document, fault, load_document, validate
 from planner.errors import PlannerError
 from planner.hardware import catalogue
-from planner.hardware.evidence import evidence, known
+from planner.hardware.evidence import evidence, known, value
 from planner.hardware.schema import AcceleratorFile, Figure, Kernels, Priors
-from planner.hardware.types import Accelerator, Evidence, KernelConstants
+from planner.hardware.types import Accelerator, AttentionKernel, Evidence, KernelConstants
 
-_SCALARS = {
-    "matmul_k_half": "matmul_k_half",
-    "matmul_mn_half": "matmul_mn_half",
-    "memory_efficiency": "memory_efficiency",
-    "memory_ramp": "memory_ramp_bytes",
-    "launch": "launch_s",
-}
-_TABLES = ("matmul_efficiency", "attention_forward", "attention_backward")
+_SAME = (
+    "matmul_k_half",
+    "matmul_mn_half",
+    "matmul_tile_k",
+    "matmul_tile_edge",
+    "matmul_wave",
+    "matmul_stride",
+    "matmul_traffic",
+    "memory_efficiency",
+)
+_SCALARS = {**{name: name for name in _SAME}, "launch": "launch_s"}
+_TABLES = ("matmul_efficiency", "eager", "attention_forward", "attention_backward", "alone")
 
 
 def load_accelerator(
@@ -55,6 +59,7 @@ def _build(file: AcceleratorFile, document: Document, at: tuple[str | int, ...])
     kernels, origins = _kernels(file, peaks)
     figures = [(f"peak_flops.{name}", figure) for name, figure in file.peak_flops.items()]
     figures += [("memory_bytes", file.memory), ("memory_bandwidth", file.memory_bandwidth)]
+    units = value(file.compute_units)
     return Accelerator(
         name=file.name,
         vendor=file.vendor,
@@ -63,8 +68,14 @@ def _build(file: AcceleratorFile, document: Document, at: tuple[str | int, ...])
         memory_bytes=file.memory.value or 0.0,
         memory_bandwidth=file.memory_bandwidth.value or 0.0,
         kernels=kernels,
-        power_w=file.power.value if file.power else None,
-        evidence={**evidence([*figures, ("power_w", file.power)], file.sources), **origins},
+        compute_units=None if units is None else int(units),
+        power_w=value(file.power),
+        evidence={
+            **evidence(
+                [*figures, ("compute_units", file.compute_units), ("power_w", file.power)], file.sources
+            ),
+            **origins,
+        },
         notes=file.notes,
     )
 
@@ -91,7 +102,11 @@ def _kernels(
         origins |= evidence(stated.items(), sources)
     scalars = {target: merged[name].value for name, target in _SCALARS.items()}
     tables = {
-        table: {name.split(".")[1]: figure.value for name, figure in merged.items() if name.startswith(table)}
+        table: {
+            name.split(".")[1]: figure.value
+            for name, figure in merged.items()
+            if name.startswith(f"{table}.")
+        }
         for table in _TABLES
     }
     tables["matmul_efficiency"] = {name: tables["matmul_efficiency"].get(name) for name in peaks}
@@ -100,7 +115,22 @@ def _kernels(
         raise PlannerError(f"no matmul efficiency prior for {', '.join(absent)} of {file.architecture}")
     unused = {f"matmul_efficiency.{name}" for name in _precisions(merged) - set(peaks)}
     kept = {f"kernels.{name}": origin for name, origin in origins.items() if name not in unused}
-    return KernelConstants(**scalars, **tables), kept  # type: ignore[arg-type]
+    shapes, shape_origins = _attention(priors)
+    constants = KernelConstants(**scalars, **tables, attention_kernels=shapes)  # type: ignore[arg-type]
+    return constants, kept | shape_origins
+
+
+def _attention(priors: Priors) -> tuple[dict[str, AttentionKernel], dict[str, Evidence]]:
+    """Losses of the attention kernels, which belong to their generation, not to a device."""
+    shapes: dict[str, AttentionKernel] = {}
+    origins: dict[str, Evidence] = {}
+    for generation, shape in priors.attention.items():
+        figures = {name: getattr(shape, name) for name in type(shape).model_fields}
+        stated = {name: figure for name, figure in figures.items() if figure is not None}
+        shapes[generation] = AttentionKernel(**known(stated))
+        place = f"kernels.attention_kernels.{generation}"
+        origins |= evidence(((f"{place}.{name}", f) for name, f in stated.items()), priors.sources)
+    return shapes, origins
 
 
 def _precisions(merged: Mapping[str, Figure]) -> set[str]:

@@ -11,10 +11,10 @@ from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import (
+    applied_calibration,
     calibrated_accelerator,
     calibrated_level,
     default_calibration,
-    load_calibration,
 )
 from planner.hardware.catalogue import list_accelerators, list_clusters, list_networks
 from planner.hardware.checks import check_levels, level_sizes
@@ -22,6 +22,7 @@ from planner.hardware.evidence import evidence, value
 from planner.hardware.networks import build_level, load_network_kind
 from planner.hardware.schema import ClusterFile, GroupedFile, HostFile
 from planner.hardware.slicing import use_devices
+from planner.hardware.spreads import Spreads
 from planner.hardware.types import Cluster, Evidence, Host, NetworkLevel
 
 __all__ = [
@@ -108,7 +109,7 @@ def _single(document: Document, at: Keys, base: Path | None, *, calibrated: bool
     file = validate(document, ClusterFile, at)
     chosen = _existing(file.calibration, base, document, (*at, "calibration"))
     fitted = (Path(chosen) if chosen else default_calibration()) if calibrated else None
-    calibration = None if fitted is None else load_calibration(fitted)
+    calibration = None if fitted is None else applied_calibration(fitted)
     accelerator = load_accelerator(file.accelerator, document=document, at=(*at, "accelerator"))
     if calibration is not None and isinstance(file.accelerator, str):
         accelerator = calibrated_accelerator(accelerator, calibration)
@@ -137,6 +138,7 @@ def _single(document: Document, at: Keys, base: Path | None, *, calibrated: bool
         power_per_device_w=value(file.power),
         mtbf_s=value(file.mtbf),
         calibration=None if fitted is None else str(fitted),
+        spreads=(calibration.spreads if calibration else None) or Spreads(),
         links=_existing(file.links, base, document, (*at, "links")),
         evidence={**origins, **found, **evidence([*extra, ("mtbf_s", file.mtbf)], file.sources)},
         notes=file.notes,

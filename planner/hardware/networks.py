@@ -16,6 +16,10 @@ _FIGURES = (
     "per_flow_bandwidth",
     "latency",
     "in_network_efficiency",
+    "start",
+    "message_start",
+    "ramp",
+    "low_latency_share",
     "oversubscription",
     "efficiency",
 )
@@ -71,7 +75,7 @@ def build_level(
 
 def _level(level: Level, size: int, merged: dict[str, Any]) -> NetworkLevel:
     fabric: Fabric = merged["fabric"] or ("torus" if level.shape else "switch")
-    efficiency = value(merged["efficiency"])
+    efficiency, ramp = value(merged["efficiency"]), value(merged["ramp"])
     return NetworkLevel(
         name=level.name,
         size=size,
@@ -85,6 +89,10 @@ def _level(level: Level, size: int, merged: dict[str, Any]) -> NetworkLevel:
         oversubscription=value(merged["oversubscription"]) or 1.0,
         efficiency=DEFAULT_EFFICIENCY if efficiency is None else efficiency,
         in_network_efficiency=value(merged["in_network_efficiency"]),
+        start_s=value(merged["start"]),
+        message_start_s=value(merged["message_start"]),
+        ramp=1.0 if ramp is None else ramp,
+        low_latency_share=value(merged["low_latency_share"]),
         wrap_unit=merged["wrap_unit"] or 0,
         kind=level.kind,
     )

@@ -85,8 +85,18 @@ Watts = Annotated[Figure, _figure("W")]
 Price = Annotated[Figure, _figure("usd/h", allow_zero=True)]
 Fraction = Annotated[Figure, _figure("1", largest=1.0)]
 Positive = Annotated[Figure, _figure("1")]
+Count = Annotated[Figure, _figure("1", smallest=1.0, largest=100_000.0)]
 Divisor = Annotated[Figure, _figure("1", smallest=1.0, largest=1000.0)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class AttentionShape(Strict):
+    """Losses of one generation of attention kernels."""
+
+    causal_half: Positive | None = None
+    full_half: Positive | None = None
+    width_64: Positive | None = None
+    width_256: Positive | None = None
 
 
 class Kernels(Strict):
@@ -95,10 +105,16 @@ class Kernels(Strict):
     matmul_efficiency: dict[Precision, Fraction] = Field(default_factory=dict)
     matmul_k_half: Positive | None = None
     matmul_mn_half: Positive | None = None
+    matmul_tile_k: Positive | None = None
+    matmul_tile_edge: Positive | None = None
+    matmul_wave: Fraction | None = None
+    matmul_stride: Positive | None = None
+    matmul_traffic: Fraction | None = None
     memory_efficiency: Fraction | None = None
-    memory_ramp: Bytes | None = None
+    eager: dict[str, Fraction] = Field(default_factory=dict)
     attention_forward: dict[str, Fraction] = Field(default_factory=dict)
     attention_backward: dict[str, Fraction] = Field(default_factory=dict)
+    alone: dict[str, Fraction] = Field(default_factory=dict)
     launch: Seconds | None = None
 
 
@@ -107,6 +123,7 @@ class Priors(Strict):
 
     sources: dict[str, str] = Field(default_factory=dict)
     defaults: Kernels
+    attention: dict[str, AttentionShape] = Field(default_factory=dict)
     architectures: dict[str, Kernels]
 
 
@@ -120,6 +137,7 @@ class AcceleratorFile(Strict):
     peak_flops: dict[Precision, FlopRate] = Field(min_length=1)
     memory: Bytes
     memory_bandwidth: ByteRate
+    compute_units: Count | None = None
     power: Watts | None = None
     kernels: Kernels = Kernels()
     notes: str | None = None
@@ -136,6 +154,10 @@ class LevelFigures(Strict):
     wrap_unit: int | None = Field(default=None, ge=0, le=4096)
     in_network_reduction: bool | None = None
     in_network_efficiency: Positive | None = None
+    start: Latency | None = None
+    message_start: Latency | None = None
+    ramp: Positive | None = None
+    low_latency_share: Fraction | None = None
     oversubscription: Divisor | None = None
     efficiency: Fraction | None = None
 

@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from planner.hardware.spreads import Spreads
+
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8"]
 
 Fabric = Literal["switch", "full_mesh", "ring", "torus", "rail", "fat_tree", "dragonfly"]
+
+Generation = Literal["unfused", "flash1", "flash2", "flash3", "flash4", "triton", "cudnn", "splash"]
+"""Generations of attention kernels: scores in memory; FlashAttention 1 to 4 and their ports to other devices; the Triton port
+of FlashAttention 1; cuDNN's fused kernels; Pallas' Splash on TPU."""
 
 Grade = Literal["A", "B", "C"]
 """A: read in a text; B: published figure recalled, not re-read; C: sources disagree."""
@@ -25,35 +31,62 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class AttentionKernel:
+    """One generation of attention kernels, on any device.
+
+    Args:
+        causal_half, full_half: tokens per block at which its time doubles, causal or not (time x (1 + half / tokens)).
+        width_64, width_256: rate with heads of that width over the rate with heads of 128.
+    """
+
+    causal_half: float = 500.0
+    full_half: float = 190.0
+    width_64: float = 1.0
+    width_256: float = 1.0
+
+
+@dataclass(frozen=True)
 class KernelConstants:
     """How close kernels of this accelerator come to its peaks: priors until a calibration replaces them.
 
     Args:
-        matmul_efficiency: plateau fraction of the dense peak by precision.
-        matmul_k_half: contraction length at which a matmul loses half of its plateau time again (time x (1 + k_half/k)).
-        matmul_mn_half: the same for min(m, n).
-        memory_efficiency: achieved fraction of the HBM bandwidth.
-        memory_ramp_bytes: bytes at which a memory-bound kernel reaches half of that fraction.
-        attention_forward, attention_backward: fraction of the 16-bit dense peak by kernel (flash, triton, unfused, cudnn).
-        attention_causal_half, attention_full_half: tokens per block at which a flash kernel's time doubles, causal or not
-            (time x (1 + half / tokens): FlashAttention-2's published sweeps on A100 and H100, head width 128, within 2 %).
-        launch_s: time from one kernel to the next on the device.
+        matmul_efficiency: plateau fraction of the dense peak by precision that large matmuls reach in training steps.
+        matmul_k_half, matmul_mn_half: without ``compute_units``: contraction length, and smaller one of m and n, at which a
+            matmul takes twice its plateau time (time x (1 + k_half/k + mn_half/min(m, n))).
+        matmul_tile_k: start and end of a tile, as contraction length at the 16-bit rate.
+        matmul_tile_edge: loss of narrow tiles (time x (1 + edge (1/rows + 1/columns))).
+        matmul_wave: share of a started wave of tiles that is paid in full.
+        matmul_stride: loss when rows of the operands lie multiples of 4 KiB apart.
+        matmul_traffic: fraction of the HBM bandwidth at which operands stream.
+        memory_efficiency: achieved fraction of the HBM bandwidth by kernels that are bound by memory.
+        eager: the same of unfused kernels by operator (norm, activation, add), over ideal bytes.
+        attention_forward, attention_backward: fraction of the 16-bit dense peak by generation of the kernel, long sequences
+            of heads of 128.
+        attention_kernels: what each generation loses elsewhere.
+        alone: plateau of 16-bit matmuls (``matmul``) and forward rates of attention generations in kernel benchmarks, where
+            they are known.
+        launch_s: shortest time from one kernel to the next on the device.
         cast_factor: HBM traffic of casts to 8 bits and below over that of the ideal kernels.
     """
 
     matmul_efficiency: Mapping[str, float]
     matmul_k_half: float = 200.0
     matmul_mn_half: float = 100.0
+    matmul_tile_k: float = 130.0
+    matmul_tile_edge: float = 8.0
+    matmul_wave: float = 0.38
+    matmul_stride: float = 0.03
+    matmul_traffic: float = 0.78
     memory_efficiency: float = 0.85
-    memory_ramp_bytes: float = 2e6
+    eager: Mapping[str, float] = field(default_factory=lambda: {"norm": 0.4, "activation": 0.55, "add": 0.85})
     attention_forward: Mapping[str, float] = field(
-        default_factory=lambda: {"flash": 0.50, "triton": 0.45, "unfused": 0.45, "cudnn": 0.55}
+        default_factory=lambda: {"flash2": 0.50, "triton": 0.45, "unfused": 0.45, "cudnn": 0.55}
     )
     attention_backward: Mapping[str, float] = field(
-        default_factory=lambda: {"flash": 0.42, "triton": 0.27, "unfused": 0.45, "cudnn": 0.46}
+        default_factory=lambda: {"flash2": 0.42, "triton": 0.27, "unfused": 0.45, "cudnn": 0.46}
     )
-    attention_causal_half: float = 500.0
-    attention_full_half: float = 190.0
+    attention_kernels: Mapping[str, AttentionKernel] = field(default_factory=dict)
+    alone: Mapping[str, float] = field(default_factory=dict)
     launch_s: float = 5e-6
     cast_factor: float = 1.0
 
@@ -69,6 +102,7 @@ class Accelerator:
         memory_bytes: HBM of the device.
         memory_bandwidth: bytes/s.
         kernels: efficiency priors.
+        compute_units: multiprocessors that share a matmul's tiles; None where that is not how the device works.
         power_w: board power, None when unknown.
         evidence: source and grade by figure name (``peak_flops.bf16``, ``memory_bytes``, ...).
     """
@@ -80,6 +114,7 @@ class Accelerator:
     memory_bytes: float
     memory_bandwidth: float
     kernels: KernelConstants
+    compute_units: int | None = None
     power_w: float | None = None
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     notes: str | None = None
@@ -104,6 +139,10 @@ class NetworkLevel:
         in_step_efficiency: of that rate, what training steps see beside their other traffic and slow peers; fitted to runs.
         in_network_efficiency: all-reduce bytes (of one rank's buffer) per second over the wire rate when the
             switches add; None: not measured for this kind.
+        start_s: of one call of a collective whose group this level joins, on the device; None: the library's prior.
+        message_start_s: of one send and receive over this level; None: the library's prior.
+        ramp: weight of the time that filling a chunked collective takes, 1 at the best number of chunks.
+        low_latency_share: of the rate, what the protocols for small messages reach, which fill nothing; None: the prior.
         wrap_unit: a slice of the torus keeps its wrap-around links on extents that are multiples of this
             (optical switches); 0: only on axes that it takes whole.
         kind: catalogue name of the link kind (``nvlink4``, ``infiniband-ndr``), for reports and evidence.
@@ -122,6 +161,10 @@ class NetworkLevel:
     efficiency: float = 0.8
     in_step_efficiency: float = 1.0
     in_network_efficiency: float | None = None
+    start_s: float | None = None
+    message_start_s: float | None = None
+    ramp: float = 1.0
+    low_latency_share: float | None = None
     wrap_unit: int = 0
     kind: str | None = None
 
@@ -159,6 +202,7 @@ class Cluster:
         power_per_device_w: wall power per device including its share of the node, None when unknown.
         mtbf_s: mean time between failures of one device, None when unknown.
         calibration: path of a calibration file, None for priors.
+        spreads: how far predictions may be off: of that calibration, else widths of the priors.
         links: path of a CSV matrix of measured node-to-node bandwidths, None when not measured.
         groups: a heterogeneous cluster: its homogeneous parts; the other fields then describe the first one and
             only code that asks for groups may use such a cluster.
@@ -175,6 +219,7 @@ class Cluster:
     power_per_device_w: float | None = None
     mtbf_s: float | None = None
     calibration: str | None = None
+    spreads: Spreads = Spreads()
     links: str | None = None
     groups: tuple[Cluster, ...] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)

@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.errors import PlannerError, suggest
-from planner.hardware.calibration import load_calibration
+from planner.hardware.calibration import applied_calibration
+from planner.hardware.types import Generation
 
 FRAMEWORKS = (
     "megatron-lm",
@@ -113,9 +114,9 @@ class Framework(_Frozen):
     recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
     selective_modules: tuple[str, ...] = ("core_attention",)
     embedding_as_layer: bool = False
-    flash_kernel: Literal["flash", "triton"] = Field(
-        "flash",
-        description="generation of its fused attention: FlashAttention 2 and later, or the Triton port of 1",
+    flash_kernel: dict[str, Generation] = Field(
+        {"default": "flash2"},
+        description="generation of its fused attention by architecture of the accelerator, and elsewhere (default)",
     )
     elementwise_factor: float = Field(
         1.0, description="HBM traffic of memory-bound operators over that of the listed fusions"
@@ -131,6 +132,12 @@ class Framework(_Frozen):
         None, description="what its constants were fitted to; None: they are priors"
     )
     notes: str = ""
+
+    def attention_generation(self, attention: str, architecture: str) -> str:
+        """Generation of the kernel that runs for ``training.attention``; flash: the fused kernel of the framework."""
+        if attention != "flash":
+            return attention
+        return self.flash_kernel.get(architecture, self.flash_kernel["default"])
 
     def state_law(self, precision: str) -> StateLaw:
         """The byte law for a job's precision."""
@@ -187,11 +194,13 @@ def calibrated_framework(framework: Framework, calibration: str | None) -> Frame
     """
     if calibration is None:
         return framework
-    scope = load_calibration(Path(calibration)).scope("framework", framework.name)
-    if scope is None:
+    fitted = applied_calibration(Path(calibration))
+    values = fitted.values("framework", framework.name)
+    if not values:
         return framework
-    changed = with_constants(framework, scope.values)
-    return changed.model_copy(update={"calibrated": scope.source})
+    sources = dict.fromkeys(fitted.sources("framework", framework.name).values())
+    changed = with_constants(framework, values)
+    return changed.model_copy(update={"calibrated": "; ".join(sources)})
 
 
 def load_framework(

@@ -152,16 +152,24 @@ def _accelerator_rows(item: Accelerator) -> Iterator[FigureRow]:
         yield row(f"peak_flops.{precision}", format_rate(peak, "FLOP/s"), peak)
     yield row("memory_bytes", format_bytes(item.memory_bytes), item.memory_bytes)
     yield row("memory_bandwidth", format_rate(item.memory_bandwidth), item.memory_bandwidth)
+    if item.compute_units is not None:
+        yield row("compute_units", f"{item.compute_units:,}", item.compute_units)
     yield row("power_w", _or_unknown(item.power_w, "{:,.0f} W"), item.power_w)
     kernels = item.kernels
-    for table in ("matmul_efficiency", "attention_forward", "attention_backward"):
+    for table in ("matmul_efficiency", "alone", "eager", "attention_forward", "attention_backward"):
         for key, efficiency in getattr(kernels, table).items():
             yield row(f"kernels.{table}.{key}", f"{efficiency:.2f}", efficiency)
-    yield row("kernels.matmul_k_half", f"{kernels.matmul_k_half:g}", kernels.matmul_k_half)
-    yield row("kernels.matmul_mn_half", f"{kernels.matmul_mn_half:g}", kernels.matmul_mn_half)
+    for name in _matmul_constants(item):
+        yield row(f"kernels.{name}", f"{getattr(kernels, name):g}", getattr(kernels, name))
     yield row("kernels.memory_efficiency", f"{kernels.memory_efficiency:.2f}", kernels.memory_efficiency)
-    yield row("kernels.memory_ramp", format_bytes(kernels.memory_ramp_bytes), kernels.memory_ramp_bytes)
     yield row("kernels.launch", format_seconds(kernels.launch_s), kernels.launch_s)
+
+
+def _matmul_constants(item: Accelerator) -> tuple[str, ...]:
+    """What shapes matmuls on the device: a ramp, or tiles over its compute units."""
+    if item.compute_units is None:
+        return ("matmul_k_half", "matmul_mn_half")
+    return ("matmul_tile_k", "matmul_tile_edge", "matmul_wave", "matmul_stride", "matmul_traffic")
 
 
 def _network_rows(item: NetworkFile) -> Iterator[FigureRow]:

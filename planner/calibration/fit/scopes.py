@@ -10,7 +10,15 @@ import numpy as np
 
 from planner.calibration.fit.constants import IN_STEP_PRIOR, Key, chip_of
 from planner.hardware.accelerators import load_accelerator
-from planner.hardware.calibration import HALF, kernel_value, with_kernels, with_link
+from planner.hardware.calibration import (
+    HALF,
+    calibrated_accelerator,
+    kernel_value,
+    with_kernels,
+    with_link,
+)
+from planner.hardware.calibration_files import catalogue_parts, joined
+from planner.hardware.types import Accelerator
 from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR, load_framework, with_constants
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
@@ -40,10 +48,12 @@ def _kernel_names(job: Job) -> Iterator[str]:
     if precision in ("fp8", "mxfp8", "nvfp4", "int8"):
         yield f"matmul_efficiency.{HALF}"  # of the head
         yield "cast_factor"
-    yield from ("matmul_k_half", "matmul_mn_half", "memory_efficiency")
-    kernel = job.framework.flash_kernel if attention == "flash" else attention
-    if any(o.kind in ("attention", "scan") for b in job.model.blocks.values() for o in b.operators):
-        yield from (f"attention_forward.{kernel}", f"attention_backward.{kernel}")
+    if job.cluster.accelerator.compute_units is None:
+        yield from ("matmul_k_half", "matmul_mn_half")
+    yield "memory_efficiency"
+    kernel = job.framework.attention_generation(attention, job.cluster.accelerator.architecture)
+    if any(o.kind == "attention" for b in job.model.blocks.values() for o in b.operators):
+        yield f"attention.{kernel}"
 
 
 def _framework_constants(job: Job, layouts: Layouts) -> Iterator[tuple[str, float]]:
@@ -66,19 +76,25 @@ def _framework_constants(job: Job, layouts: Layouts) -> Iterator[tuple[str, floa
 
 
 def at_priors(job: Job, once: Once) -> Job:
-    """The job as if nothing had ever been calibrated.
+    """The job as if nothing had ever been calibrated on runs; what kernels and collectives taught stays.
 
     Args:
         once: builds what many jobs share a single time.
     """
     cluster = job.cluster
     name = cluster.accelerator.name
-    accelerator = once(("prior accelerator", name), lambda: load_accelerator(name))
+    accelerator = once(("prior accelerator", name), lambda: _apart_from_runs(name))
     levels = tuple(replace(level, in_step_efficiency=1.0) for level in cluster.network)
     profile = job.framework.name
     framework = once(("prior framework", profile), lambda: load_framework(profile))
     uncalibrated = replace(cluster, accelerator=accelerator, network=levels, calibration=None)
     return replace(job, cluster=uncalibrated, framework=framework)
+
+
+def _apart_from_runs(name: str) -> Accelerator:
+    parts = catalogue_parts(besides="runs")
+    plain = load_accelerator(name)
+    return calibrated_accelerator(plain, joined(parts)) if parts else plain
 
 
 def with_values(job: Job, values: Values) -> Job:

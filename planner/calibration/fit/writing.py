@@ -22,10 +22,12 @@ def write_calibration(path: str | Path, calibration: Calibration) -> None:
 
 def calibration_text(calibration: Calibration) -> str:
     """The file's text."""
-    lines = [f'{name}: "{getattr(calibration, name)}"' for name in ("name", "date", "data_sha256")]
+    lines = [f'{name}: "{getattr(calibration, name)}"' for name in ("name", "date", "data", "data_sha256")]
     lines.append(f"rows: {calibration.rows}")
-    for section in ("accelerators", "networks", "frameworks"):
+    for section in ("accelerators", "architectures", "attention", "networks", "frameworks"):
         scopes: Mapping[str, CalibratedScope] = getattr(calibration, section)
+        if not scopes and section in ("architectures", "attention"):
+            continue
         lines += [f"{section}:" if scopes else f"{section}: {{}}", *_scopes(scopes)]
     return HEAD + "\n".join(lines) + "\n"
 

@@ -1,0 +1,91 @@
+"""The attention core by generation of its kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from planner.costs.kernels.memory_bound import memory_bound_seconds
+from planner.costs.kernels.rates import (
+    ALIGNED,
+    MISALIGNED_SLOWDOWN,
+    FloatArray,
+    half_precision,
+    peak_flops,
+)
+from planner.hardware.types import Accelerator, AttentionKernel
+
+UNFUSED = "unfused"
+
+FUSED_BACKWARD = 2.5
+"""Backward FLOPs over forward FLOPs of kernels that compute the scores again (arXiv 2205.14135)."""
+
+UNFUSED_BACKWARD = 2.0
+
+UNFUSED_LAUNCHES = 4.0
+"""Kernels of unfused attention per pass: two batched matmuls, the masked softmax, dropout or the copy of a gradient."""
+
+SCORE_BYTES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"plain": (8.0, 14.0), "dropout": (16.0, 24.0)}
+)
+"""HBM bytes per score of unfused attention, forward and backward. Forward: scores written, read and written by the
+softmax, read by the second matmul; backward: gradients written, read with the probabilities and written by the softmax,
+read twice by matmuls, probabilities read once. Dropout reads and writes them once more each way, with its mask and the
+undropped copy."""
+
+_WIDTHS = (64.0, 128.0, 256.0)
+
+
+def backward_ratio(kernel: str) -> float:
+    """Backward FLOPs of a generation over its forward FLOPs."""
+    return UNFUSED_BACKWARD if kernel == UNFUSED else FUSED_BACKWARD
+
+
+def attention_seconds(
+    flops: FloatArray,
+    scores: FloatArray,
+    accelerator: Accelerator,
+    precision: str,
+    kernel: str,
+    *,
+    backward: bool,
+    tokens: FloatArray | float = np.inf,
+    causal: bool = False,
+    head_dim: float = 128.0,
+    dropout: bool = False,
+) -> FloatArray:
+    """Seconds of the attention core of one micro-batch and layer.
+
+    The rate of a generation of kernels on a device is lost in short blocks, time x (1 + half / tokens), and depends on the
+    width of the heads (sweeps of FlashAttention-2 and 3: arXiv 2307.08691 section 4.1, arXiv 2407.08608 section 4.1).
+
+    Args:
+        flops: executed forward FLOPs (causal skipping already counted), shape (rows,).
+        scores: elements of the (unskipped) score matrix, for unfused traffic.
+        kernel: a generation.
+        backward: the backward pass (2.5x or 2x the FLOPs).
+        tokens: length of the blocks that one call computes.
+        head_dim: width of a head; unfused matmuls over one that is no multiple of 8 leave the tensor cores.
+        dropout: whether probabilities are dropped.
+    """
+    kernels = accelerator.kernels
+    table = kernels.attention_backward if backward else kernels.attention_forward
+    base = "fp32" if precision in ("fp32", "tf32") else half_precision(accelerator)
+    shape = kernels.attention_kernels.get(kernel, AttentionKernel())
+    rate = peak_flops(accelerator, base) * table[kernel]
+    work = flops * (backward_ratio(kernel) if backward else 1.0) / rate
+    short = 1.0 + (shape.causal_half if causal else shape.full_half) / tokens
+    if kernel != UNFUSED:
+        return work * short / _width_factor(shape, head_dim) + np.where(flops > 0, kernels.launch_s, 0.0)
+    if head_dim % ALIGNED:
+        work = work * MISALIGNED_SLOWDOWN
+    traffic = scores * SCORE_BYTES["dropout" if dropout else "plain"][1 if backward else 0]
+    moved = memory_bound_seconds(traffic * short, accelerator, launches=UNFUSED_LAUNCHES)
+    return work + moved
+
+
+def _width_factor(shape: AttentionKernel, head_dim: float) -> float:
+    """Rate over that with heads of 128; between and beyond the measured widths on straight lines, no further."""
+    return float(np.interp(head_dim, _WIDTHS, (shape.width_64, 1.0, shape.width_256)))

@@ -21,7 +21,7 @@ def linear(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     exact += _to_other_rails(exact, paths)
     loads = paths.loads(exact)
     moving = loads / paths.uniform
-    seconds = paths.constants.base_s + np.where(paths.crossed, moving + _posted(peers, paths), 0).max(axis=1)
+    seconds = paths.call + np.where(paths.crossed, moving + _posted(peers, paths), 0).max(axis=1)
     return Estimate(
         seconds=seconds,
         latency_s=seconds - moving.max(axis=1),  # the levels work at the same time, none above its rate
@@ -38,7 +38,7 @@ def two_level(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     accelerator = paths.cluster.accelerator
     copy_rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
     sent = np.where(paths.crossed, nbytes[:, None] * (paths.members - 1) / paths.members, 0)
-    start = np.where(paths.crossed, paths.constants.base_s + _posted(paths.members - 1, paths), 0)
+    start = np.where(paths.crossed, paths.start + _posted(paths.members - 1, paths), 0)
     phases = paths.crossed.sum(axis=1)
     return Estimate(
         seconds=start.sum(axis=1) + (sent / paths.uniform).sum(axis=1) + phases * 2 * nbytes / copy_rate,

@@ -10,9 +10,12 @@ class CollectiveConstants:
     """Priors until a calibration replaces them; sources in docs/collectives.md.
 
     Args:
-        base_s: device-side start of one call (NCCL's tuner: 6.6-6.8 us for its low-latency protocol). The host's launch is
-            not in it.
+        base_s: device-side start of one call, where a level states none (NCCL's tuner: 6.6-6.8 us for its low-latency
+            protocol). The host's launch is not in it.
         pipelining: weight of the sqrt term; 1 is chunking at the optimum for a message that crosses several hops.
+        low_latency_inside, low_latency_outside: part of the rate that the protocols for small messages reach, where a level
+            states none (NCCL's caps over its bus: 87.7 of 240 GB/s on Ampere, 141 of 371 on Hopper, 282 of 722 on Blackwell;
+            over two nodes 22.5 of 192, 45 of 384).
         slots: hops inside a node that a chunked ring feels (NCCL keeps 8 chunks in flight between neighbours).
         pair_hops: the same of two ranks: each waits for the other's half before it can send its own on (A100 and H100 reach
             less over two ranks than over four or eight: microsoft/vidur, 148 against 166-170 GB/s busbw at 57 MiB on A100).
@@ -36,6 +39,8 @@ class CollectiveConstants:
 
     base_s: float = 7e-6
     pipelining: float = 1.0
+    low_latency_inside: float = 0.38
+    low_latency_outside: float = 0.12
     slots: int = 8
     pair_hops: int = 2
     tree_efficiency: float = 0.92

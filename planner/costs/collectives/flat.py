@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from planner.costs.collectives.paths import Paths
+from planner.costs.collectives.paths import Paths, moving
 from planner.costs.collectives.types import Collective, Estimate, Floats
 
 
@@ -18,15 +18,17 @@ def ring(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     n = paths.ranks
     passes = 2 if collective == "all_reduce" else 1
     sent = nbytes if collective == "broadcast" else passes * (n - 1) / n * nbytes
-    rate = (paths.neighbour * paths.inside).min(axis=1)
+    rates = paths.neighbour * paths.inside
     latency = passes * (paths.domains * paths.hops * paths.latency).sum(axis=1)
-    fill = passes * paths.fill.sum(axis=1)
     below = np.concatenate([n[:, None], paths.domains[:, :-1]], axis=1)
     leaving = np.where(below > 1, below, 0)
     edges = leaving - np.concatenate([leaving[:, 1:], np.zeros((len(n), 1))], axis=1)
+    small = sent / (rates * paths.low_latency).min(axis=1)
     return Estimate(
-        seconds=paths.constants.base_s + latency - fill + paths.pipelined(fill, sent / rate),
-        latency_s=paths.constants.base_s + latency,
+        seconds=paths.call
+        + latency
+        + moving(passes * paths.fill.sum(axis=1), sent / rates.min(axis=1), small),
+        latency_s=paths.call + latency,
         bytes_per_level=paths.loads(sent[:, None] * edges / n[:, None]),
         legal=np.ones(len(n), dtype=np.bool_),
     )
@@ -42,12 +44,14 @@ def tree(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     members = paths.members_outward(paths.crossed)
     share = np.where(members > 2, 2, 1) if not two_way else tree_share(members)
     loads = paths.joined(np.where(paths.crossed, nbytes[:, None] * share / paths.inside, 0))
-    transfer = (loads / (paths.neighbour * paths.constants.tree_efficiency)).max(axis=1)
-    latency = (1 + two_way) * (paths.depth * paths.latency).sum(axis=1)
+    times = loads / (paths.neighbour * paths.constants.tree_efficiency)
+    latency = (1 + two_way) * paths.depth * paths.latency
+    fill = (latency * paths.weight).sum(axis=1)
+    start = paths.call + latency.sum(axis=1)
     torus = np.array([level.fabric in ("torus", "ring") for level in paths.cluster.network])
     return Estimate(
-        seconds=paths.constants.base_s + paths.pipelined(latency, transfer),
-        latency_s=paths.constants.base_s + latency,
+        seconds=start + moving(fill, times.max(axis=1), (times / paths.low_latency).max(axis=1)),
+        latency_s=start,
         bytes_per_level=loads,
         legal=~(paths.crossed & torus).any(axis=1),
     )
@@ -64,12 +68,14 @@ def star(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     Legal where the host drives the network; device libraries do not offer it.
     """
     n = paths.ranks
-    latency = 2 * np.where(paths.crossed, paths.latency, 0).max(axis=1)
+    hop = np.where(paths.crossed, paths.latency, 0)
+    fill = 2 * (hop * paths.weight).max(axis=1)
     transfer = 2 * (n - 1) * nbytes / paths.uniform.min(axis=1)
     exact = np.where(paths.crossed, (paths.members - 1) * paths.inside * nbytes[:, None], 0)
+    start = paths.call + 2 * hop.max(axis=1)
     return Estimate(
-        seconds=paths.constants.base_s + paths.pipelined(latency, transfer),
-        latency_s=paths.constants.base_s + latency,
+        seconds=start + transfer + 2 * np.sqrt(fill * transfer),
+        latency_s=start,
         bytes_per_level=paths.loads(exact),
         legal=np.asarray((paths.crossed & paths.host_driven).any(axis=1)),
     )
@@ -77,14 +83,14 @@ def star(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
 
 def direct(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     """One message to the next member of the group, over the slowest level that any such message crosses."""
-    times = paths.constants.base_s + paths.latency + nbytes[:, None] / paths.flow
-    times = np.where(paths.crossed, times, 0)
+    start = paths.message_start + paths.latency
+    times = np.where(paths.crossed, start + nbytes[:, None] / paths.flow, 0)
     slowest = np.argmax(times, axis=1)[:, None]
     exact = np.zeros_like(times)
     np.put_along_axis(exact, slowest, nbytes[:, None], axis=1)
     return Estimate(
         seconds=np.take_along_axis(times, slowest, axis=1)[:, 0],
-        latency_s=paths.constants.base_s + paths.latency[slowest[:, 0]],
+        latency_s=np.take_along_axis(start, slowest, axis=1)[:, 0],
         bytes_per_level=paths.loads(exact),
         legal=np.ones(len(nbytes), dtype=np.bool_),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner.costs.collectives.flat import tree_share
-from planner.costs.collectives.paths import Paths
+from planner.costs.collectives.paths import Paths, moving
 from planner.costs.collectives.types import Collective, Estimate, Floats
 from planner.hardware.types import NetworkLevel
 
@@ -21,12 +21,11 @@ def hierarchical(collective: Collective, nbytes: Floats, paths: Paths) -> Estima
         paths.crossed, passes * (paths.members - 1) / paths.members * nbytes[:, None] / paths.inside, 0
     )
     hop_latency = passes * paths.hops * paths.latency
-    calls = np.where(paths.crossed.any(axis=1), passes * paths.crossed.sum(axis=1) - (passes - 1), 0)
-    latency = calls * paths.constants.base_s + hop_latency.sum(axis=1)
-    fill = passes * paths.fill
-    times = hop_latency - fill + paths.pipelined(fill, sent / paths.neighbour)
+    outermost = np.cumsum(paths.crossed[:, ::-1], axis=1)[:, ::-1] == 1
+    latency = (np.where(outermost, 1, passes) * paths.start + hop_latency).sum(axis=1)
+    transfer = sent / paths.neighbour
     return Estimate(
-        seconds=calls * paths.constants.base_s + times.sum(axis=1),
+        seconds=latency + moving(passes * paths.fill, transfer, transfer / paths.low_latency).sum(axis=1),
         latency_s=latency,
         bytes_per_level=paths.loads(sent),
         legal=np.ones(len(nbytes), dtype=np.bool_),
@@ -54,12 +53,13 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     transfer = (times / paths.neighbour).max(axis=1)
     hops = np.where(reducing, 4, 2 * paths.depth)
     shares = np.where(reducing & ~paths.outside, np.maximum(paths.members / constants.slots, 1), 1)
-    latency, fill = (hops * paths.latency).sum(axis=1), (hops * shares * paths.latency).sum(axis=1)
-    start = constants.base_s + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)
+    fill = (hops * shares * paths.latency * paths.weight).sum(axis=1)
+    start = paths.call + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)
+    start += (hops * paths.latency).sum(axis=1)
     torus = np.array([level.fabric in ("torus", "ring") for level in network])
     return Estimate(
-        seconds=start + latency - fill + paths.pipelined(fill, transfer),
-        latency_s=start + latency,
+        seconds=start + transfer + 2 * np.sqrt(fill * transfer),
+        latency_s=start,
         bytes_per_level=added + passed,
         legal=reducing.any(axis=1) & ~(paths.crossed & torus).any(axis=1),
     )

@@ -29,9 +29,11 @@ class Paths:
         hops: (rows, levels), hops of a pass over the members of one domain.
         depth: (rows, levels), hops from a leaf of a tree to its root: a chain inside the node, log2 of its domains outside, as
             NCCL builds them (src/graph/tuning.cc).
-        fill: (rows, levels), latency of the hops that a chunked ring feels: up to ``slots`` inside the node (``pair_hops`` of
-            two ranks), one outside it, where network cards keep many messages in flight.
-        latency: (levels,), seconds of one hop.
+        fill: (rows, levels), weighted latency of the hops that a chunked ring feels: up to ``slots`` inside the node
+            (``pair_hops`` of two ranks), one outside it, where network cards keep many messages in flight.
+        latency: (levels,), seconds of one hop; weight: (levels,), what the hops of a chunked message count.
+        start, message_start: (rows, levels), start of one call, and of one message, over a level that is crossed; else 0.
+        low_latency: (levels,), share of the rates that the protocols for small messages reach.
         outside: (levels,), whether the level lies outside the node, behind the network card.
         host_driven: (levels,), whether the hosts move the bytes.
     """
@@ -50,6 +52,10 @@ class Paths:
     depth: Floats
     fill: Floats
     latency: Floats
+    weight: Floats
+    start: Floats
+    message_start: Floats
+    low_latency: Floats
     outside: Booleans
     host_driven: Booleans
 
@@ -79,13 +85,24 @@ class Paths:
                 result[:, index] = combine(result[:, index], result[:, index + 1])
         return result
 
-    def pipelined(self, latency: Floats, transfer: Floats) -> Floats:
-        """Time of a message cut into chunks that follow each other over the hops.
+    @property
+    def call(self) -> Floats:
+        """(rows,): start of one call over all levels that it crosses: the latest of theirs."""
+        latest: Floats = self.start.max(axis=1)
+        return latest
 
-        With c chunks it takes (hops + c) chunk times of (hop latency + transfer / c); the best c gives
-        latency + transfer + 2 sqrt(latency x transfer).
-        """
-        return latency + transfer + 2 * self.constants.pipelining * np.sqrt(latency * transfer)
+
+def moving(fill: Floats, transfer: Floats, low_latency: Floats) -> Floats:
+    """Time of a message beyond start and latency: chunked, or by a protocol for small messages, whichever is sooner.
+
+    Cut into c chunks that follow each other over hops of latency L in all it takes (hops + c)(L / hops + T / c); the best c
+    gives L + T + 2 sqrt(L T). Protocols that send flags with the data (NCCL's LL) fill nothing, at part of the rate.
+
+    Args:
+        fill: weighted latency of the hops; transfer: at the full rate; low_latency: the same at that of small messages.
+    """
+    soonest: Floats = np.minimum(transfer + 2 * np.sqrt(fill * transfer), low_latency)
+    return soonest
 
 
 def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> Paths:
@@ -100,6 +117,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     ]
     hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
     latency = np.array([level.latency_s for level in cluster.network])
+    weight = (constants.pipelining * np.array([level.ramp for level in cluster.network])) ** 2
     outside = _outside(cluster)
     card = _card_rates(cluster, outside, constants)
     sharing = np.where(_of_kinds(cluster, constants.one_root), inside, 1)
@@ -116,8 +134,14 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         flow=_rates([level.flow for level in levels], card, crossed),
         hops=hops,
         depth=_depth(members, outside, cluster.devices_per_node),
-        fill=_felt(hops, spread.size == 2, outside, constants) * latency,
+        fill=_felt(hops, spread.size == 2, outside, constants) * latency * weight,
         latency=latency,
+        weight=weight,
+        start=_starts([level.start_s for level in cluster.network], crossed, constants.base_s),
+        message_start=_starts(
+            [level.message_start_s for level in cluster.network], crossed, constants.base_s
+        ),
+        low_latency=_low_latency(cluster, outside, constants),
         outside=outside,
         host_driven=_of_kinds(cluster, constants.host_driven),
     )
@@ -125,6 +149,17 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
 
 def _rates(rates: list[Floats], card: Floats, crossed: Booleans) -> Floats:
     return np.where(crossed, np.minimum(np.stack(rates, axis=1), card), np.inf)
+
+
+def _starts(stated: list[float | None], crossed: Booleans, prior: float) -> Floats:
+    return np.where(crossed, [prior if start is None else start for start in stated], 0.0)
+
+
+def _low_latency(cluster: Cluster, outside: Booleans, constants: CollectiveConstants) -> Floats:
+    """(levels,): share of the rate by the level itself, else by its place."""
+    priors = np.where(outside, constants.low_latency_outside, constants.low_latency_inside)
+    stated = [level.low_latency_share for level in cluster.network]
+    return np.array([prior if own is None else own for own, prior in zip(stated, priors, strict=True)])
 
 
 def _of_kinds(cluster: Cluster, kinds: tuple[str, ...]) -> Booleans:

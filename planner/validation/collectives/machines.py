@@ -75,6 +75,10 @@ class Machines(Strict):
             raise PlannerError(f"no reference node is known for {accelerator}")
         return self.reference_nodes[accelerator]
 
+    def doubt(self, node: str, collective: str, nodes: int) -> str | None:
+        """Why a sweep of a table is scored apart, None where nothing contradicts its label."""
+        return self.doubts.get(f"{node}/{collective}") if nodes == 1 else None
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -102,8 +106,11 @@ class Machine:
 
     @property
     def outermost(self) -> str:
-        """The network kind that the group's widest level is made of."""
-        return self.node.outside if self.leaves_domain else self.node.inside[-1].kind
+        """The network kind that the group's widest level is made of: the innermost that joins all its members."""
+        if self.leaves_domain:
+            return self.node.outside
+        joining = (level for level in self.node.inside if (level.size or self.node.devices) >= self.ranks)
+        return next(joining, self.node.inside[-1]).kind
 
     @property
     def leaves_domain(self) -> bool:

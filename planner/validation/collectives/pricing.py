@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from planner.costs.collectives import Collective, CollectiveConstants, CollectiveCost, collective_cost
 from planner.hardware.types import Cluster
@@ -28,7 +27,7 @@ def band_of(nbytes: float) -> str:
 
 def price(
     collective: Collective,
-    sizes: Sequence[float],
+    sizes: ArrayLike,
     ranks: int,
     cluster: Cluster,
     algorithm: str = "auto",
@@ -42,7 +41,6 @@ def price(
     Raises:
         PlannerError: the algorithm cannot run there.
     """
-    groups = spread(np.full(len(sizes), ranks), 1, cluster, devices=ranks)
-    return collective_cost(
-        collective, np.array(sizes), groups, cluster, algorithm=algorithm, constants=constants
-    )
+    nbytes = np.atleast_1d(np.asarray(sizes, dtype=np.float64))
+    groups = spread(np.full(len(nbytes), ranks), 1, cluster, devices=ranks)
+    return collective_cost(collective, nbytes, groups, cluster, algorithm=algorithm, constants=constants)

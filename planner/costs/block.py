@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from planner.costs.host import late_launches, out_of_step
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import BlockMemory, block_memory
 from planner.costs.sizes import FloatArray, Sizes
@@ -24,6 +25,13 @@ BLOCK_SCALED = ("mxfp8", "nvfp4")
 """Precisions with a scale per block: every local expert's operands are cast by launches of their own."""
 
 AXES = ("tp", "cp", "ep", "etp")
+
+
+BULK_SHARE = 0.4
+"""Hidden part of tp traffic that leaves the innermost domain. Kernels that interleave a matmul with its own gather or scatter
+write to the memory of all peers, so they need NVLink between them (NVIDIA/TransformerEngine, issue 1071). Across nodes only
+4 of a layer's 10 collectives overlap, beside a matmul that they do not feed: column-parallel inputs gathered again during the
+input gradient, and its reduction during the weight gradient."""
 
 
 @dataclass(frozen=True)
@@ -260,17 +268,29 @@ def _pass(
             exposed[axis] = zero
             continue
         seconds = sum((t.seconds for t in mine), zero)
-        able = sum((t.seconds for t in mine if t.exchange.axis != "ulysses"), zero)
         share = float(overlap.get(axis, getattr(hidden_share, "ep" if axis == "etp" else axis)))
+        stated = axis in overlap
+        able = sum((_able(t, share, stated) for t in mine), zero)
         limit = np.minimum(spare, window) if axis == "cp" else spare
-        hidden = np.minimum(share * able, limit)
+        hidden = np.minimum(able, limit)
         exposed[axis] = seconds - hidden
         hidden_total = hidden_total + hidden
         spare = spare - hidden
     contention = sizes.job.framework.overlap_slowdown * hidden_total
     busy = compute + recompute + late + contention
     device = busy + sum(exposed.values(), zero)
-    return PassPrice(busy, recompute, contention, exposed, np.maximum(host - device, 0.0), hidden_total)
+    waits = late_launches(device, host) + out_of_step(sizes, transfers)
+    return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)
+
+
+def _able(transfer: Transfer, share: float, stated: bool) -> FloatArray:
+    """Seconds of a transfer that overlap with computation as far as there is some, by the user's or the profile's share."""
+    if transfer.exchange.axis == "ulysses":
+        return np.zeros_like(transfer.seconds)
+    if transfer.axis != "tp" or stated:
+        return share * transfer.seconds
+    inside = transfer.spread.domains[:, 0] <= 1
+    return np.where(inside, share, min(share, BULK_SHARE)) * transfer.seconds
 
 
 def _merge(count: int, parts: Sequence[tuple[np.ndarray, BlockPrice]]) -> BlockPrice:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.validation.runs.outcome import Outcome
+from planner.validation.runs.rows import RunRow
 from planner.validation.runs.statistics import kendall_tau
 
 _ABOUT_NOTHING = ("name", "note", "vocab_note", "ffn_note", "dims_source")
@@ -39,18 +40,17 @@ def layout_sets(outcomes: Iterable[Outcome]) -> list[LayoutSet]:
     found: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.heading == "complete" and outcome.error is not None:
-            found.setdefault(_shared(outcome), []).append(outcome)
+            found.setdefault(shared_by(outcome.row, outcome.family), []).append(outcome)
     sets = (_set(members) for members in found.values() if len(members) > 1)
     return [item for item in sets if item is not None]
 
 
-def _shared(outcome: Outcome) -> Hashable:
-    """Model, hardware, batch, sequence, family, release, precision, compile and capture."""
-    row = outcome.row
+def shared_by(row: RunRow, family: str) -> Hashable:
+    """What rows of one set share: model, hardware, batch, sequence, family, release, precision, compile and capture."""
     model = {k: v for k, v in row.model.model_dump().items() if k not in _ABOUT_NOTHING}
     hardware = row.hardware
     return (
-        outcome.family,
+        family,
         row.release,
         repr(sorted(model.items(), key=lambda pair: pair[0])),
         hardware.accelerator,

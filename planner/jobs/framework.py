@@ -77,6 +77,9 @@ class HostCosts(_Frozen):
     backward_operator_s: float = 30e-6
     expert_s: float = Field(20e-6, description="per local expert and pass")
     step_s: float = 3e-3
+    collective_s: float = Field(
+        0.0, description="wait of a tp collective for other ranks' host programs, per doubling of the ranks"
+    )
     compiled_share: float = Field(0.5, description="of it left when a compiler fuses operators")
 
 
@@ -170,7 +173,7 @@ def with_constants(framework: Framework, values: Mapping[str, float]) -> Framewo
             kinds = TRAFFIC.get(name, (name.removeprefix("hidden."),))
             hidden |= {kind: value for kind in kinds if getattr(framework.hidden, kind) > 0.0}
         elif name == HOST_FACTOR:
-            for field in ("forward_operator_s", "backward_operator_s"):
+            for field in ("forward_operator_s", "backward_operator_s", "collective_s"):
                 host[field] = value * getattr(framework.host, field)
         elif name == EXPERT_FACTOR:
             host["expert_s"] = value * framework.host.expert_s

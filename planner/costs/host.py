@@ -1,0 +1,125 @@
+"""Host-side work of one block: what the CPU launches, what CUDA graphs take off it, and where it waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from planner.costs.operators import OperatorCost
+from planner.costs.sizes import FloatArray, Sizes
+from planner.jobs.types import CaptureScope, Training
+from planner.models.graph import Block, Operator
+
+BLOCK_SCALED = ("mxfp8", "nvfp4")
+"""Precisions with a scale per block: every local expert's operands are cast by launches of their own."""
+
+CAPTURED: Mapping[CaptureScope, frozenset[str]] = MappingProxyType(
+    {
+        "attn": frozenset({"norm", "attention", "core_attention", "mla_up_proj", "residual"}),
+        "mlp": frozenset({"mlp", "activation"}),
+        "moe_router": frozenset({"router", "shared_experts"}),
+        "moe_preprocess": frozenset(),
+    }
+)
+"""Recompute units whose launches one graph of a layer replaces (cuda_graph_scope of Megatron-Core's TransformerConfig)."""
+
+PREPROCESS_LAUNCHES = 2.0
+"""Launches of a dispatch that only look at the routing: counts per expert, and the order of the rows."""
+
+FORWARD_MATMULS, BACKWARD_MATMULS = 2.0, 4.0
+"""Launches per local expert: two products forward, twice as many backward."""
+
+EXPERTS = frozenset({"dispatch", "combine"})
+
+
+@dataclass(frozen=True)
+class HostWork:
+    """Seconds of one pass, shape (rows,).
+
+    Args:
+        total: all of the pass.
+        routed: the part from the end of routing to the end of the combination of experts, when the host waits there for
+            the counts of rows per expert; else 0.
+    """
+
+    total: FloatArray
+    routed: FloatArray
+
+
+def host_work(
+    block: Block, costs: Mapping[str, OperatorCost], sizes: Sizes, operators: Sequence[Operator], *, backward: bool
+) -> HostWork:
+    """Host-side work of a pass over some operators of a block.
+
+    Args:
+        costs: of all operators by name.
+        operators: those that run.
+        backward: the backward pass of them; else forward (also when it runs again).
+    """
+    training, host = sizes.job.training, sizes.job.framework.host
+    zero = np.zeros(len(sizes.layouts))
+    if training.capture is True:
+        return HostWork(zero, zero)
+    each = host.backward_operator_s if backward else host.forward_operator_s
+    rest, routed = zero, zero
+    for operator in operators:
+        cost = costs[operator.name]
+        launches = _left(operator, cost.launches_backward if backward else cost.launches_forward, training)
+        seconds = each * launches + _of_experts(operator, block, sizes, backward=backward)
+        if operator.kind in EXPERTS or operator.module in ("moe", "moe_activation"):
+            routed = routed + seconds
+        else:
+            rest = rest + seconds
+    share = host.compiled_share if training.compile else 1.0
+    replays = each * sum(1.0 for scope in _scopes(training) if _runs(scope, operators))
+    waits = not backward and training.moe.capacity_factor is None
+    return HostWork(share * (rest + routed + replays), share * routed if waits else zero)
+
+
+def waiting_s(work: HostWork, device: FloatArray, after: FloatArray) -> FloatArray:
+    """Seconds that the device waits for launches during a pass.
+
+    The host runs ahead of the device, so a pass takes the longer of the two. Where it waits for the router's counts, the
+    device has run dry and starts what follows the experts only after their launches: a flow shop of two machines, whose
+    length is the longest path over its jobs in order.
+
+    Args:
+        work: of the host.
+        device: seconds of the pass on the device.
+        after: of these, the part that follows the experts up to the next wait.
+    """
+    behind = np.where(work.routed > 0.0, work.routed + after, 0.0)
+    return np.maximum(np.maximum(work.total, behind) - device, 0.0)
+
+
+def _scopes(training: Training) -> tuple[CaptureScope, ...]:
+    return () if isinstance(training.capture, bool) else training.capture
+
+
+def _runs(scope: CaptureScope, operators: Sequence[Operator]) -> bool:
+    if scope == "moe_preprocess":
+        return any(operator.kind == "dispatch" for operator in operators)
+    return any(operator.module in CAPTURED[scope] for operator in operators)
+
+
+def _left(operator: Operator, launches: FloatArray, training: Training) -> FloatArray:
+    """Launches of an operator that no graph replaces."""
+    scopes = _scopes(training)
+    if any(operator.module in CAPTURED[scope] for scope in scopes):
+        return np.zeros_like(launches)
+    if operator.kind == "dispatch" and "moe_preprocess" in scopes:
+        return np.maximum(launches - PREPROCESS_LAUNCHES, 0.0)
+    return launches
+
+
+def _of_experts(operator: Operator, block: Block, sizes: Sizes, *, backward: bool) -> FloatArray | float:
+    """Launches for every local expert, which grouped kernels of Transformer Engine still make one by one."""
+    if not any("experts" in block.parameters[name].axis_names for name in operator.parameters):
+        return 0.0
+    local = sizes.job.model.experts / sizes.degrees["ep"]
+    matmuls = (BACKWARD_MATMULS if backward else FORWARD_MATMULS) / 2.0
+    casts = 2.0 if sizes.job.training.precision in BLOCK_SCALED else 1.0
+    return np.asarray(local * sizes.job.framework.host.expert_s * matmuls * casts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from planner.costs.convention import FlopsConvention, model_flops
-from planner.costs.evidence import evidence_of, interval_of
+from planner.costs.evidence import evidence_of
 from planner.costs.kernels import peak_flops
+from planner.costs.uncertainty import interval_of
 from planner.jobs.prediction import MemoryBreakdown, Prediction, RankPrediction
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
@@ -40,7 +41,7 @@ def assemble(
         rank=rank,
         layout=dict(layout.knobs()),
         step_time_s=total_s,
-        interval_s=interval_of(job, top.time, total_s),
+        interval_s=interval_of(job, top.time, total_s, layout.cp),
         expected_step_time_s=total_s,
         goodput=1.0,
         tokens_per_s=tokens / total_s,

@@ -18,6 +18,7 @@ from planner.validation.runs.express import Expressed, Variant, express
 from planner.validation.runs.measured import measured_seconds
 from planner.validation.runs.refusal import Refused
 from planner.validation.runs.rows import RunRow
+from planner.validation.runs.sets import shared_by
 from planner.validation.runs.shelf import Shelf
 from planner.validation.runs.votes import Votes
 
@@ -46,6 +47,7 @@ class Measurement:
         group: (family, accelerator); model: width, heads and experts, whatever the depth; shape: sequence and degrees.
         vote: equal for rows that share one.
         places: (batch, row in it) of every reading.
+        peers: equal for rows that differ in layout only.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Measurement:
     vote: Hashable
     seconds: float
     places: tuple[tuple[int, int], ...]
+    peers: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def build_problem(
     Args:
         votes: rows scored apart and rows that share a vote.
     """
+    rows = [votes.corrected(row) for row in rows]
     shelf = Shelf()
     collected: dict[Hashable, list[Variant]] = {}
     found: list[tuple[RunRow, float, list[tuple[Hashable, int]]]] = []
@@ -143,6 +147,7 @@ def _assembled(
             vote=votes.cell(row) or row.id,
             seconds=seconds,
             places=tuple((order[key], place) for key, place in places),
+            peers=shared_by(row, votes.family(row)),
         )
         for row, seconds, places in found
     )

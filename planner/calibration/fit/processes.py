@@ -41,11 +41,12 @@ def shared_out(work: Callable[[int], T], count: int, workers: int | None = None)
         processes.append(process)
     try:
         while pipes:
-            for pipe in wait(pipes):
+            ready = wait(pipes)
+            for pipe in [pipe for pipe in pipes if pipe in ready]:
                 try:
-                    answer = pipe.recv()  # type: ignore[union-attr]
+                    answer = pipe.recv()
                 except EOFError:  # this one has no more work
-                    pipes.remove(pipe)  # type: ignore[arg-type]
+                    pipes.remove(pipe)
                     continue
                 done += 1
                 yield answer

@@ -15,7 +15,7 @@ from planner.costs.prices import PriceRows, price_model
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import stage_groups
 from planner.costs.states import moment_bytes, optimizer_bytes
-from planner.costs.step import step_time
+from planner.costs.uncertainty import interval_factor
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts, from_layouts
 from planner.layouts.legality import RULES
@@ -24,7 +24,7 @@ from planner.layouts.rules.framework import FRAMEWORK_RULES
 from planner.validation.runs.express import Expressed, Variant
 from planner.validation.runs.readings import RankMemory, Reading
 from planner.validation.runs.simulated import simulated_reading
-from planner.validation.runs.uncertainty import interval_factor, time_parts
+from planner.validation.runs.uncertainty import shares_of, step_and_parts
 
 _OF_FRAMEWORKS = {rule.name for rule in FRAMEWORK_RULES} | {"unfolded_experts"}
 _OF_BATCHES = {"batch"}
@@ -105,16 +105,9 @@ def _priced(
     prices = price_model(job, layouts)
     rows = prices.rows(layouts)
     totals = memory_totals(job, layouts, prices)
-    seconds, factor = np.zeros(len(layouts)), np.ones(len(layouts))
-    parts: list[dict[str, float]] = [{} for _ in variants]
-    for group in stage_groups(layouts, job.model):
-        mine, local = layouts.take(group.rows), rows.take(group.rows)
-        step = step_time(job, mine, local, group)
-        by_class = time_parts(mine, local, group, step)
-        seconds[group.rows] = step.total
-        factor[group.rows] = interval_factor(by_class)
-        for place, row in enumerate(group.rows):
-            parts[row] = {name: float(values[place]) for name, values in by_class.items()}
+    seconds, parts = step_and_parts(job, layouts, rows)
+    cp = layouts.columns["ring"] * layouts.columns["ulysses"]
+    factor = interval_factor(job, shares_of(parts), cp)
     memory = _rank_memory(job, layouts, rows, np.asarray(wanted, dtype=np.bool_))
     for place, variant in enumerate(variants):
         total = float(seconds[place])
@@ -122,7 +115,7 @@ def _priced(
             variant,
             total,
             (total / float(factor[place]), total * float(factor[place])),
-            parts[place],
+            {name: float(values[place]) for name, values in parts.items()},
             float(totals.device_used_bytes[place]),
             bool(totals.fits[place]),
             memory[place],

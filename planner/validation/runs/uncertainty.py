@@ -1,18 +1,19 @@
-"""Intervals of many rows at once, from the same widths as the interval of a single prediction."""
+"""Where the steps of many rows go at once, by the classes of time that the interval of a single prediction rests on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from planner.costs.evidence import NORMAL_80, SPREADS
 from planner.costs.pipeline import splits_backward
 from planner.costs.prices import PriceRows
 from planner.costs.sizes import FloatArray
-from planner.costs.stages import StageClass, StageGroup
-from planner.costs.step import StepTime
+from planner.costs.stages import StageClass, StageGroup, stage_groups
+from planner.costs.step import StepTime, step_time
+from planner.costs.uncertainty import PARTS
+from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
-
-PARTS = ("compute", "communication", "host", "optimizer", "bubble")
 
 
 def time_parts(
@@ -77,8 +78,23 @@ def _passes(
     return {name: scale * seconds for name, seconds in result.items()}
 
 
-def interval_factor(parts: dict[str, FloatArray]) -> FloatArray:
-    """Upper end of the 80 % interval over the prediction, shape (rows,): parts are taken as independent."""
-    total = sum(parts.values(), np.zeros(len(parts["compute"])))
-    squares = [(SPREADS[name] * seconds / np.maximum(total, 1e-30)) ** 2 for name, seconds in parts.items()]
-    return np.asarray(np.exp(NORMAL_80 * np.sqrt(sum(squares, np.zeros_like(total)))))
+def step_and_parts(job: Job, layouts: Layouts, rows: PriceRows) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Seconds of the step and of its parts, shape (rows,).
+
+    Args:
+        rows: prices of the layouts' blocks.
+    """
+    total, parts = np.zeros(len(layouts)), {name: np.zeros(len(layouts)) for name in PARTS}
+    for group in stage_groups(layouts, job.model):
+        mine, local = layouts.take(group.rows), rows.take(group.rows)
+        step = step_time(job, mine, local, group)
+        total[group.rows] = step.total
+        for name, seconds in time_parts(mine, local, group, step).items():
+            parts[name][group.rows] = seconds
+    return total, parts
+
+
+def shares_of(parts: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Each part over their sum, shape (rows,)."""
+    total = np.maximum(sum(parts.values(), np.zeros(len(parts["compute"]))), 1e-30)
+    return {name: seconds / total for name, seconds in parts.items()}

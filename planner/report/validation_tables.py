@@ -53,13 +53,20 @@ def _print_groups(console: Console, scores: Sequence[Score]) -> None:
 
 
 def _kernels(title: str, scores: Sequence[Score]) -> Table:
-    table = new_table(_sentence(title), ("source", "accelerator", "operator", "sizes", *FIGURES), left=WORDS)
+    names = list(dict.fromkeys(name for score in scores for name in score.others))
+    headings = ("source", "accelerator", "operator", "sizes", *FIGURES, *names)
+    table = new_table(_sentence(title), headings, left=WORDS)
     for score in scores:
         figures = (score.median_ape, score.mean_ape, score.p90_ape, score.worst_ape)
         words = (str(score.labels[name]) for name in ("family", "accelerator", "operator", "band"))
         counted = str(score.n) if score.n == score.predicted else f"{score.predicted} of {score.n}"
-        table.add_row(*words, counted, *map(_percent, figures), _signed(score.bias))
+        beside = (_median_and_mean(score.others.get(name)) for name in names)
+        table.add_row(*words, counted, *map(_percent, figures), _signed(score.bias), *beside)
     return table
+
+
+def _median_and_mean(errors: tuple[float, float] | None) -> str:
+    return "-" if errors is None else f"{100 * errors[0]:.1f} / {100 * errors[1]:.1f} %"
 
 
 def _sweeps(title: str, scores: Sequence[Score]) -> Table:

@@ -35,6 +35,7 @@ class Point:
         predicted_s: None where the model cannot price the point.
         refused_because: then the reason.
         apart: why the point is predicted but scored apart: its conditions are not stated, or its source doubts it.
+        others: seconds by other constants than those under test, by what these are (priors only, left out).
     """
 
     id: str
@@ -45,6 +46,7 @@ class Point:
     predicted_s: float | None
     refused_because: str | None = None
     apart: str | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def error(self) -> float | None:
@@ -56,11 +58,15 @@ class Point:
     @property
     def error_beyond(self) -> float | None:
         """The error less what rounding of the measurement explains, with its sign."""
-        if self.predicted_s is None or self.measured_s is None:
+        return None if self.predicted_s is None else self.beyond(self.predicted_s)
+
+    def beyond(self, seconds: float) -> float | None:
+        """The same of another prediction; None where nothing is measured."""
+        if self.measured_s is None:
             return None
-        difference = self.predicted_s - self.measured_s
-        beyond = max(abs(difference) - self.half_width_s, 0.0) / self.measured_s
-        return beyond if difference > 0 else -beyond
+        difference = seconds - self.measured_s
+        size = max(abs(difference) - self.half_width_s, 0.0) / self.measured_s
+        return size if difference > 0 else -size
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Score:
         median_ape, mean_ape, p90_ape, worst_ape: of the absolute errors (0.1 is 10 %).
         bias: median of the signed errors; positive is too slow.
         apart: why its points are scored apart, None where they count.
+        others: median and mean of the absolute errors by other constants.
     """
 
     labels: Labels
@@ -84,6 +91,7 @@ class Score:
     worst_ape: float | None
     bias: float | None
     apart: str | None = None
+    others: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,19 @@ def _score(points: Sequence[Point]) -> Score:
         worst_ape=float(size.max()),
         bias=float(np.median(signed)),
         apart=points[0].apart,
+        others=_others(points),
     )
+
+
+def _others(points: Sequence[Point]) -> dict[str, tuple[float, float]]:
+    """Median and mean absolute error of each further prediction, over the points that have it."""
+    errors: dict[str, list[float]] = {}
+    for point in points:
+        for name, seconds in point.others.items():
+            beyond = point.beyond(seconds)
+            if beyond is not None:
+                errors.setdefault(name, []).append(abs(beyond))
+    return {name: (float(np.median(sizes)), float(np.mean(sizes))) for name, sizes in errors.items()}
 
 
 def _macro_median(scores: Iterable[Score]) -> float | None:
@@ -217,7 +237,10 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _group_json(score: Score) -> dict[str, Any]:
-    figures = {name: value for name, value in vars(score).items() if name != "labels"}
+    figures = {name: value for name, value in vars(score).items() if name not in ("labels", "others")}
+    figures["others"] = {
+        name: {"median_ape": median, "mean_ape": mean} for name, (median, mean) in score.others.items()
+    }
     return {**score.labels, **figures, **OF_RUNS_ONLY}
 
 
@@ -229,6 +252,7 @@ def _row_json(point: Point) -> dict[str, Any]:
         "measured_s": point.measured_s,
         "half_width_s": point.half_width_s,
         "predicted_s": point.predicted_s,
+        "others": dict(point.others),
         "interval_s": None,
         "error": point.error,
         "error_beyond": point.error_beyond,

@@ -1,92 +1,104 @@
-"""Published rates of attention kernels against the attention model."""
+"""Published rates of attention kernels as timings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from planner.costs.kernels import attention_seconds
-from planner.hardware.loader import load_accelerator
+from planner.costs.kernels import FloatArray, attention_seconds
+from planner.costs.kernels.attention import UNFUSED
 from planner.hardware.types import Accelerator
 from planner.validation.csv_rows import CsvRows
-from planner.validation.kernels.formats import precision_of
-from planner.validation.points import Comparison, Point, printed_half_width
+from planner.validation.kernels.formats import generation_named, precision_of
+from planner.validation.kernels.timed import AcceleratorOf, Timings, rows_by
+from planner.validation.points import printed_half_width
 
 PUBLISHED_BACKWARD = 2.5
 """Backward over forward FLOPs in published rates, whatever the kernel (arXiv 2307.08691, section 4.1)."""
 
-MODELLED = ("flash", "cudnn", "unfused")
-"""The kernels that the cost model tells apart; every other generation is priced as flash."""
+_PASSES = {"fwd": (1.0, 0.0), "bwd": (0.0, 1.0), "fwd_bwd": (1.0, 1.0)}
 
 
-def attention_points(rows: CsvRows) -> Comparison:
-    """One point per row: seconds from the published rate, against forward, backward or both together."""
-    widths = {
-        key: printed_half_width([rows.columns["tflops"][row] for row in chosen])
-        for key, chosen in _by_device_and_kernel(rows).items()
-    }
-    points = tuple(_point(rows, row, widths) for row in range(len(rows.lines)))
-    others = sorted({kernel for kernel in rows.columns["kernel"] if kernel not in MODELLED})
-    assumed = {rows.file.stem: f"{', '.join(others)} priced as flash"} if others else {}
-    return Comparison(points, assumed)
+def attention_timings(rows: CsvRows) -> Timings:
+    """Seconds from the published rates, against forward, backward or both together."""
+    columns = rows.columns
+    keys, square, scores = _sizes(rows)
+    causal = np.array(columns["mask"], dtype=bool)
+    passes = np.array([_PASSES[direction] for direction in columns["direction"]])
+    counted = np.where(causal, square / 2, square) * (passes[:, 0] + PUBLISHED_BACKWARD * passes[:, 1])
+    rates = np.array(columns["tflops"], dtype=np.float64)
+    measured = counted / (rates * 1e12)
+    widths = np.zeros(len(rates))
+    for chosen in rows_by(list(zip(columns["gpu"], columns["kernel"], strict=True))).values():
+        widths[chosen] = printed_half_width(rates[chosen])
+    alike = rows_by(
+        list(zip(columns["gpu"], columns["kernel"], columns["mask"], columns["head_dim"], strict=True))
+    )
+    precision = precision_of(rows.file)
 
+    def price(accelerator_of: AcceleratorOf) -> FloatArray:
+        seconds = np.zeros(len(rates))
+        for (device, kernel, masked, width), chosen in alike.items():
+            sizes = (square[chosen], scores[chosen], keys[chosen])
+            both = _both(accelerator_of(device), precision, generation_named(kernel), masked, width, sizes)
+            seconds[chosen] = (passes[chosen] * both).sum(axis=1)
+        return seconds
 
-def _by_device_and_kernel(rows: CsvRows) -> dict[tuple[str, str], list[int]]:
-    groups: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(rows.columns["gpu"], rows.columns["kernel"], strict=True)):
-        groups.setdefault(key, []).append(row)
-    return groups
-
-
-def _point(rows: CsvRows, row: int, widths: dict[tuple[str, str], float]) -> Point:
-    cell = {name: values[row] for name, values in rows.columns.items()}
-    passes = {"fwd": (1.0, 0.0), "bwd": (0.0, 1.0), "fwd_bwd": (1.0, 1.0)}[cell["direction"]]
-    square = 4.0 * cell["batch"] * cell["heads"] * cell["head_dim"] * float(cell["seq_len"]) ** 2
-    counted = (square / 2 if cell["mask"] else square) * (passes[0] + PUBLISHED_BACKWARD * passes[1])
-    rate = cell["tflops"] * 1e12
-    measured_s = counted / rate
-    accelerator = load_accelerator(cell["gpu"])
-    forward, backward = _seconds(cell, square, accelerator, precision_of(rows.file))
-    mask = "causal" if cell["mask"] else "full"
-    return Point(
-        id=f"{rows.file.name}:{rows.lines[row]}",
-        labels={
-            "family": rows.file.stem,
-            "accelerator": accelerator.name,
-            "operator": f"attention {cell['kernel']} {cell['direction']}",
-            "band": f"{mask}, head {cell['head_dim']}",
-        },
-        subject=f"{cell['seq_len']:,} tokens",
-        measured_s=measured_s,
-        half_width_s=measured_s * widths[cell["gpu"], cell["kernel"]] / cell["tflops"],
-        predicted_s=passes[0] * forward + passes[1] * backward,
+    return Timings(
+        rows=rows,
+        devices=tuple(columns["gpu"]),
+        measured_s=measured,
+        half_width_s=measured * widths / rates,
+        labels=tuple(_labels(rows)),
+        subjects=tuple(f"{length:,.0f} tokens" for length in keys),
+        folds=tuple(keys),
+        price=price,
     )
 
 
-def _seconds(
-    cell: Mapping[str, Any], square: float, accelerator: Accelerator, precision: str
-) -> tuple[float, float]:
-    """Forward and backward seconds; an unfused kernel computes the whole square, a flash kernel what the mask leaves."""
-    kernel = cell["kernel"] if cell["kernel"] in MODELLED else "flash"
-    causal, keys = bool(cell["mask"]), float(cell["seq_len"])
-    executed = square / 2 if causal and kernel != "unfused" else square
-    scores = float(cell["batch"] * cell["heads"]) * keys * keys
-    kernels = accelerator.kernels
-    half = (kernels.attention_causal_half if causal else kernels.attention_full_half) / keys
-    forward, backward = (
-        float(
-            attention_seconds(
-                np.array([executed]),
-                np.array([scores]),
-                accelerator,
-                precision,
-                kernel,
-                backward=part,
-                half=half,
-            )[0]
+def _sizes(rows: CsvRows) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Keys, forward FLOPs over the square, scores."""
+    batch, heads, width, keys = (
+        np.array(rows.columns[name], dtype=np.float64) for name in ("batch", "heads", "head_dim", "seq_len")
+    )
+    scores = batch * heads * keys**2
+    return keys, 4.0 * scores * width, scores
+
+
+def _labels(rows: CsvRows) -> list[tuple[str, str]]:
+    names = ("kernel", "direction", "mask", "head_dim")
+    return [
+        (f"attention {kernel} {direction}", f"{'causal' if masked else 'full'}, head {width}")
+        for kernel, direction, masked, width in zip(*(rows.columns[name] for name in names), strict=True)
+    ]
+
+
+def _both(
+    accelerator: Accelerator,
+    precision: str,
+    kernel: str,
+    causal: bool,
+    width: float,
+    sizes: tuple[FloatArray, FloatArray, FloatArray],
+) -> NDArray[Any]:
+    """Forward and backward seconds, shape (rows, 2); an unfused kernel computes the whole square, others what the mask
+    leaves."""
+    square, scores, keys = sizes
+    executed = square / 2 if causal and kernel != UNFUSED else square
+    parts = [
+        attention_seconds(
+            executed,
+            scores,
+            accelerator,
+            precision,
+            kernel,
+            backward=backward,
+            tokens=keys,
+            causal=causal,
+            head_dim=float(width),
         )
-        for part in (False, True)
-    )
-    return forward, backward
+        for backward in (False, True)
+    ]
+    return np.stack(parts, axis=1)

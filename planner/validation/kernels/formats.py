@@ -13,7 +13,20 @@ from planner.validation.csv_rows import Cell, count, microseconds, word
 from planner.validation.devices import accelerator_named
 
 DIRECTIONS = ("fwd", "bwd", "fwd_bwd")
-GENERATIONS = ("unfused", "fa1", "fa2", "fa3", "fa4", "triton", "cudnn")
+GENERATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "unfused": "unfused",
+        "fa1": "flash1",
+        "fa2": "flash2",
+        "fa3": "flash3",
+        "fa4": "flash4",
+        "triton": "triton",
+        "cudnn": "cudnn",
+        "splash": "splash",
+    }
+)
+"""Spellings of the tables for the generations of attention kernels."""
+
 LARGEST_TFLOPS = 1e5
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "int8")
@@ -31,7 +44,12 @@ def direction(text: str) -> str:
 
 def generation(text: str) -> str:
     """The attention kernel's generation."""
-    return _one_of(text, GENERATIONS)
+    return _one_of(text, tuple(GENERATIONS))
+
+
+def generation_named(text: str) -> str:
+    """The cost model's name of a generation in a table."""
+    return GENERATIONS[text]
 
 
 def mask(text: str) -> bool:

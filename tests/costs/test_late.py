@@ -1,0 +1,66 @@
+"""Launches and the device hide each other with a rounded corner; eager ranks wait for each other at collectives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from planner.costs.late import late_launches
+from planner.costs.prices import price_model
+from planner.jobs.types import Job
+from planner.layouts.layout import Layout
+from planner.layouts.layouts import from_layouts
+from tests.costs.samples import DENSE
+
+MS = 1e-3
+
+
+def test_the_longer_of_host_and_device_leads_and_the_corner_is_rounded() -> None:
+    device = np.array([0.0, 3.0, 4.0, 100.0]) * MS
+    host = np.array([3.0, 0.0, 3.0, 1.0]) * MS
+    # 3-4-5 triangle: 4 ms of kernels with 3 ms of launches take 5 ms
+    assert late_launches(device, host) / MS == pytest.approx([3.0, 0.0, 1.0, 0.005], abs=1e-3)
+
+
+# One layer, forward and backward, in ms: VIA-Research/vTrain data/ground_truth_single.csv, A100, width 1024, 16 heads, 1,024
+# tokens, no tensor parallelism; slopes of the published step times over layers.
+MEASURED_MS = {1: 3.00, 2: 3.16, 4: 4.94, 8: 8.00}
+
+
+def test_layer_times_over_micro_batches_round_the_corner() -> None:
+    """Host time as the smallest micro-batch shows it, device time in proportion as the largest does."""
+    host = MEASURED_MS[1] * 0.95
+    device = {n: n / 8 * math.sqrt(MEASURED_MS[8] ** 2 - host**2) for n in MEASURED_MS}
+    for n, measured in MEASURED_MS.items():
+        took = device[n] + float(late_launches(np.array([device[n]]), np.array([host]))[0])
+        assert took == pytest.approx(measured, rel=0.12)
+    # a sharp corner misses the middle by a fifth
+    assert max(device[4], host) < 0.8 * MEASURED_MS[4]
+
+
+def _waits(job: Job, tp: int) -> float:
+    layout = Layout(tp=tp, dp=8 // tp, micro_batch=1)
+    layer = price_model(job, from_layouts([layout])).blocks["layer"][-1]
+    return float(layer.forward.host_s[0])
+
+
+def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:
+    job = make_job(DENSE, devices=8)
+    slow = job.framework.model_copy(
+        update={
+            "host": job.framework.host.model_copy(
+                update={"forward_operator_s": 0.0, "backward_operator_s": 0.0, "collective_s": 1 * MS}
+            )
+        }
+    )
+    eager = replace(job, framework=slow)
+    two, eight = _waits(eager, 2), _waits(eager, 8)
+    # log2: one doubling against three; calls per layer are the same
+    assert two > 0.0
+    assert eight == pytest.approx(3.0 * two)
+    captured = replace(eager, training=replace(eager.training, capture=True))
+    assert _waits(captured, 8) == 0.0

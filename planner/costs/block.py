@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from planner.costs.host import late_launches, out_of_step
+from planner.costs.host import ROUTED, HostWork, host_work, routed_wait_s
+from planner.costs.late import late_launches, out_of_step
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import BlockMemory, block_memory
 from planner.costs.sizes import FloatArray, Sizes
@@ -20,9 +21,6 @@ from planner.models.graph import Block, Operator
 
 BLOCK_KNOBS = ("tp", "sp", "ulysses", "ring", "cp_gather", "ep", "etp", "micro_batch", "axis_order")
 """Knobs that a block's price depends on, besides recompute."""
-
-BLOCK_SCALED = ("mxfp8", "nvfp4")
-"""Precisions with a scale per block: every local expert's operands are cast by launches of their own."""
 
 AXES = ("tp", "cp", "ep", "etp")
 
@@ -193,10 +191,10 @@ def _price_policy(
     window_b = sum((costs[name].input_gradient_s for name in core), zero)
     weights = total("weight_gradient_s", every)
     recompute = total("forward_s", repeat)
-    host_forward, host_backward = _host(
-        sizes, block, total("launches_forward", every), total("launches_backward", every)
-    )
-    host_again = _host(sizes, block, total("launches_forward", repeat), zero)[0] if repeat else zero
+    redone = [o for o in block.operators if o.name in again]
+    host_forward = host_work(block, costs, sizes, block.operators, backward=False)
+    host_again = host_work(block, costs, sizes, redone, backward=False)
+    routed = sum((costs[o.name].forward_s for o in block.operators if o.module in ROUTED), zero)
     forward = _pass(
         sizes,
         total("forward_s", every),
@@ -204,13 +202,14 @@ def _price_policy(
         window_f,
         [t for t in transfers if t.exchange.pass_ == "forward"],
         host_forward,
+        routed,
     )
     inputs, window = total("input_gradient_s", every), window_b + (window_f if set(core) & again else zero)
     moved = [t for t in transfers if t.exchange.pass_ == "backward"]
     moved += [t for t, again_too in zip(transfers, repeated, strict=True) if again_too]
-    host = host_backward + host_again
-    backward = _pass(sizes, inputs + weights, recompute, window, moved, host)
-    split = _pass(sizes, inputs, recompute, window, moved, host, late=weights)
+    host = host_work(block, costs, sizes, block.operators, backward=True).and_again(host_again)
+    backward = _pass(sizes, inputs + weights, recompute, window, moved, host, routed)
+    split = _pass(sizes, inputs, recompute, window, moved, host, routed, late=weights)
     return BlockPrice(
         forward=forward,
         backward=backward,
@@ -226,29 +225,14 @@ def _price_policy(
     )
 
 
-def _host(
-    sizes: Sizes, block: Block, forward: FloatArray, backward: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Host-side work of the two passes: launches, plus the bookkeeping of each local expert; none when captured."""
-    host, training = sizes.job.framework.host, sizes.job.training
-    share = 0.0 if training.capture else (host.compiled_share if training.compile else 1.0)
-    experts = np.zeros(len(sizes.layouts))
-    if any("experts" in p.axis_names for p in block.parameters.values()):
-        passes = 2.0 if training.precision in BLOCK_SCALED else 1.0
-        experts = sizes.job.model.experts / sizes.degrees["ep"] * host.expert_s * passes
-    return (
-        share * (forward * host.forward_operator_s + experts),
-        share * (backward * host.backward_operator_s + experts),
-    )
-
-
 def _pass(
     sizes: Sizes,
     compute: FloatArray,
     recompute: FloatArray,
     window: FloatArray,
     transfers: Sequence[Transfer],
-    host: FloatArray,
+    host: HostWork,
+    routed: FloatArray,
     late: FloatArray | float = 0.0,
 ) -> PassPrice:
     """Exposed and hidden communication of one pass.
@@ -279,7 +263,9 @@ def _pass(
     contention = sizes.job.framework.overlap_slowdown * hidden_total
     busy = compute + recompute + late + contention
     device = busy + sum(exposed.values(), zero)
-    waits = late_launches(device, host) + out_of_step(sizes, transfers)
+    routed = routed + exposed["ep"] + exposed["etp"]
+    waits = np.maximum(late_launches(device, host.total), routed_wait_s(host, routed))
+    waits = waits + out_of_step(sizes, transfers)
     return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)
 
 

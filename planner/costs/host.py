@@ -29,10 +29,8 @@ CAPTURED: Mapping[CaptureScope, frozenset[str]] = MappingProxyType(
 PREPROCESS_LAUNCHES = 2.0
 """Launches of a dispatch that only look at the routing: counts per expert, and the order of the rows."""
 
-FORWARD_MATMULS, BACKWARD_MATMULS = 2.0, 4.0
-"""Launches per local expert: two products forward, twice as many backward."""
-
-EXPERTS = frozenset({"dispatch", "combine"})
+ROUTED = frozenset({"moe", "moe_activation"})
+"""Recompute units from the dispatch of rows to experts to their combination."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,25 @@ class HostWork:
 
     Args:
         total: all of the pass.
-        routed: the part from the end of routing to the end of the combination of experts, when the host waits there for
-            the counts of rows per expert; else 0.
+        routed: the part from the dispatch of rows to the combination of experts, where the host waits before it for the
+            counts of rows per expert; else 0.
     """
 
     total: FloatArray
     routed: FloatArray
 
+    def and_again(self, other: HostWork) -> HostWork:
+        """This work and another's in the same pass."""
+        return HostWork(self.total + other.total, self.routed + other.routed)
+
 
 def host_work(
-    block: Block, costs: Mapping[str, OperatorCost], sizes: Sizes, operators: Sequence[Operator], *, backward: bool
+    block: Block,
+    costs: Mapping[str, OperatorCost],
+    sizes: Sizes,
+    operators: Sequence[Operator],
+    *,
+    backward: bool,
 ) -> HostWork:
     """Host-side work of a pass over some operators of a block.
 
@@ -69,7 +76,7 @@ def host_work(
         cost = costs[operator.name]
         launches = _left(operator, cost.launches_backward if backward else cost.launches_forward, training)
         seconds = each * launches + _of_experts(operator, block, sizes, backward=backward)
-        if operator.kind in EXPERTS or operator.module in ("moe", "moe_activation"):
+        if operator.module in ROUTED:
             routed = routed + seconds
         else:
             rest = rest + seconds
@@ -79,20 +86,17 @@ def host_work(
     return HostWork(share * (rest + routed + replays), share * routed if waits else zero)
 
 
-def waiting_s(work: HostWork, device: FloatArray, after: FloatArray) -> FloatArray:
-    """Seconds that the device waits for launches during a pass.
+def routed_wait_s(work: HostWork, device: FloatArray) -> FloatArray:
+    """Seconds that the device waits for the launches of experts, at least.
 
-    The host runs ahead of the device, so a pass takes the longer of the two. Where it waits for the router's counts, the
-    device has run dry and starts what follows the experts only after their launches: a flow shop of two machines, whose
-    length is the longest path over its jobs in order.
+    The host runs ahead of the device until it waits for the router's counts. By then the device has run dry: what follows
+    the experts starts after their launches, whatever the device could have done meanwhile (a flow shop of two machines, as
+    long as the longest path over its jobs in order).
 
     Args:
-        work: of the host.
-        device: seconds of the pass on the device.
-        after: of these, the part that follows the experts up to the next wait.
+        work: of the host; device: seconds of its routed part on the device.
     """
-    behind = np.where(work.routed > 0.0, work.routed + after, 0.0)
-    return np.maximum(np.maximum(work.total, behind) - device, 0.0)
+    return np.where(work.routed > 0.0, np.maximum(work.routed - device, 0.0), 0.0)
 
 
 def _scopes(training: Training) -> tuple[CaptureScope, ...]:
@@ -120,6 +124,5 @@ def _of_experts(operator: Operator, block: Block, sizes: Sizes, *, backward: boo
     if not any("experts" in block.parameters[name].axis_names for name in operator.parameters):
         return 0.0
     local = sizes.job.model.experts / sizes.degrees["ep"]
-    matmuls = (BACKWARD_MATMULS if backward else FORWARD_MATMULS) / 2.0
-    casts = 2.0 if sizes.job.training.precision in BLOCK_SCALED else 1.0
-    return np.asarray(local * sizes.job.framework.host.expert_s * matmuls * casts)
+    launches = (2.0 if backward else 1.0) * (2.0 if sizes.job.training.precision in BLOCK_SCALED else 1.0)
+    return np.asarray(local * launches * sizes.job.framework.host.expert_s)

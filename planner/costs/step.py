@@ -166,7 +166,7 @@ def stage_time(
         traffic=traffic,
         contention=job.framework.overlap_slowdown * traffic.hidden_s,
         offload=offload,
-        optimizer=update + job.framework.host.step_s * (not job.training.capture),
+        optimizer=update + job.framework.host.step_s * (job.training.capture is not True),
         exchanges=prices.total("step_exchange_s", *counts),
         tied=_tied(job, distinct.layouts, stage)[distinct.inverse],
     )

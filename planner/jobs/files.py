@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from planner.documents.fields import count, quantity
 from planner.errors import PlannerError, suggest
 from planner.jobs.knobs import KNOBS, SWITCHES
-from planner.jobs.types import Attention, Dispatcher, Objective, Optimizer
+from planner.jobs.types import Attention, CaptureScope, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
 
 DTYPE_BYTES: Mapping[str, float] = {
@@ -140,7 +140,7 @@ class TrainingSection(_Section):
     attention: Attention = "flash"
     dropout: FractionBelowOne = 0.0
     loss: LossSection = LossSection()
-    capture: StrictBool = False
+    capture: StrictBool | tuple[CaptureScope, ...] = False
     compile: StrictBool = False
     fp8_recipe: Literal["tensorwise", "rowwise", "delayed", "blockwise", "mxfp8"] | None = None
     moe: MoeSection = MoeSection()

@@ -75,7 +75,7 @@ class HostCosts(_Frozen):
 
     forward_operator_s: float = 25e-6
     backward_operator_s: float = 30e-6
-    expert_s: float = Field(20e-6, description="per local expert and pass")
+    expert_s: float = Field(10e-6, description="per launch for one local expert")
     step_s: float = 3e-3
     collective_s: float = Field(
         0.0, description="wait of a tp collective for other ranks' host programs, per doubling of the ranks"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from planner.hardware.types import Cluster, Precision
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Attention = Literal["flash", "unfused", "cudnn"]
 Optimizer = Literal["adamw", "adam8bit", "sgd", "adafactor", "muon", "galore", "lamb"]
+CaptureScope = Literal["attn", "mlp", "moe_router", "moe_preprocess"]
+CAPTURE_SCOPES: tuple[CaptureScope, ...] = get_args(CaptureScope)
 Dispatcher = Literal["alltoall", "allgather", "deepep", "hybridep", "dense"]
 Objective = Literal["step_time", "memory", "cost", "devices"]
 
@@ -60,7 +62,8 @@ class Training:
         cp_balance: how a ring shares out a causal sequence: paired chunks (zigzag), or in order (contiguous).
         attention: kernel family.
         dropout: probability; above 0 masks are stored.
-        capture: CUDA graphs; compile: a compiler fuses pointwise operators.
+        capture: CUDA graphs of the whole iteration (True), or of parts of a layer by the names of Megatron-Core's
+            cuda_graph_scope; compile: a compiler fuses pointwise operators.
         fp8_recipe: tensorwise | rowwise | delayed | mxfp8, None for the precision's default.
         overlap: overrides of the profile: hidden share by kind of traffic (tp, dp_reduce, dp_gather, pp, ep, cp), 0..1;
             also ``bucket_bytes`` and ``prefetch``.
@@ -79,7 +82,7 @@ class Training:
     attention: Attention = "flash"
     dropout: float = 0.0
     loss: LossOptions = LossOptions()
-    capture: bool = False
+    capture: bool | tuple[CaptureScope, ...] = False
     compile: bool = False
     fp8_recipe: str | None = None
     moe: MoeOptions = MoeOptions()

@@ -69,7 +69,7 @@ def _framework_constants(job: Job, layouts: Layouts) -> Iterator[tuple[str, floa
         if free and (present > 1).any():
             yield f"hidden.{name}", sum(free) / len(free)
     yield "elementwise_factor", job.framework.elementwise_factor
-    if not job.training.capture and job.framework.host.forward_operator_s > 0:
+    if job.training.capture is not True and job.framework.host.forward_operator_s > 0:
         yield HOST_FACTOR, 1.0
         if job.model.experts:
             yield EXPERT_FACTOR, 1.0

@@ -17,15 +17,15 @@ from planner.validation.runs.refusal import Refused, lacking
 from planner.validation.runs.rows import RunRow
 
 _MODULES = {
-    "core_attn": "core_attention",
-    "layernorm": "norm",
-    "moe_act": "activation",
-    "mla_up_proj": "mla_up_proj",
-    "mlp": "mlp",
-    "moe": "moe",
-    "shared_experts": "shared_experts",
-    "recompute-activation-function": "activation",
-    "recompute-norm": "norm",
+    "core_attn": ("core_attention",),
+    "layernorm": ("norm",),
+    "moe_act": ("moe_activation",),
+    "mla_up_proj": ("mla_up_proj",),
+    "mlp": ("mlp",),
+    "moe": ("moe", "moe_activation"),
+    "shared_experts": ("shared_experts",),
+    "recompute-activation-function": ("activation", "moe_activation"),
+    "recompute-norm": ("norm",),
 }
 """Published recompute units (Megatron-Core's names and MindSpeed's switches) -> ours."""
 
@@ -140,7 +140,7 @@ def _recompute(
     row: RunRow, degrees: Degrees, framework: Framework, mode: str, modules: Collection[str]
 ) -> tuple[Recompute, int | None]:
     layout = row.layout
-    extra = {_MODULES[name] for name in layout.recompute_extra if name in _MODULES}
+    extra = {unit for name in layout.recompute_extra for unit in _MODULES.get(name, ())}
     published = (layout.recompute_as_published or "").lower()
     if mode == "full":
         return Recompute("full"), layout.recompute_layers_per_stage
@@ -155,7 +155,7 @@ def _recompute(
         for name in named:
             if name not in _MODULES:
                 raise lacking("recompute module", name)
-        extra |= {_MODULES[name] for name in named} or set(framework.selective_modules)
+        extra |= {unit for name in named for unit in _MODULES[name]} or set(framework.selective_modules)
     chosen = tuple(sorted(extra & set(modules)))
     return (Recompute("selective", chosen) if chosen else Recompute()), None
 

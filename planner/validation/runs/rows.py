@@ -158,6 +158,7 @@ class RowLayout(_Section):
     recompute_modules: WordList = ()
     recompute_as_published: Words = None
     recompute_extra: WordList = ()
+    recompute_source: str | None = None
     recompute_layers_per_stage: Degree = None
     precision: Words = None
     fp8_recipe: Words = None

@@ -112,7 +112,7 @@ def training_of(
         gradient_dtype_bytes=2.0 if "bfloat16" in (row.layout.grad_dtype or "") else None,
         attention=setting["attention"],
         dropout=_dropout(row, setting),
-        capture=setting["cuda_graph"] == "full",
+        capture=setting["cuda_graph"],
         compile=setting["compile"],
         fp8_recipe=_recipe(row) if precision == "fp8" else None,
         moe=MoeOptions(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.jobs.framework import Framework
+from planner.jobs.types import CAPTURE_SCOPES
 from planner.validation.runs.degrees import Degrees, micro_batches_of
 from planner.validation.runs.refusal import Refused, lacking
 from planner.validation.runs.rows import RunRow
@@ -22,6 +23,10 @@ UNFUSED = ("megatron-lm", "megatron-deepspeed", "deepspeed")
 
 _GRAPHS_SINCE = (25, 9)
 """NeMo release from which benchmarks use CUDA graphs and fused dispatchers, printed or not."""
+
+_PRESETS_UNTIL = (26, 6)
+"""Last NeMo release (its patches included) whose benchmark presets (scripts/performance/configs of NVIDIA-NeMo/Megatron-Bridge)
+state graphs and dispatchers wherever they differ from none and all-to-all; later presets are programs."""
 
 _PRECISIONS = ("bf16", "fp16", "fp32", "fp8", "mxfp8", "nvfp4")
 
@@ -176,14 +181,22 @@ def _attention(known: Known) -> tuple[str, ...]:
     return ("flash",)
 
 
-def _graphs(known: Known) -> tuple[str, ...]:
-    """none, partial or full; the source prints implementation/scope."""
+def _graphs(known: Known) -> tuple[bool | tuple[str, ...], ...]:
+    """The whole iteration, parts of a layer, or nothing; the source prints implementation/scope."""
     text = known.row.layout.cuda_graph
     if text is not None:
-        kind = text.split("/")[0]
-        return ({"none": "none", "transformer_engine": "partial"}.get(kind, "full"),)
-    recent = known.framework.name == "megatron-core" and release_of(known.row) >= _GRAPHS_SINCE
-    return ("none", "full") if recent else ("none",)
+        kind, _, scopes = text.partition("/")
+        parts = tuple(re.findall(r"\w+", scopes)) if kind == "transformer_engine" else ()
+        return (tuple(part for part in parts if part in CAPTURE_SCOPES) or kind != "none",)
+    return (False, True) if _silent(known) else (False,)
+
+
+def _silent(known: Known) -> bool:
+    """Whether graphs and dispatcher may have been in use though the row does not say so."""
+    release = release_of(known.row)
+    if known.framework.name != "megatron-core" or release < _GRAPHS_SINCE:
+        return False
+    return known.row.layout.recompute_source is None or release[:2] > _PRESETS_UNTIL
 
 
 def _dispatcher(known: Known) -> tuple[str, ...]:
@@ -194,8 +207,7 @@ def _dispatcher(known: Known) -> tuple[str, ...]:
     for word, name in (("hybridep", "hybridep"), ("deepep", "deepep"), ("allgather", "allgather")):
         if word in text:
             return (name,)
-    recent = known.framework.name == "megatron-core" and release_of(row) >= _GRAPHS_SINCE
-    return ("alltoall", "hybridep") if recent and not text else ("alltoall",)
+    return ("alltoall", "hybridep") if not text and _silent(known) else ("alltoall",)
 
 
 def _compile(known: Known) -> tuple[bool, ...]:

@@ -77,14 +77,31 @@ def test_an_open_setting_has_several_readings(field: str, count: int) -> None:
 def test_graphs_and_dispatcher_of_a_recent_release_are_never_silently_off() -> None:
     quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)
     settings = [variant.setting for variant in expressed(quirky).variants]
-    assert {setting["cuda_graph"] for setting in settings} == {"none", "full"}
+    assert {setting["cuda_graph"] for setting in settings} == {False, True}
     assert {setting["dispatcher"] for setting in settings} == {"alltoall", "hybridep"}
 
 
-def test_partial_graphs_are_counted_as_an_approximation() -> None:
+@pytest.mark.parametrize(
+    ("printed", "capture"),
+    [
+        ("transformer_engine/['attn', 'moe_router']", ("attn", "moe_router")),
+        ("full_iteration/[]", True),
+        ("none/None", False),
+    ],
+)
+def test_graphs_are_read_with_their_scope(printed: str, capture: object) -> None:
     quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)
-    found = expressed(quirky, layout={"cuda_graph": "transformer_engine/['attn']"})
-    assert "partial CUDA graphs priced as none" in found.approximated
+    found = expressed(quirky, layout={"cuda_graph": printed})
+    assert {variant.job.training.capture for variant in found.variants} == {capture}
+
+
+def test_presets_that_state_graphs_say_none_by_silence() -> None:
+    """Presets of Megatron-Bridge up to 26.06 name graphs and dispatchers that differ from the defaults."""
+    quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)
+    source = row(quirky).model_copy(update={"release": "26.04.01"})
+    assert source.layout.recompute_source is not None
+    settings = [variant.setting for variant in express(source, shelf()).variants]
+    assert all("cuda_graph" not in setting and "dispatcher" not in setting for setting in settings)
 
 
 @pytest.mark.parametrize(

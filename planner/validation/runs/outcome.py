@@ -114,6 +114,7 @@ def outcomes(
     Args:
         constants: fitted ones (the default) or priors.
     """
+    rows = [votes.corrected(row) for row in rows]
     shelf = Shelf()
     expressed: list[Expressed] = []
     refused: dict[str, str] = {}

@@ -39,9 +39,24 @@ class Exclusion(_Frozen):
     reason: Annotated[str, Field(min_length=10)]
 
 
+class Correction(_Frozen):
+    """What the rows of a source take for granted and the source contradicts.
+
+    Args:
+        source: what the rows' ``source`` starts with.
+        field: of the row; ``value`` is what the source implies.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    field: Literal["layout.recompute"]
+    value: str
+    reason: Annotated[str, Field(min_length=10)]
+
+
 class Votes(_Frozen):
     """The content of ``exclusions.yaml``."""
 
+    corrections: tuple[Correction, ...] = ()
     composed: tuple[Composed, ...]
     exclusions: tuple[Exclusion, ...]
 
@@ -51,6 +66,15 @@ class Votes(_Frozen):
             if item.id == row.id and item.what in (what, "all"):
                 return item.reason
         return row.quirk if what == "time" else None
+
+    def corrected(self, row: RunRow) -> RunRow:
+        """The row with what its source contradicts put right."""
+        for item in self.corrections:
+            if (row.source or "").startswith(item.source):
+                part, name = item.field.split(".")
+                changed = getattr(row, part).model_copy(update={name: item.value})
+                row = row.model_copy(update={part: changed})
+        return row
 
     def family(self, row: RunRow) -> str:
         """The family under which a row is scored."""

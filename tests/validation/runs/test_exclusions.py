@@ -21,7 +21,9 @@ def test_no_row_is_excluded_twice_for_the_same_thing() -> None:
 
 
 def test_reasons_are_sentences() -> None:
-    assert all(len(item.reason.split()) >= 5 for item in (*VOTES.exclusions, *VOTES.composed))
+    assert all(
+        len(item.reason.split()) >= 5 for item in (*VOTES.exclusions, *VOTES.composed, *VOTES.corrections)
+    )
     with pytest.raises(ValidationError):
         Exclusion(id="x", what="time", reason="odd")
 
@@ -41,3 +43,24 @@ def test_composed_rows_are_cells_of_their_own_family() -> None:
     other = next(row for row in rows().values() if row.id.startswith("vtrain-multi"))
     assert VOTES.family(other) == "vtrain"
     assert VOTES.cell(other) is None
+
+
+def test_a_correction_changes_its_field_in_rows_of_its_source_only() -> None:
+    single = next(row for row in rows().values() if row.id.startswith("vtrain-single"))
+    multi = next(row for row in rows().values() if row.id.startswith("vtrain-multi"))
+    assert (single.layout.recompute, VOTES.corrected(single).layout.recompute) == ("full", "none")
+    assert VOTES.corrected(single).model_copy(update={"layout": single.layout}) == single
+    assert VOTES.corrected(multi) is multi
+
+
+def test_four_passes_do_not_fit_into_what_the_corrected_rows_measured() -> None:
+    """Slopes of the published step times of width 2,048 without tp: 8.79 and 16.32 ms per layer at 4 and 8 sequences."""
+    measured = (16.32e-3 - 8.79e-3) / 4
+    tokens, width, heads = 1024, 2048, 16
+    matmuls = 2.0 * 12 * width**2 * tokens / 312e12  # A100: dense fp16 peak, one pass
+    core = 4.0 * tokens**2 * width / 312e12
+    scores = (
+        heads * tokens**2 * (16.0 + 16.0 + 24.0) / 2.039e12
+    )  # bytes of unfused scores, forward twice and backward
+    assert 4 * (matmuls + core) + scores > measured
+    assert 3 * (matmuls + core) + scores < measured

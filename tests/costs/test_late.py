@@ -44,8 +44,9 @@ def test_layer_times_over_micro_batches_round_the_corner() -> None:
 
 def _waits(job: Job, tp: int) -> float:
     layout = Layout(tp=tp, dp=8 // tp, micro_batch=1)
-    layer = price_model(job, from_layouts([layout])).blocks["layer"][-1]
-    return float(layer.forward.host_s[0])
+    prices = price_model(job, from_layouts([layout]))
+    layer = next(name for name, block in job.model.blocks.items() if block.kind == "layer")
+    return float(prices.blocks[layer][-1].forward.host_s[0])
 
 
 def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:

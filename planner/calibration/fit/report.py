@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.calibration.fit.constants import Key
-from planner.calibration.fit.folds import Method, family_folds, left_out, model_folds
+from planner.calibration.fit.crossed import Crossed, cross_validate
+from planner.calibration.fit.digest import data_digest
+from planner.calibration.fit.folds import Method
 from planner.calibration.fit.predictor import Predictor
-from planner.calibration.fit.problem import FloatArray, Problem, Progress, build_problem
+from planner.calibration.fit.problem import Problem, Progress, build_problem
 from planner.calibration.fit.result import (
     GroupErrors,
     at_bound,
     calibration_of,
-    data_digest,
     group_errors,
 )
 from planner.calibration.fit.solve import STIFFNESS, Fit, solve
@@ -22,9 +23,6 @@ from planner.errors import PlannerError
 from planner.hardware.calibration import Calibration
 from planner.validation.runs.reading import read_rows, row_files
 from planner.validation.runs.votes import load_votes
-
-ACROSS_SOURCES = 3.0
-"""How much stiffer priors are when a whole family is left out: what is shared then carries over to other software."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class FitReport:
 
     Args:
         bounds: constants at a physical bound.
+        crossed: left-out predictions, None when they were not asked for.
     """
 
     problem: Problem
@@ -56,6 +55,7 @@ class FitReport:
     calibration: Calibration
     groups: tuple[GroupErrors, ...]
     bounds: tuple[Key, ...]
+    crossed: Crossed | None
 
 
 def fit_runs(
@@ -79,36 +79,19 @@ def fit_runs(
         renewals=options.renewals,
         progress=lambda done, message: progress(0.05 + 0.45 * done, message),
     )
-    without_model, without_family = _left_out(problem, fit, options, progress)
-    calibration = calibration_of(problem, fit, options.name, data_digest(row_files(paths)))
-    groups = group_errors(problem, fit, without_model, without_family)
-    return FitReport(problem, fit, calibration, tuple(groups), tuple(at_bound(problem, fit)))
-
-
-def _left_out(
-    problem: Problem, fit: Fit, options: FitOptions, progress: Progress
-) -> tuple[FloatArray | None, FloatArray | None]:
-    if options.left_out == "none":
-        return None, None
-    found = []
-    for start, folds, stiffness in (
-        (0.5, model_folds(problem), options.stiffness),
-        (0.75, family_folds(problem), ACROSS_SOURCES * options.stiffness),
-    ):
-        report = _from(progress, start, 0.25)
-        found.append(
-            left_out(
-                problem,
-                fit,
-                folds,
-                stiffness,
-                method=options.left_out,
-                workers=options.workers,
-                progress=report,
-            )
+    crossed = None
+    if options.left_out != "none":
+        crossed = cross_validate(
+            problem,
+            fit,
+            options.stiffness,
+            options.left_out,
+            workers=options.workers,
+            progress=lambda done, message: progress(0.5 + 0.5 * done, message),
         )
-    return found[0], found[1]
-
-
-def _from(progress: Progress, start: float, share: float) -> Progress:
-    return lambda done, message: progress(start + share * done, message)
+    calibration = calibration_of(problem, fit, options.name, data_digest(row_files(paths)))
+    if crossed is not None:
+        calibration = calibration.model_copy(update={"spreads": crossed.spreads})
+    out = (None, None) if crossed is None else (crossed.model_out, crossed.family_out)
+    groups = group_errors(problem, fit, *out)
+    return FitReport(problem, fit, calibration, tuple(groups), tuple(at_bound(problem, fit)), crossed)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,14 +119,6 @@ def at_bound(problem: Problem, fit: Fit) -> list[Key]:
         if min(float(position) - low, high - float(position)) < AT_BOUND * (high - low):
             found.append(constant.key)
     return found
-
-
-def data_digest(files: Sequence[Path]) -> str:
-    """SHA-256 over the contents of the data files in order."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def to_json(

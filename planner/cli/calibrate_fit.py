@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from planner.cli.options import output_options
 from planner.cli.output import Output, check_target
 from planner.errors import PlannerError
+
+if TYPE_CHECKING:
+    from planner.calibration.fit.folds import Method
 
 
 @click.command(name="fit")
@@ -27,10 +31,18 @@ from planner.errors import PlannerError
     "--renewals", metavar="N", default="3", show_default=True, help="How often slopes are taken anew."
 )
 @click.option("--workers", metavar="N", help="Processes; default: one per core.")
-@click.option("--left-out/--no-left-out", default=True, help="Also predict models and families left out.")
+@click.option(
+    "--left-out",
+    type=click.Choice(["refit", "linear", "none"]),
+    default="refit",
+    show_default=True,
+    help="Also predict models and families left out: fitted anew without them, or from slopes.",
+)
 @output_options
 def command(output: Output, **request: Any) -> None:
     """Fit the cost model's constants to published runs (YAML files of rows, or folders of them)."""
+    # processes share the cores out among themselves; threads of the linear algebra would only get in their way
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _answer(output, **request)
 
 
@@ -43,10 +55,10 @@ def _answer(
     stiffness: str,
     renewals: str,
     workers: str | None,
-    left_out: bool,
+    left_out: Method,
 ) -> None:
+    from planner.calibration.fit.plain import left_out_path, to_json, write_left_out
     from planner.calibration.fit.report import FitOptions, fit_runs
-    from planner.calibration.fit.result import to_json
     from planner.report.calibration import show_fit
     from planner.units import parse_count, parse_quantity
 
@@ -66,14 +78,15 @@ def _answer(
         found = fit_runs(paths, options, progress)
     seconds = time.perf_counter() - started
     output.emit(
-        to_json(found.calibration, found.groups, found.bounds, seconds),
+        to_json(found, seconds),
         lambda console: show_fit(console, found, quiet=output.quiet),
     )
     if target is not None:
         from planner.calibration.fit.writing import write_calibration
 
         write_calibration(target, found.calibration)
-        output.note(f"calibration: {target}")
+        write_left_out(left_out_path(target), found, seconds)
+        output.note(f"calibration: {target}; errors and left-out predictions: {left_out_path(target)}")
     output.note(f"{found.calibration.rows} rows in {seconds:.1f} s")
 
 

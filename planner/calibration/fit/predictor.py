@@ -12,6 +12,9 @@ from planner.calibration.fit.problem import Batch, FloatArray, Measurement, Prob
 from planner.calibration.fit.processes import shared_out
 from planner.calibration.fit.scopes import with_values
 from planner.costs.evaluate import step_times
+from planner.costs.prices import price_model
+from planner.jobs.types import Job
+from planner.validation.runs.uncertainty import shares_of, step_and_parts
 
 STEP = 0.03
 """Finite difference, in logarithms or log-odds: wide enough to smooth the corners of maxima."""
@@ -19,8 +22,19 @@ STEP = 0.03
 
 def batch_seconds(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> FloatArray:
     """Log seconds of a batch's rows at given positions of all constants."""
+    return np.log(step_times(_job_at(batch, constants, positions), batch.layouts))
+
+
+def _job_at(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> Job:
     values = {constants[i].key: constants[i].value(float(positions[i])) for i in batch.constants}
-    return np.log(step_times(with_values(batch.job, values), batch.layouts))
+    return with_values(batch.job, values)
+
+
+def batch_shares(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> dict[str, FloatArray]:
+    """Share of each part of the step of a batch's rows, shape (rows,)."""
+    job = _job_at(batch, constants, positions)
+    rows = price_model(job, batch.layouts).rows(batch.layouts)
+    return shares_of(step_and_parts(job, batch.layouts, rows)[1])
 
 
 def batch_slopes(

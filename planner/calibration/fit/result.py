@@ -1,12 +1,12 @@
-"""What a fit found: constants with their evidence as a calibration file, errors by group, JSON."""
+"""What a fit found: constants with their evidence as a calibration file, errors by group."""
 
 from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from planner.calibration.fit.constants import Key, members_of
 from planner.calibration.fit.problem import FloatArray, Measurement, Problem
 from planner.calibration.fit.solve import Fit, targets
 from planner.hardware.calibration import CalibratedScope, Calibration, FittedConstant, ScopeKind
-from planner.validation.runs.statistics import ErrorSummary, summarise
+from planner.validation.runs.groups import SMALLEST_FOR_MEDIAN
+from planner.validation.runs.statistics import ErrorSummary, mean_of, summarise
 
 AT_BOUND = 0.01
 """A constant within this part of its range (of logarithms or log-odds) from a bound counts as at the bound."""
@@ -26,7 +27,11 @@ LEAST_RESPONSE = 0.002
 
 @dataclass(frozen=True)
 class GroupErrors:
-    """Errors of one family on one accelerator: with priors only, fitted, and with its model or family left out."""
+    """Errors of one group: with priors only, fitted, and with its model or family left out.
+
+    Args:
+        model: only for groups by model: name of one of its rows.
+    """
 
     family: str
     accelerator: str
@@ -36,37 +41,71 @@ class GroupErrors:
     in_sample: ErrorSummary
     model_out: ErrorSummary | None
     family_out: ErrorSummary | None
+    model: str | None = None
+
+
+Kind = Literal["all", "dense", "experts"]
 
 
 def group_errors(
-    problem: Problem, fit: Fit, model_out: FloatArray | None, family_out: FloatArray | None
+    problem: Problem,
+    fit: Fit,
+    model_out: FloatArray | None,
+    family_out: FloatArray | None,
+    kind: Kind = "all",
 ) -> list[GroupErrors]:
-    """One entry per group, in alphabetical order; rows that share a vote give one error, the one of median size."""
-    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """One entry per family and accelerator, in alphabetical order; rows that share a vote give one error, the one of
+    median size.
+
+    Args:
+        kind: all rows; those of dense models; those with experts, by model as well.
+    """
+    members: dict[tuple[Hashable, ...], list[int]] = defaultdict(list)
     for index, measurement in enumerate(problem.measurements):
-        members[measurement.group].append(index)
-    result = []
-    for group, rows in sorted(members.items()):
-        measured = [problem.measurements[i] for i in rows]
-        found = [
-            None
-            if log_seconds is None
-            else _summary(measured, np.exp((log_seconds - targets(problem))[rows]) - 1)
-            for log_seconds in (fit.prior_seconds, fit.linear.seconds, model_out, family_out)
-        ]
-        priors, in_sample, without_model, without_family = found
-        if priors is None or in_sample is None:
-            continue
-        votes = len({measurement.vote for measurement in measured})
-        result.append(GroupErrors(*group, len(rows), votes, priors, in_sample, without_model, without_family))
-    return result
+        experts = bool(problem.batches and problem.batches[measurement.places[0][0]].job.model.experts)
+        if kind == "all" or experts == (kind == "experts"):
+            model = (measurement.model,) if kind == "experts" else ()
+            members[(*measurement.group, *model)].append(index)
+    found = (
+        _group(problem, fit, rows, model_out, family_out, kind)
+        for _, rows in sorted(members.items(), key=str)
+    )
+    return list(found)
 
 
-def _summary(measured: Sequence[Measurement], errors: FloatArray) -> ErrorSummary | None:
+def _group(
+    problem: Problem,
+    fit: Fit,
+    rows: Sequence[int],
+    model_out: FloatArray | None,
+    family_out: FloatArray | None,
+    kind: Kind,
+) -> GroupErrors:
+    measured = [problem.measurements[i] for i in rows]
+
+    def errors(log_seconds: FloatArray) -> ErrorSummary:
+        return _summary(measured, np.exp((log_seconds - targets(problem))[rows]) - 1)
+
+    return GroupErrors(
+        *measured[0].group,
+        rows=len(rows),
+        votes=len({measurement.vote for measurement in measured}),
+        priors=errors(fit.prior_seconds),
+        in_sample=errors(fit.linear.seconds),
+        model_out=None if model_out is None else errors(model_out),
+        family_out=None if family_out is None else errors(family_out),
+        model=measured[0].id if kind == "experts" else None,
+    )
+
+
+def _summary(measured: Sequence[Measurement], errors: FloatArray) -> ErrorSummary:
     by_vote: dict[Hashable, list[float]] = defaultdict(list)
     for measurement, error in zip(measured, errors, strict=True):
         by_vote[measurement.vote].append(float(error))
-    return summarise([sorted(values, key=abs)[(len(values) - 1) // 2] for values in by_vote.values()])
+    found = summarise([sorted(values, key=abs)[(len(values) - 1) // 2] for values in by_vote.values()])
+    if found is None:
+        raise ValueError("a group without rows")
+    return found
 
 
 def calibration_of(problem: Problem, fit: Fit, name: str, data_sha256: str) -> Calibration:
@@ -121,42 +160,32 @@ def at_bound(problem: Problem, fit: Fit) -> list[Key]:
     return found
 
 
-def to_json(
-    calibration: Calibration, groups: Sequence[GroupErrors], bounds: Sequence[Key], seconds: float
-) -> Mapping[str, Any]:
-    """Plain data; errors are fractions."""
-    return {
-        "calibration": calibration.model_dump(mode="json"),
-        "groups": [asdict(group) for group in groups],
-        "macro": asdict(macro_errors(groups)),
-        "at_bound": [str(key) for key in bounds],
-        "seconds": seconds,
-    }
-
-
 @dataclass(frozen=True)
 class MacroErrors:
-    """Means over the groups of their median errors, one vote per group."""
+    """Means over the groups of three votes or more of their median (or mean) errors, one vote per group."""
 
-    priors: float
-    in_sample: float
+    priors: float | None
+    in_sample: float | None
     model_out: float | None
     family_out: float | None
 
 
-def macro_errors(groups: Sequence[GroupErrors]) -> MacroErrors:
-    """The four macro figures."""
+def macro_errors(
+    groups: Sequence[GroupErrors],
+    figure: Literal["median_ape", "mean_ape"] = "median_ape",
+    smallest: int = SMALLEST_FOR_MEDIAN,
+) -> MacroErrors:
+    """The four macro figures.
 
-    def mean(values: Sequence[ErrorSummary | None]) -> float | None:
-        found = [value.median_ape for value in values if value is not None]
-        return float(np.mean(found)) if found else None
+    Args:
+        smallest: votes that a group needs to count.
+    """
 
-    return MacroErrors(
-        mean([group.priors for group in groups]) or 0.0,
-        mean([group.in_sample for group in groups]) or 0.0,
-        mean([group.model_out for group in groups]),
-        mean([group.family_out for group in groups]),
-    )
+    def mean(name: str) -> float | None:
+        found = [getattr(group, name) for group in groups if group.votes >= smallest]
+        return mean_of([None if errors is None else getattr(errors, figure) for errors in found])
+
+    return MacroErrors(mean("priors"), mean("in_sample"), mean("model_out"), mean("family_out"))
 
 
 def _rounded(value: float) -> float:

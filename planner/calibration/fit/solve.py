@@ -19,6 +19,9 @@ STIFFNESS = 0.01
 ROUNDS = 25
 """Most rounds of reweighting."""
 
+ACTIVE_SETS = 50
+"""Most sets of constants at their bounds that a bounded problem tries."""
+
 TRUST = 0.7
 """Longest move of a constant between renewals of the linear model, in spreads of its prior."""
 
@@ -156,8 +159,6 @@ def best_of_linear(
     Iteratively reweighted least squares (Holland and Welsch 1977): the soft-L1 loss of an error e is the square loss with
     the weight 1 / sqrt(1 + e^2); every round is a bounded linear problem in the constants alone.
     """
-    from scipy.optimize import lsq_linear
-
     spread = spreads(problem)
     slopes = linear.slopes * spread / NOISE
     error = (linear.seconds - targets(problem)) / NOISE
@@ -171,13 +172,34 @@ def best_of_linear(
         current = weights / np.sqrt(1.0 + (error + slopes @ move) ** 2)
         hessian = (slopes.T * current) @ slopes + np.diag(stiff)
         gradient = (slopes.T * current) @ error + stiff * away
-        root = np.linalg.cholesky(hessian).T
-        found = lsq_linear(root, -np.linalg.solve(root.T, gradient), bounds=(low, high), method="bvls").x
+        found = bounded_minimum(hessian, gradient, low, high, move)
         settled = float(np.abs(found - move).max(initial=0.0)) < 1e-3
         move = found
         if settled:
             break
     return np.asarray(np.clip(linear.position + move * spread, limits[:, 0], limits[:, 1]))
+
+
+def bounded_minimum(
+    hessian: FloatArray, gradient: FloatArray, low: FloatArray, high: FloatArray, start: FloatArray
+) -> FloatArray:
+    """Minimum of x H x / 2 + g x between bounds, H positive definite.
+
+    Projected Newton steps (Bertsekas 1982): variables that press against a bound stay there, the others go to their joint
+    minimum, as far as the bounds allow.
+    """
+    found = np.clip(start, low, high)
+    for _ in range(ACTIVE_SETS):
+        slope = hessian @ found + gradient
+        held = ((found <= low) & (slope > 0)) | ((found >= high) & (slope < 0))
+        free = np.flatnonzero(~held)
+        moved = found.copy()
+        moved[free] -= np.linalg.solve(hessian[np.ix_(free, free)], slope[free])
+        moved = np.clip(moved, low, high)
+        if float(np.abs(moved - found).max(initial=0.0)) < 1e-9:
+            break
+        found = moved
+    return np.asarray(found)
 
 
 def _part(progress: Progress, start: float, share: float) -> Callable[[float, str], None]:

@@ -29,6 +29,11 @@ def calibration_text(calibration: Calibration) -> str:
         if not scopes and section in ("architectures", "attention"):
             continue
         lines += [f"{section}:" if scopes else f"{section}: {{}}", *_scopes(scopes)]
+    if calibration.spreads is not None:
+        lines += [
+            "spreads:",
+            *(f"  {name}: {value:g}" for name, value in calibration.spreads.model_dump().items()),
+        ]
     return HEAD + "\n".join(lines) + "\n"
 
 

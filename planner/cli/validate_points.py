@@ -13,10 +13,13 @@ from planner.cli.output import Output, check_target
 from planner.errors import NoAnswerError, PlannerError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from planner.cli.output import ProgressCall
     from planner.validation.points import Comparison
 
 Compare = Callable[[tuple[str, ...], "ProgressCall"], "Comparison"]
+Also = Callable[["Console", Any], None]
 
 
 def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,8 +48,12 @@ def show(
     plot: str | None,
     worst: str,
     bar: str | None,
+    also: Also = lambda console, comparison: None,
 ) -> None:
     """Compare, print, draw, and judge by the bar.
+
+    Args:
+        also: prints what one kind of comparison has beside the scores of its groups.
 
     Raises:
         PlannerError: bad input.
@@ -62,7 +69,7 @@ def show(
     listed = parse_count(worst, field="--worst")
     with output.progress() as progress:
         comparison = compare(paths, progress)
-    _print(output, comparison, listed)
+    _print(output, comparison, listed, also)
     if plot is not None:
         from planner.report.validation_plot import draw_comparison
 
@@ -72,13 +79,14 @@ def show(
         _judge(comparison, limit)
 
 
-def _print(output: Output, comparison: Comparison, worst: int) -> None:
+def _print(output: Output, comparison: Comparison, worst: int, also: Also) -> None:
     from planner.report.validation_tables import show_comparison
 
-    output.emit(
-        comparison.to_json(),
-        lambda console: show_comparison(console, comparison, worst=worst, quiet=output.quiet),
-    )
+    def tables(console: Console) -> None:
+        show_comparison(console, comparison, worst=worst, quiet=output.quiet)
+        also(console, comparison)
+
+    output.emit(comparison.to_json(), tables)
 
 
 def _share(text: str) -> float:

@@ -37,30 +37,38 @@ def compare_collectives(
         PlannerError: a file that cannot be read or is of another format, a wrong cell, an unknown collective or node.
     """
     parts = []
-    for sweeps, refused in read_collectives(paths, progress):
+    read = read_collectives(paths)
+    for index, (sweeps, refused) in enumerate(read):
+        progress(index / len(read), "pricing collectives")
         found = [*predicted_points(sweeps, calibrated=calibrated), *refused]
         parts.append(Comparison(sorted_points(found), assumptions_of(sweeps)))
     return joined(parts)
 
 
-def read_collectives(
-    paths: Sequence[str | Path], progress: Progress = lambda done, what: None
-) -> list[OfFile]:
+def read_collectives(paths: Sequence[str | Path]) -> list[OfFile]:
     """The sweeps of every file, and the points that are refused.
 
     Raises:
         PlannerError: a file that cannot be read or is of another format, a wrong cell, an unknown collective or node.
     """
-    what = "published collectives (.yaml) or tables of collectives (.csv)"
-    files = measurement_files(paths, (".yaml", ".yml", ".csv"), what, wanted=_is_collectives)
+    files = collective_files(paths)
     found: list[OfFile] = []
-    for index, file in enumerate(files):
-        progress(index / len(files), f"collectives of {file.name}")
+    for file in files:
         if file.suffix == ".csv":
             found.append((nvlink_sweeps(read_rows(file, {"collectives": NVLINK})), []))
         else:
             found.append(published_sweeps(published_points(load_document(file))))
     return found
+
+
+def collective_files(paths: Sequence[str | Path]) -> list[Path]:
+    """The files of collectives that are named or lie in the folders that are named.
+
+    Raises:
+        PlannerError: a path that does not exist, a folder without such a file.
+    """
+    what = "published collectives (.yaml) or tables of collectives (.csv)"
+    return measurement_files(paths, (".yaml", ".yml", ".csv"), what, wanted=_is_collectives)
 
 
 def _is_collectives(file: Path) -> bool:

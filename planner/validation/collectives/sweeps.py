@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from planner.costs.collectives import Collective, CollectiveConstants
 from planner.hardware.types import Cluster
@@ -69,6 +70,11 @@ class Sweep:
     def half_width_s(self) -> FloatArray:
         return np.array([timing.half_width_s for timing in self.timings])
 
+    def some(self, mask: ArrayLike) -> Sweep:
+        """The sweep with those of its timings that a mask takes."""
+        chosen = np.flatnonzero(np.asarray(mask, dtype=np.bool_))
+        return replace(self, timings=tuple(self.timings[index] for index in chosen))
+
     def predicted(self, cluster: Cluster) -> FloatArray:
         """Seconds of every timing on that cluster.
 
@@ -80,8 +86,20 @@ class Sweep:
         )
         return np.asarray(found.seconds + self.launch_s)
 
-    def points(self, predicted: FloatArray) -> list[tuple[int, Point]]:
-        """Order and point of every timing with those predictions."""
+    def errors(self, predicted: FloatArray) -> FloatArray:
+        """Signed errors of predictions beyond the rounding of the data, over the measured times."""
+        difference = predicted - self.measured_s
+        beyond = np.maximum(np.abs(difference) - self.half_width_s, 0.0) / self.measured_s
+        return np.asarray(np.copysign(beyond, difference))
+
+    def points(
+        self, predicted: FloatArray, others: Mapping[str, FloatArray] = MappingProxyType({})
+    ) -> list[tuple[int, Point]]:
+        """Order and point of every timing with those predictions.
+
+        Args:
+            others: predictions by other constants, by what these are.
+        """
         return [
             (
                 timing.order,
@@ -93,25 +111,35 @@ class Sweep:
                     half_width_s=timing.half_width_s,
                     predicted_s=float(seconds),
                     apart=self.apart,
+                    others={name: float(found[row]) for name, found in others.items()},
                 ),
             )
-            for timing, seconds in zip(self.timings, predicted, strict=True)
+            for row, (timing, seconds) in enumerate(zip(self.timings, predicted, strict=True))
         ]
 
 
-def predicted_points(sweeps: Iterable[Sweep], *, calibrated: bool) -> list[tuple[int, Point]]:
-    """Order and point of every timing of the sweeps.
+def predictions(sweeps: Iterable[Sweep], *, calibrated: bool) -> list[tuple[Sweep, FloatArray]]:
+    """The sweeps with the seconds of their timings.
 
     Args:
         calibrated: with the fitted constants of the catalogue, else from the priors alone.
     """
     clusters: dict[Machine, Cluster] = {}
-    found: list[tuple[int, Point]] = []
+    found: list[tuple[Sweep, FloatArray]] = []
     for sweep in sweeps:
         if sweep.machine not in clusters:
             clusters[sweep.machine] = cluster_of(sweep.machine, calibrated=calibrated)
-        found += sweep.points(sweep.predicted(clusters[sweep.machine]))
+        found.append((sweep, sweep.predicted(clusters[sweep.machine])))
     return found
+
+
+def predicted_points(sweeps: Iterable[Sweep], *, calibrated: bool) -> list[tuple[int, Point]]:
+    """Order and point of every timing of the sweeps; ``calibrated`` as in ``predictions``."""
+    return [
+        point
+        for sweep, seconds in predictions(sweeps, calibrated=calibrated)
+        for point in sweep.points(seconds)
+    ]
 
 
 def sorted_points(found: Sequence[tuple[int, Point]]) -> tuple[Point, ...]:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,12 @@ class CsvRows:
     kind: str
     lines: Sequence[int]
     columns: Mapping[str, Sequence[Any]]
+
+    def take(self, chosen: Iterable[int]) -> CsvRows:
+        """A choice of its rows."""
+        rows = list(chosen)
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return CsvRows(self.file, self.kind, [self.lines[row] for row in rows], columns)
 
     def fault(self, row: int, field: str, message: str) -> PlannerError:
         """The error of one cell."""

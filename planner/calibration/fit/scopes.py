@@ -14,6 +14,7 @@ from planner.hardware.calibration import (
     HALF,
     calibrated_accelerator,
     kernel_value,
+    with_attention,
     with_kernels,
     with_link,
 )
@@ -104,12 +105,20 @@ def with_values(job: Job, values: Values) -> Job:
         level if level.kind is None else with_link(level, _named(values, "network", level.kind))
         for level in cluster.network
     )
-    chip = chip_of(cluster.accelerator.name)
-    accelerator = with_kernels(cluster.accelerator, _named(values, "accelerator", chip))
+    accelerator = accelerator_with(cluster.accelerator, values)
     framework = with_constants(job.framework, _named(values, "framework", job.framework.name))
     return replace(
         job, cluster=replace(cluster, accelerator=accelerator, network=levels), framework=framework
     )
+
+
+def accelerator_with(accelerator: Accelerator, values: Values) -> Accelerator:
+    """The accelerator with the constants of its architecture, its chip and of attention kernels replaced."""
+    changed = with_kernels(accelerator, _named(values, "architecture", accelerator.architecture))
+    changed = with_kernels(changed, _named(values, "accelerator", chip_of(accelerator.name)))
+    for generation in {key.scope for key in values if key.kind == "attention"}:
+        changed = with_attention(changed, generation, _named(values, "attention", generation))
+    return changed
 
 
 def _named(values: Values, kind: str, scope: str) -> dict[str, float]:

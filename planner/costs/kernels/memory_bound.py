@@ -13,6 +13,9 @@ CAST_BYTES: Mapping[str, float] = {"tensorwise": 6.0, "rowwise": 6.0}
 """HBM bytes per element of a cast: 16 bits read, the 8-bit copy and its transpose written; scales of the tensor at hand
 need one more read. Recipes that are not listed: 4."""
 
+EAGER_LAUNCHES: Mapping[str, float] = {"norm": 2.0}
+"""Kernels of an unfused operator, where more than one: a norm reduces its rows before it scales them."""
+
 
 def memory_bound_seconds(
     nbytes: FloatArray, accelerator: Accelerator, launches: float = 1.0, operator: str | None = None
@@ -26,6 +29,7 @@ def memory_bound_seconds(
     """
     kernels = accelerator.kernels
     efficiency = kernels.memory_efficiency if operator is None else kernels.eager[operator]
+    launches = launches * EAGER_LAUNCHES.get(operator or "", 1.0)
     streamed = nbytes / (accelerator.memory_bandwidth * efficiency)
     return np.where(nbytes > 0, np.maximum(streamed, kernels.launch_s * launches), 0.0)
 

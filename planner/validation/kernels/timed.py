@@ -16,6 +16,9 @@ from planner.validation.csv_rows import CsvRows
 AcceleratorOf = Callable[[str], Accelerator]
 """The accelerator of a catalogue name, with the constants under test."""
 
+SCATTER = 0.03
+"""Relative scatter of kernels that the model cannot tell apart."""
+
 _Key = TypeVar("_Key", bound=Hashable)
 
 
@@ -30,6 +33,7 @@ class Timings:
         labels: (operator, sizes) by which they are scored; subjects: what was measured, in words.
         folds: what must be left out together, because it tells nearly the same: a weight's shape, a size, a length.
         price: seconds of every row with the accelerators' constants as given.
+        importance: of a row in a fit.
     """
 
     rows: CsvRows
@@ -40,10 +44,18 @@ class Timings:
     subjects: tuple[str, ...]
     folds: tuple[Hashable, ...]
     price: Callable[[AcceleratorOf], FloatArray]
+    importance: FloatArray | float = 1.0
 
     @property
     def kind(self) -> str:
         return self.rows.kind
+
+    @property
+    def weights(self) -> FloatArray:
+        """By which rows count in a fit: their importance, less where the printed digits are coarse beside the scatter of
+        repeats (a rounding error is uniform: variance width^2 / 3)."""
+        rounding = (self.half_width_s / self.measured_s) ** 2 / 3.0
+        return np.asarray(self.importance * SCATTER**2 / (SCATTER**2 + rounding))
 
 
 def rows_by(keys: Sequence[_Key]) -> dict[_Key, NDArray[Any]]:

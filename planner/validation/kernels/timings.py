@@ -19,6 +19,9 @@ from planner.validation.points import printed_half_width
 LARGE_M = 512
 """Rows of a matmul from which whole tiles fill the device; training runs above it, decoding below."""
 
+SMALL_IMPORTANCE = 0.3
+"""Of a matmul of fewer rows in a fit: training has hardly any."""
+
 _OPERATORS = (
     ("norm", "norm"),
     ("act", "activation"),
@@ -51,6 +54,7 @@ def _timed(
     subjects: Sequence[str],
     folds: Sequence[Hashable],
     price: Callable[[AcceleratorOf], FloatArray],
+    importance: FloatArray | float = 1.0,
 ) -> Timings:
     times = np.array(rows.columns["time_us"], dtype=np.float64)
     widths = np.zeros_like(times)
@@ -65,6 +69,7 @@ def _timed(
         subjects=tuple(subjects),
         folds=tuple(folds),
         price=price,
+        importance=importance,
     )
 
 
@@ -83,7 +88,8 @@ def _matmuls(rows: CsvRows) -> Timings:
     bands = [f"m >= {LARGE_M}" if large else f"m < {LARGE_M}" for large in m >= LARGE_M]
     subjects = [f"m {a:.0f}, n {b:.0f}, k {c:.0f}" for a, b, c in zip(m, n, k, strict=True)]
     folds = list(zip(n, k, strict=True))
-    return _timed(rows, [("matmul", band) for band in bands], subjects, folds, price)
+    importance = np.where(m >= LARGE_M, 1.0, SMALL_IMPORTANCE)
+    return _timed(rows, [("matmul", band) for band in bands], subjects, folds, price, importance)
 
 
 def _named(rows: CsvRows, chosen: Any, accelerator: Accelerator, *shape: Any) -> FloatArray:

@@ -20,7 +20,7 @@ from planner.validation.runs.groups import (
 from planner.validation.runs.hard_pairs import load_hard_pairs
 from planner.validation.runs.memory_scores import FitTable, MemoryGroup, fit_table, memory_groups
 from planner.validation.runs.outcome import Outcome
-from planner.validation.runs.sets import LayoutSet, layout_sets
+from planner.validation.runs.sets import LayoutSet, layout_sets, one_vote_each
 from planner.validation.runs.statistics import mean_of
 
 
@@ -31,7 +31,7 @@ class Overall:
     Args:
         n, predicted, refused: complete rows, doubtful ones included.
         dense, moe: macro medians over groups of dense rows and over groups of rows with experts.
-        regret_mean: macro over families; regret_p95: over all sets.
+        regret_mean: macro over families; regret_p95: over all sets, one vote each.
         tau: mean over sets of ten layouts or more.
         coverage: macro over families; interval_width: median over rows.
     """
@@ -81,7 +81,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         name: [o for o in outcomes if o.heading == name] for name in ("complete", "incomplete", "doubtful")
     }
     complete = by_heading["complete"]
-    sets = layout_sets(complete)
+    sets = one_vote_each(layout_sets(complete))
     groups = groups_of(complete, sets)
     return Score(
         outcomes=tuple(outcomes),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.validation.runs.outcome import Outcome
@@ -23,6 +23,8 @@ class LayoutSet:
         tau: Kendall's tau-b of predicted and measured times, None when one side has no order.
         regret: measured time of the layout that we would choose over the best one, minus one.
         favourite, best: a row of the layout that is predicted fastest, and of the one that was.
+        cells: measured pieces that all its times were composed from (rows that share a vote), empty otherwise.
+        copies: sets of the same cells that it stands for, itself included.
     """
 
     family: str
@@ -33,6 +35,8 @@ class LayoutSet:
     regret: float
     favourite: str
     best: str
+    cells: tuple[str, ...] = ()
+    copies: int = 1
 
 
 def layout_sets(outcomes: Iterable[Outcome]) -> list[LayoutSet]:
@@ -43,6 +47,20 @@ def layout_sets(outcomes: Iterable[Outcome]) -> list[LayoutSet]:
             found.setdefault(shared_by(outcome.row, outcome.family), []).append(outcome)
     sets = (_set(members) for members in found.values() if len(members) > 1)
     return [item for item in sets if item is not None]
+
+
+def one_vote_each(sets: Iterable[LayoutSet]) -> list[LayoutSet]:
+    """One set per vote: sets whose times were composed from the same cells repeat one measurement (other depths, more
+    micro-batches, more replicas of the same pieces) and are stood for by the one with the median regret."""
+    found: dict[Hashable, list[LayoutSet]] = {}
+    for position, item in enumerate(sets):
+        vote = (item.family, item.accelerator, item.cells) if item.cells else position
+        found.setdefault(vote, []).append(item)
+    return [replace(_median(same), copies=len(same)) for same in found.values()]
+
+
+def _median(sets: Sequence[LayoutSet]) -> LayoutSet:
+    return sorted(sets, key=lambda item: item.regret)[(len(sets) - 1) // 2]
 
 
 def shared_by(row: RunRow, family: str) -> Hashable:
@@ -85,4 +103,5 @@ def _set(members: list[Outcome]) -> LayoutSet | None:
         regret=measured[favourite] / measured[best] - 1.0,
         favourite=names[favourite],
         best=names[best],
+        cells=tuple(sorted({str(outcome.cell) for outcome in members if outcome.cell is not None})),
     )

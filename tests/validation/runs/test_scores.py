@@ -9,7 +9,7 @@ import pytest
 from planner.validation.runs.groups import groups_of, macro
 from planner.validation.runs.outcome import Outcome, repeated
 from planner.validation.runs.score import score
-from planner.validation.runs.sets import layout_sets
+from planner.validation.runs.sets import LayoutSet, layout_sets, one_vote_each
 from tests.validation.runs.samples import family, predicted, with_error
 
 TABLE5 = sorted(name for name in predicted() if name.startswith("korthikanti22"))
@@ -95,6 +95,33 @@ def test_sets_share_everything_but_the_layout() -> None:
         layout_sets([full, replace(selective, row=selective.row.model_copy(update={"layout": larger}))]) == []
     )
     assert layout_sets([full, replace(selective, heading="doubtful")]) == []
+
+
+def test_sets_of_the_same_measured_pieces_have_one_vote() -> None:
+    """Three depths composed of the same two cells, another pair of cells, and two sets of measurements of their own."""
+
+    def found(regret: float, *cells: str) -> LayoutSet:
+        return LayoutSet("vtrain-single", "a100-sxm-80gb", (), 2, None, regret, "", "", cells)
+
+    sets = one_vote_each(
+        [
+            found(0.3, "a", "b"),
+            found(0.0, "a", "b"),
+            found(0.1, "a", "b"),
+            found(0.2, "a"),
+            found(0.4),
+            found(0.4),
+        ]
+    )
+    assert [(item.regret, item.copies) for item in sets] == [(0.1, 3), (0.2, 1), (0.4, 1), (0.4, 1)]
+
+
+def test_sets_name_the_cells_of_composed_rows() -> None:
+    full, selective = _pair()
+    (composed,) = layout_sets([replace(full, cell=(1024, 2)), replace(selective, cell=(1024, 1))])
+    assert composed.cells == ("(1024, 1)", "(1024, 2)")
+    (measured,) = layout_sets([full, selective])
+    assert measured.cells == ()
 
 
 def test_macro_gives_each_large_enough_group_one_vote() -> None:

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "--refine", type=click.IntRange(1, 1000), metavar="N", help="Simulate the best N and rank anew."
 )
+@click.option(
+    "--rank",
+    type=click.Choice(["expected", "pessimistic"]),
+    default="expected",
+    show_default=True,
+    help="Rank by expected time, or by the upper end of its interval.",
+)
 @click.option("--gap", metavar="FRACTION", default="0", help="Stop when this near to the optimum, e.g. 1%.")
 @click.option("--time-limit", metavar="TIME", help="Stop after this long with the best so far, e.g. 30 s.")
 @output_options
@@ -39,6 +46,7 @@ def command(
     picture: str | None,
     explain: bool,
     refine: int | None,
+    rank: str,
     gap: str,
     time_limit: str | None,
     output: Output,
@@ -51,13 +59,17 @@ def command(
     from planner.units import parse_quantity
 
     _check_targets(plan_file, picture)
+    if refine is not None and rank == "pessimistic":
+        raise click.UsageError(
+            "--refine ranks by simulated time; it and --rank pessimistic exclude each other"
+        )
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
     with output.progress() as progress:
         options: Any = {"top": top, "gap": allowed_gap, "time_limit_s": limit_s, "progress": progress}
         refinement = None
         if refine is None:
-            result = search(loaded.job, **options)
+            result = search(loaded.job, pessimistic=rank == "pessimistic", **options)
         else:
             result, refinement = refined_search(loaded.job, count=refine, **options)
     job = loaded.on_devices(used_devices(result.plans[0].layout))
@@ -112,6 +124,7 @@ def _print(
     output: Output,
 ) -> None:
     from planner.report.explain import print_explanation
+    from planner.report.noise import noise_lines
     from planner.report.plan import print_plan
     from planner.report.ranking import certificate_line, job_line, pareto_table, ranking_table, space_lines
     from planner.report.refinement import claim_line, explanation_note, refinement_lines
@@ -137,3 +150,4 @@ def _print(
     if refinement is not None:
         ranks = [item.closed_form_rank for item in refinement.plans[: len(result.plans)]]
     console.print(ranking_table(result.plans, title="Ranking", width=console.width, closed_form_ranks=ranks))
+    console.print(*noise_lines(result.noise), sep="\n")

@@ -20,6 +20,7 @@ from planner.layouts.knobs import parse_layout
 from planner.simulator.options import SimulationOptions
 from planner.simulator.simulation import simulate
 from planner.solvers.devices import step_time_target
+from planner.solvers.noise import noise_of
 from planner.solvers.refinement import RefinedPlan, Refinement, kendall_tau
 from planner.solvers.result import SearchResult
 from planner.solvers.search import search
@@ -114,7 +115,8 @@ def refined_search(
     refinement = refine(job, found.plans, count=count, progress=progress, deadline_s=deadline)
     certificate = {**found.certificate, "simulation": simulation_claim(job, found, refinement)}
     plans = tuple(item.plan for item in refinement.plans[:top])
-    return replace(found, plans=plans, certificate=certificate), refinement
+    noise = noise_of(job, plans)
+    return replace(found, plans=plans, certificate=certificate, noise=noise), refinement
 
 
 def check_objective(job: Job) -> None:

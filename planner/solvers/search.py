@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.costs.predict import predict
+from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
 from planner.layouts.knobs import layout_to_knobs
 from planner.layouts.space.space import Space, describe, search_space
 from planner.solvers.bounds import require_closed_forms
 from planner.solvers.frontier import Points
+from planner.solvers.noise import noise_of
+from planner.solvers.pessimistic import POOL, check_objective, rank_pessimistic
 from planner.solvers.result import SearchResult
 from planner.solvers.sweep import Progress, Sweep, SweepOptions, sweep_space
 from planner.solvers.unfit import explain_empty, explain_unfit
@@ -28,6 +31,7 @@ def search(
     progress: Progress | None = None,
     prune: bool = True,
     pareto: bool = True,
+    pessimistic: bool = False,
 ) -> SearchResult:
     """The ``top`` layouts of the job's search space by its objective, the Pareto set, and what is proved.
 
@@ -37,6 +41,7 @@ def search(
         progress: called with (done fraction, message).
         prune: False evaluates every layout that fits; the result is the same.
         pareto: False skips the Pareto set, which lets bounds stop the search earlier.
+        pessimistic: rank by the upper end of the interval instead of the expected time.
 
     Raises:
         NoAnswerError: no layout is legal, or none fits: names the leanest one and what would help.
@@ -44,7 +49,10 @@ def search(
     """
     begin = time.monotonic()
     deadline = None if time_limit_s is None else begin + time_limit_s
-    options = SweepOptions(top=top, gap=gap, deadline_s=deadline, prune=prune, pareto=pareto)
+    if pessimistic:
+        check_objective(job)
+    pool = max(top, POOL) if pessimistic else top
+    options = SweepOptions(top=pool, gap=gap, deadline_s=deadline, prune=prune, pareto=pareto)
     if job.search.objective == "devices":
         from planner.solvers.devices import fewest_devices
 
@@ -55,10 +63,8 @@ def search(
         seen = space.size
     if not len(sweep.ranking.points):
         raise explain_unfit(job, space, finished=sweep.finished)
-    plans = tuple(
-        predict(job, sweep.ranking.points.layouts.row(place), rank=place + 1)
-        for place in range(len(sweep.ranking.points))
-    )
+    plans, proved = _ranked(job, sweep, pool if pessimistic else None)
+    plans = plans[:top]
     summary = {
         "knobs": describe(space),
         "candidates": seen,
@@ -66,7 +72,22 @@ def search(
         "pruned": sweep.pruned,
         "seconds": time.monotonic() - begin,
     }
-    return SearchResult(plans, summary, certificate(job, sweep), pareto_points(job, sweep.frontier.points))
+    pareto_set = pareto_points(job, sweep.frontier.points)
+    return SearchResult(plans, summary, certificate(job, sweep) | proved, pareto_set, noise_of(job, plans))
+
+
+def _ranked(job: Job, sweep: Sweep, pool: int | None) -> tuple[tuple[Prediction, ...], dict[str, Any]]:
+    """The sweep's plans in the order that was asked for, and what is proved of it beyond the certificate.
+
+    Args:
+        pool: most plans that the sweep keeps to be ranked by the upper ends of their intervals; None: by expected value.
+    """
+    points = sweep.ranking.points
+    plans = tuple(predict(job, points.layouts.row(place), rank=place + 1) for place in range(len(points)))
+    if pool is None:
+        return plans, {}
+    found = rank_pessimistic(job, plans, whole=len(plans) < pool, finished=sweep.finished)
+    return found.plans, {"pessimistic": found.claim}
 
 
 def checked_space(job: Job) -> Space:

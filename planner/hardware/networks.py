@@ -19,6 +19,7 @@ _FIGURES = (
     "start",
     "message_start",
     "ramp",
+    "in_network_ramp",
     "low_latency_share",
     "oversubscription",
     "efficiency",
@@ -75,7 +76,7 @@ def build_level(
 
 def _level(level: Level, size: int, merged: dict[str, Any]) -> NetworkLevel:
     fabric: Fabric = merged["fabric"] or ("torus" if level.shape else "switch")
-    efficiency, ramp = value(merged["efficiency"]), value(merged["ramp"])
+    efficiency = value(merged["efficiency"])
     return NetworkLevel(
         name=level.name,
         size=size,
@@ -91,7 +92,8 @@ def _level(level: Level, size: int, merged: dict[str, Any]) -> NetworkLevel:
         in_network_efficiency=value(merged["in_network_efficiency"]),
         start_s=value(merged["start"]),
         message_start_s=value(merged["message_start"]),
-        ramp=1.0 if ramp is None else ramp,
+        ramp=value(merged["ramp"]) or 1.0,
+        in_network_ramp=value(merged["in_network_ramp"]) or 1.0,
         low_latency_share=value(merged["low_latency_share"]),
         wrap_unit=merged["wrap_unit"] or 0,
         kind=level.kind,

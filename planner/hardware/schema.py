@@ -157,6 +157,7 @@ class LevelFigures(Strict):
     start: Latency | None = None
     message_start: Latency | None = None
     ramp: Positive | None = None
+    in_network_ramp: Positive | None = None
     low_latency_share: Fraction | None = None
     oversubscription: Divisor | None = None
     efficiency: Fraction | None = None

@@ -141,7 +141,8 @@ class NetworkLevel:
             switches add; None: not measured for this kind.
         start_s: of one call of a collective whose group this level joins, on the device; None: the library's prior.
         message_start_s: of one send and receive over this level; None: the library's prior.
-        ramp: weight of the time that filling a chunked collective takes, 1 at the best number of chunks.
+        ramp, in_network_ramp: weight of the time that filling a chunked collective takes, 1 at the best number of chunks; the
+            same when the switches add.
         low_latency_share: of the rate, what the protocols for small messages reach, which fill nothing; None: the prior.
         wrap_unit: a slice of the torus keeps its wrap-around links on extents that are multiples of this
             (optical switches); 0: only on axes that it takes whole.
@@ -164,6 +165,7 @@ class NetworkLevel:
     start_s: float | None = None
     message_start_s: float | None = None
     ramp: float = 1.0
+    in_network_ramp: float = 1.0
     low_latency_share: float | None = None
     wrap_unit: int = 0
     kind: str | None = None

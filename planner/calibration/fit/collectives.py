@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from planner.validation.collectives.compare import collective_files, read_collec
 from planner.validation.collectives.machines import cluster_of
 from planner.validation.collectives.sweeps import Sweep
 
-CALLS = ("start_s", "ramp", "efficiency", "in_network_efficiency")
+CALLS = ("start_s", "ramp", "efficiency", "in_network_ramp", "in_network_efficiency")
 """Constants of calls in which all members take part."""
 
 MESSAGES = ("message_start_s", "efficiency")
@@ -31,8 +31,14 @@ MESSAGES = ("message_start_s", "efficiency")
 
 Progress = Callable[[float, str], None]
 
+LEAST_TIMINGS = 8
+"""Timings that cross a kind of network before anything is fitted to it."""
+
 LEAST_RESPONSE = 0.002
 """A constant whose spread moves no timing by this part is not fitted."""
+
+LEAST_MOVE = 0.05
+"""A constant that the fit leaves this close to its prior, in spreads, stays the prior: the figure of the hardware stands."""
 
 STIFFNESS = 0.005
 """Log error per timing that is as dear as moving a constant by one spread of its prior."""
@@ -138,10 +144,14 @@ def fit_collectives(
     groups = _together(parts)
     for index, group in enumerate(groups):
         progress(index / len(groups), f"fitting {', '.join(sorted(group[0].kinds))}")
-        constants = {made.key: made for part in group for made in part.constants()}
+        known = Counter(kind for part in group for kind in part.kinds for _ in part.sweep.timings)
+        found = (made for part in group for made in part.constants())
+        constants = {made.key: made for made in found if known[made.key.scope] >= LEAST_TIMINGS}
         whole = [(part, np.ones(len(part.sweep.timings))) for part in group]
         if constants:
-            fitted |= _scopes(constants, fit_values(tuple(constants.values()), whole), group)
+            values = fit_values(tuple(constants.values()), whole)
+            moved = {key: made for key, made in constants.items() if _moved(made, values[key])}
+            fitted |= _scopes(moved, values, group)
     if not fitted:
         raise PlannerError("the files hold no timing of a collective library whose network is stated")
     return Calibration(
@@ -152,6 +162,10 @@ def fit_collectives(
         rows=sum(len(part.sweep.timings) for part in parts),
         networks=dict(sorted(fitted.items())),
     )
+
+
+def _moved(made: Constant, value: float) -> bool:
+    return abs(made.position(value) - made.centre) >= LEAST_MOVE * made.spread
 
 
 def _together(parts: Iterable[Priced]) -> list[list[Priced]]:
@@ -171,7 +185,8 @@ def _scopes(
     touching: dict[Key, list[Sweep]] = defaultdict(list)
     for part in parts:
         for made in part.constants():
-            touching[made.key].append(part.sweep)
+            if made.key in constants:
+                touching[made.key].append(part.sweep)
     fitted: dict[str, dict[str, FittedConstant]] = defaultdict(dict)
     for key, made in sorted(constants.items()):
         sweeps = touching[key]
@@ -199,7 +214,7 @@ def _of_kind(values: Mapping[Key, float], level: NetworkLevel) -> dict[str, floa
 
 def _prior(level: NetworkLevel, name: str) -> float | None:
     """The value of a constant before any fit, None where the level has no such thing."""
-    if name == "in_network_efficiency" and not level.in_network_reduction:
+    if name.startswith("in_network") and not level.in_network_reduction:
         return None
     stated: float | None = getattr(level, name)
     return CollectiveConstants().base_s if stated is None and name.endswith("start_s") else stated

@@ -31,7 +31,8 @@ class Paths:
             NCCL builds them (src/graph/tuning.cc).
         fill: (rows, levels), weighted latency of the hops that a chunked ring feels: up to ``slots`` inside the node
             (``pair_hops`` of two ranks), one outside it, where network cards keep many messages in flight.
-        latency: (levels,), seconds of one hop; weight: (levels,), what the hops of a chunked message count.
+        latency: (levels,), seconds of one hop.
+        weight, in_network_weight: (levels,), what the hops of a chunked message count; the same when the switches add.
         start, message_start: (rows, levels), start of one call, and of one message, over a level that is crossed; else 0.
         low_latency: (levels,), share of the rates that the protocols for small messages reach.
         outside: (levels,), whether the level lies outside the node, behind the network card.
@@ -53,6 +54,7 @@ class Paths:
     fill: Floats
     latency: Floats
     weight: Floats
+    in_network_weight: Floats
     start: Floats
     message_start: Floats
     low_latency: Floats
@@ -117,7 +119,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     ]
     hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
     latency = np.array([level.latency_s for level in cluster.network])
-    weight = (constants.pipelining * np.array([level.ramp for level in cluster.network])) ** 2
+    weight = _weights([level.ramp for level in cluster.network], constants)
     outside = _outside(cluster)
     card = _card_rates(cluster, outside, constants)
     sharing = np.where(_of_kinds(cluster, constants.one_root), inside, 1)
@@ -137,6 +139,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         fill=_felt(hops, spread.size == 2, outside, constants) * latency * weight,
         latency=latency,
         weight=weight,
+        in_network_weight=_weights([level.in_network_ramp for level in cluster.network], constants),
         start=_starts([level.start_s for level in cluster.network], crossed, constants.base_s),
         message_start=_starts(
             [level.message_start_s for level in cluster.network], crossed, constants.base_s
@@ -149,6 +152,11 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
 
 def _rates(rates: list[Floats], card: Floats, crossed: Booleans) -> Floats:
     return np.where(crossed, np.minimum(np.stack(rates, axis=1), card), np.inf)
+
+
+def _weights(ramps: list[float], constants: CollectiveConstants) -> Floats:
+    """The term is 2 ramp sqrt(L T), so a level's latency counts with the square of its ramp."""
+    return np.asarray((constants.pipelining * np.array(ramps)) ** 2)
 
 
 def _starts(stated: list[float | None], crossed: Booleans, prior: float) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 
 from planner.costs.pipeline import in_flight, keeps_logits
 from planner.costs.prices import PriceRows
+from planner.costs.saved import logit_bytes
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass
 from planner.costs.states import (
@@ -26,6 +27,9 @@ from planner.layouts.layout import StateClass, Tier
 from planner.layouts.layouts import IntArray, Layouts
 
 INSTANTS = ("layer backward", "head backward", "optimizer step")
+LOGIT_GRADIENT_BYTES = 2.0
+"""Bytes per logit of the gradient that the head's matmuls read."""
+
 SCRATCH_BYTES = 2.0
 """Transformer Engine keeps one 16-bit weight gradient per distinct weight shape while it accumulates in fp32."""
 
@@ -40,6 +44,7 @@ class StageMemory:
         peak, reserved, used: allocated; with allocator rounding and fragmentation; with context.
         host, nvme: bytes of one device's states and activations on those tiers.
         states: persistent states before offload.
+        between_steps: of them, bytes that stay alive from one step to the next.
     """
 
     alive: Sequence[Mapping[str, FloatArray]]
@@ -50,6 +55,7 @@ class StageMemory:
     host: FloatArray
     nvme: FloatArray
     states: StateBytes
+    between_steps: FloatArray
 
     def by_class(self, row: int) -> dict[str, float]:
         """Class -> bytes of one row at its worst instant; they add up to its ``peak``."""
@@ -95,6 +101,7 @@ def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClas
         off["host"],
         off["nvme"],
         states,
+        states.parameters + states.optimizer + (0.0 if framework.gradients_freed else states.gradients),
     )
 
 
@@ -123,52 +130,83 @@ def _instants(
     zero = np.zeros(len(layouts))
     counts = (stage.recomputed, stage.plain)
     unit = prices.largest(("dense", "expert"), *counts)
-    gathered = _gathered(law.gathered, law.parameters, unit, groups, states)
-    gradients = states.gradients * tier_fraction(layouts, "gradients", "hbm")
-    transient_gradients = zero
-    if buffers.gradient_scratch == "distinct_shapes":
-        gradients = gradients + SCRATCH_BYTES * _scratch(job, stage, layouts)
-    elif buffers.gradient_scratch == "unsharded_unit":
-        transient_gradients = np.where(groups.dense.gradients > 1, unit * law.reduced, 0.0)
-    replicas = (groups.dense.replicas > 1) | (groups.expert.replicas > 1)
-    bucket = float(job.training.overlap.get("bucket_bytes", buffers.bucket_bytes))
-    communication = np.where(replicas, 2.0 * bucket, 0.0)
-    communication = communication + np.where(
-        layouts.columns["pp"] > 1, 2.0 * prices.largest(("stream",), *counts), 0.0
+    inner = prices.largest(("dense", "expert"), *_only(job, stage, "layer"))
+    gathered = _gathered(
+        law.gathered, law.parameters, unit + np.where(inner > 0, inner, unit), groups, states
     )
+    whole = _whole_gradients(job, groups, unit)
+    gradients = _stored_gradients(job, layouts, stage, states)
+    # dropped by the update, made anew by one micro-batch: they grow while activations go, so the worst moment has either
+    # all activations and no gradient, or one layer's activations and all gradients
+    fresh = (layouts.columns["micro_batches"] == 1) & buffers.gradients_freed
+    grown = np.where(fresh, np.maximum(gradients - activations * (1.0 - 1.0 / max(stage.units, 1)), 0.0), 0.0)
     kept = tier_fraction(layouts, "parameters", "hbm")
     staged = np.minimum(2.0 * unit * law.gathered / groups.dense.parameters, states.parameters)
     common = {
         "parameters": states.parameters * kept + staged * (1.0 - kept),
-        "gradients": gradients,
+        "gradients": np.where(fresh, 0.0, gradients),
         "optimizer": states.optimizer * tier_fraction(layouts, "optimizer", "hbm"),
         "gathered_parameters": gathered,
         "activations": activations,
         "transient": zero,
         "logits": zero,
-        "communication_buffers": communication,
+        "communication_buffers": _communication(job, layouts, prices, stage, groups, states),
         "optimizer_transient": zero,
     }
-    layer = common | {"transient": moment + transient_gradients}
-    at_head = common | {"transient": prices.total("moment", *head) + transient_gradients, "logits": logits}
+    # the head's weight gradient is made when only the 16-bit gradient of its logits is left
+    left = logits * np.minimum(1.0, LOGIT_GRADIENT_BYTES / logit_bytes(job))
+    after_loss = np.maximum(whole - (logits - left), 0.0)
+    at_head = common | {"transient": prices.total("moment", *head) + after_loss, "logits": logits}
     resident = np.minimum(gathered, np.where(groups.dense.parameters > 1, 0.0, gathered))
     copy = buffers.optimizer_copy_bytes * updated_elements(states, groups)
     step = common | {
+        "gradients": gradients,
         "activations": zero,
         "gathered_parameters": resident,
         "optimizer_transient": copy * tier_fraction(layouts, "optimizer", "hbm"),
     }
+    layer = common | {"transient": moment + whole + grown}
     return [layer, at_head if any(head) else layer, step]
 
 
-def _gathered(
-    width: float, stored: float, unit: FloatArray, groups: Groups, states: StateBytes
+def _stored_gradients(job: Job, layouts: Layouts, stage: StageClass, states: StateBytes) -> FloatArray:
+    """Gradients once backward has passed every layer, with the scratch of fused accumulation."""
+    stored = states.gradients * tier_fraction(layouts, "gradients", "hbm")
+    if job.framework.buffers.gradient_scratch == "distinct_shapes":
+        return stored + SCRATCH_BYTES * _scratch(job, stage, layouts)
+    return stored
+
+
+def _whole_gradients(job: Job, groups: Groups, unit: FloatArray) -> FloatArray:
+    """Gradients of one unit before they are scattered."""
+    law = job.framework.state_law(job.training.precision)
+    if job.framework.buffers.gradient_scratch != "unsharded_unit":
+        return np.zeros_like(unit)
+    return np.where(groups.dense.gradients > 1, unit * law.reduced, 0.0)
+
+
+def _communication(
+    job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass, groups: Groups, states: StateBytes
 ) -> FloatArray:
-    """Gathered parameters: two units at a time when the shards are gathered per layer, all when a 16-bit copy stays."""
-    sharded = 2.0 * unit * width
+    """Two gradient buckets, none larger than the rank's gradients, and the messages of the pipeline."""
+    replicas = (groups.dense.replicas > 1) | (groups.expert.replicas > 1)
+    law = job.framework.state_law(job.training.precision)
+    bucket = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
+    travelling = law.reduced * (states.dense_elements + states.expert_elements)
+    buckets = np.where(replicas, 2.0 * np.minimum(bucket, travelling), 0.0)
+    messages = 2.0 * prices.largest(("stream",), stage.recomputed, stage.plain)
+    return buckets + np.where(layouts.columns["pp"] > 1, messages, 0.0)
+
+
+def _gathered(
+    width: float, stored: float, units: FloatArray, groups: Groups, states: StateBytes
+) -> FloatArray:
+    """Gathered parameters: the largest unit and a layer ahead of it when shards are gathered unit by unit, all when a
+    16-bit copy stays.
+    """
     whole = width * (states.dense_elements + states.expert_elements)
     copies = np.where((stored > width) & (groups.dense.optimizer > 1), whole, 0.0)
-    return np.where(groups.dense.parameters > 1, np.minimum(sharded, whole), copies)
+    return np.where(groups.dense.parameters > 1, np.minimum(units * width, whole), copies)
 
 
 def _scratch(job: Job, stage: StageClass, layouts: Layouts) -> FloatArray:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.operators import fused
+from planner.costs.kernels import LOW_PRECISIONS
+from planner.costs.operators import fused, matmul_precision
 from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
 from planner.layouts.sharding import Derivation, Saved
 from planner.models.graph import Block, Operator
+
+CAST_BYTES: Mapping[str, float] = {"fp8": 1.0, "mxfp8": 1.0 + 1.0 / 32.0, "nvfp4": 0.5 + 1.0 / 16.0}
+"""Bytes of a cast matmul input per element, block scales included (one byte per 32 elements of mxfp8, per 16 of nvfp4)."""
 
 DENSE_DISPATCH_BYTES = 27.0
 """Bytes per element of the tokens x experts x capacity tensors of dense dispatch (masks, combine weights, gradients):
@@ -53,6 +57,9 @@ def block_memory(
     everything = _saved_bytes(block, derivation, sizes, derivation.saved, set())
     if policy.mode == "full" and block.kind == "layer":
         kept = _input_bytes(block, derivation, sizes)
+    elif repeated and sizes.job.framework.selective_outputs is not None:
+        outputs = _output_bytes(block, derivation, sizes, repeated, sizes.job.framework.selective_outputs)
+        kept = np.minimum(_input_bytes(block, derivation, sizes) + outputs, everything)
     elif repeated:
         kept = _saved_bytes(block, derivation, sizes, derivation.saved, repeated)
     else:
@@ -80,10 +87,41 @@ def _saved_bytes(
         made_again = item.producer in repeated
         if made_again and all(user in repeated for user in item.users):
             continue
-        total = total + sizes.bytes(block.tensors[item.tensor], item.placement)
+        total = total + sizes.elements(block.tensors[item.tensor], item.placement) * _width(
+            item, block, sizes
+        )
     for operator in block.operators:
         if operator.name not in repeated:
             total = total + _extra(operator, block, derivation, sizes)
+    return total
+
+
+def _width(item: Saved, block: Block, sizes: Sizes) -> float:
+    """Bytes per element of a kept tensor: its own, or those of the cast copy when only such matmuls keep it, or both."""
+    whole = sizes.element_bytes(block.tensors[item.tensor])
+    if not sizes.job.framework.buffers.keeps_low_precision or sizes.job.training.precision not in CAST_BYTES:
+        return whole
+    users = [operator for operator in block.operators if operator.name in item.users]
+    casts = [
+        operator
+        for operator in users
+        if operator.kind == "einsum" and matmul_precision(operator, sizes) in LOW_PRECISIONS
+    ]
+    copy = CAST_BYTES[sizes.job.training.precision] if casts else 0.0
+    return copy + (whole if len(casts) < len(users) else 0.0)
+
+
+def _output_bytes(
+    block: Block, derivation: Derivation, sizes: Sizes, repeated: set[str], share: float
+) -> FloatArray:
+    """Outputs that a policy over the whole layer keeps: of attention cores, and a share of those of matmuls."""
+    total = np.zeros(len(sizes.layouts))
+    for operator in block.operators:
+        if operator.name in repeated or operator.kind not in ("einsum", "attention", "scan"):
+            continue
+        output = sizes.bytes(block.tensors[operator.output], derivation.rules[operator.name].output)
+        kept = share * output if operator.kind == "einsum" else output
+        total = total + kept + _extra(operator, block, derivation, sizes)
     return total
 
 
@@ -97,25 +135,46 @@ def _extra(operator: Operator, block: Block, derivation: Derivation, sizes: Size
     if operator.kind == "activation" and operator.attributes.get("gated") and not fused(sizes, "activation"):
         # apart from gate and up, an unfused product keeps the activated gate
         return sizes.bytes(block.tensors[operator.output], output)
-    if operator.kind == "norm" and operator.attributes.get("norm") == "rms" and not fused(sizes, "norm"):
-        # written out in a framework's operators: the fp32 copy of the input and the scaled 16-bit result
+    if operator.kind == "norm" and operator.attributes.get("norm") == "rms" and _written_out(sizes):
+        # two fp32 tensors, of which one stands in the place of the 16-bit input that is counted already
         return 6.0 * sizes.elements(block.tensors[operator.output], output)
     if operator.kind == "dispatch" and sizes.job.training.moe.dispatcher == "dense":
         copies = routed_copies(sizes.job.model, sizes.job)
         return DENSE_DISPATCH_BYTES * copies * sizes.stream_tokens**2
     if operator.kind == "attention":
-        query = block.tensors[operator.inputs[0]]
-        rows = sizes.local(
-            [a for a in query.axes if a.name != "head_dim"], derivation.rules[operator.name].inputs[0]
-        )
         if sizes.job.training.attention != "unfused":
-            return 4.0 * rows  # log-sum-exp in fp32
-        keys = float(
-            np.max([sizes.axis(a) for a in block.tensors[operator.inputs[1]].axes if "sequence" in a.name])
-        )
+            return 4.0 * _score_rows(operator, block, derivation, sizes)  # log-sum-exp in fp32
         # probabilities (2 bytes); with dropout also the mask (1) and the dropped probabilities (2)
-        return rows * keys * (2.0 + (3.0 if dropout else 0.0))
+        return _scores(operator, block, derivation, sizes) * (2.0 + (3.0 if dropout else 0.0))
     return zero
+
+
+def _score_rows(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
+    """Rows of the attention scores of one rank: batch x tokens x heads."""
+    axes = [a for a in block.tensors[operator.inputs[0]].axes if a.name != "head_dim"]
+    return sizes.local(axes, derivation.rules[operator.name].inputs[0])
+
+
+def _scores(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
+    """Elements of the attention scores of one rank."""
+    keys = [a for a in block.tensors[operator.inputs[1]].axes if "sequence" in a.name]
+    return _score_rows(operator, block, derivation, sizes) * float(np.max([sizes.axis(a) for a in keys]))
+
+
+def _score_gradient_bytes(sizes: Sizes) -> float:
+    """Bytes per score of the gradients that meet while unfused attention runs backward.
+
+    One 16-bit tensor enters the softmax, whose fused kernel writes its own gradient over it; written out, softmax and
+    scaling each make another. Dropout's backward has its input and its output alive together.
+    """
+    dropout = 2.0 if sizes.job.training.dropout > 0 else 0.0
+    return 2.0 + dropout + (0.0 if fused(sizes, "softmax") else 2.0)
+
+
+def _written_out(sizes: Sizes) -> bool:
+    """Whether an RMSNorm runs as separate operators that keep what they need."""
+    copies = sizes.job.framework.buffers.norm_copies and not sizes.job.training.compile
+    return copies or not fused(sizes, "norm")
 
 
 def _input_bytes(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
@@ -152,7 +211,8 @@ def _moment(block: Block, derivation: Derivation, sizes: Sizes, stream: FloatArr
             if "hidden" in tensor.axis_names:
                 entered = np.maximum(entered, sizes.bytes(tensor, rule.output.dual()))
         if operator.kind == "attention" and sizes.job.training.attention == "unfused":
-            largest = np.maximum(largest, 2.0 * _extra(operator, block, derivation, sizes))
+            scores = _scores(operator, block, derivation, sizes)
+            largest = np.maximum(largest, _score_gradient_bytes(sizes) * scores)
     return largest + entered + stream
 
 
@@ -166,13 +226,20 @@ def _logits(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
         elements = sizes.elements(
             block.tensors[operator.inputs[0]], derivation.rules[operator.name].inputs[0]
         )
-        buffers = job.framework.buffers
-        width = buffers.loss_logit_bytes if job.training.loss.fused else buffers.loss_logit_bytes_unfused
         if job.training.loss.chunk is not None:
             tokens = sizes.stream_tokens * np.where(sizes.layouts.columns["sp"] > 0, sizes.degrees["tp"], 1.0)
             elements = elements * np.minimum(1.0, job.training.loss.chunk / tokens)
-        total = total + elements * width
+        total = total + elements * logit_bytes(job)
     return total
+
+
+def logit_bytes(job: Job) -> float:
+    """Bytes per logit alive at the loss: fused by the framework or by a compiler, or written out."""
+    buffers = job.framework.buffers
+    if not job.training.loss.fused:
+        return buffers.loss_logit_bytes_unfused
+    compiled = buffers.loss_logit_bytes_compiled if job.training.compile else None
+    return buffers.loss_logit_bytes if compiled is None else compiled
 
 
 def _parameters(block: Block, sizes: Sizes) -> tuple[FloatArray, FloatArray]:

@@ -88,13 +88,26 @@ class Buffers(_Frozen):
 
     bucket_bytes: float = 200e6
     gradient_scratch: Literal["none", "distinct_shapes", "unsharded_unit", "buckets"] = "none"
+    gradients_freed: bool = Field(
+        False, description="gradients are dropped by the update and made anew by the first backward pass"
+    )
     optimizer_copy_bytes: float = Field(
-        0.0, description="per local parameter while the optimizer steps (foreach)"
+        0.0, description="per local parameter while the optimizer steps (foreach, a flat fp32 gradient)"
     )
     context_bytes: float = Field(1.5e9, description="driver context and communicators")
     reserved_share: float = Field(0.06, description="allocator rounding and fragmentation, of allocated peak")
     loss_logit_bytes: float = Field(2.0, description="per logit at the loss, fused")
     loss_logit_bytes_unfused: float = 10.0
+    loss_logit_bytes_compiled: float | None = Field(
+        None, description="where a compiler changes the fused loss"
+    )
+    norm_copies: bool = Field(
+        False,
+        description="an RMSNorm that no compiler fuses keeps fp32 copies of its input and of its result",
+    )
+    keeps_low_precision: bool = Field(
+        False, description="matmuls that run in 8 bits or fewer keep their cast inputs, not the 16-bit ones"
+    )
 
 
 class Framework(_Frozen):
@@ -105,7 +118,17 @@ class Framework(_Frozen):
         description="by precision family: fp32, fp16, bf16 (fp8 kinds use bf16)"
     )
     fusions: frozenset[
-        Literal["norm", "activation", "rope", "dropout_add", "softmax", "cross_entropy", "qkv", "optimizer"]
+        Literal[
+            "norm",
+            "activation",
+            "rope",
+            "dropout_add",
+            "softmax",
+            "cross_entropy",
+            "qkv",
+            "expert_bias",
+            "optimizer",
+        ]
     ]
     hidden: Hidden = Hidden()
     host: HostCosts = HostCosts()
@@ -116,6 +139,11 @@ class Framework(_Frozen):
     shared_input_hook: bool = Field(True, description="one backward reduction for all consumers of an input")
     recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
     selective_modules: tuple[str, ...] = ("core_attention",)
+    selective_outputs: float | None = Field(
+        None,
+        description="selective recompute is a policy over the whole layer that keeps this share of its matmuls' outputs "
+        "and those of attention; None: the modules are checkpointed one by one and keep their inputs",
+    )
     embedding_as_layer: bool = False
     flash_kernel: dict[str, Generation] = Field(
         {"default": "flash2"},

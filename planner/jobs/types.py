@@ -136,3 +136,9 @@ class Job:
     @property
     def devices(self) -> int:
         return self.cluster.devices
+
+    @property
+    def selective_modules(self) -> tuple[str, ...]:
+        """What selective recompute repeats when nothing else is asked: the profile's modules, as far as the model has them."""
+        owned = {operator.module for block in self.model.blocks.values() for operator in block.operators}
+        return tuple(module for module in self.framework.selective_modules if module in owned)

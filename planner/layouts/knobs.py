@@ -52,7 +52,7 @@ def parse_layout(
     dp = _data_parallel(given, tp, ulysses * ring, pp, job, place)
     vpp = _virtual_stages(given, pp, place)
     micro_batch, micro_batches = _batch(given, dp, job, place)
-    modules = job.framework.selective_modules
+    modules = job.selective_modules
     unfolded = job.model.experts > 0 and "folding" not in job.framework.features
     default_sp = tp > 1 and "sp" in job.framework.features
     return Layout(
@@ -166,7 +166,7 @@ def _context(
         all_ulysses = kind == "ulysses" or (
             kind is None and ring is None and "ring" not in features and "ulysses" in features
         )
-        ulysses = (total or 1) // (ring or 1) if all_ulysses or ring is not None else 1
+        ulysses = (total or ring or 1) // (ring or 1) if all_ulysses or ring is not None else 1
     if ring is None:
         ring = max(1, (total or ulysses) // ulysses)
     if total is not None and ulysses * ring != total:

@@ -17,10 +17,10 @@ VARYING = ("activations", "transient", "logits")
 
 def stage_facts(priced: PricedLayout, schedule: Schedule) -> tuple[StageFacts, ...]:
     """By virtual stage, bytes that its passes keep and need."""
-    gradients = [_unsharded_gradients(priced, rank) for rank in range(schedule.ranks)]
+    alive = [_alive(priced, rank) for rank in range(schedule.ranks)]
     return tuple(
         _stage(
-            priced, int(schedule.model_stage[stage]), schedule.slices, gradients[int(schedule.rank_of[stage])]
+            priced, int(schedule.model_stage[stage]), schedule.slices, *alive[int(schedule.rank_of[stage])]
         )
         for stage in range(schedule.stages)
     )
@@ -39,7 +39,7 @@ def rank_facts(priced: PricedLayout, rank: int) -> RankFacts:
     return RankFacts(passes, update)
 
 
-def _stage(priced: PricedLayout, stage: int, slices: int, gradients: float) -> StageFacts:
+def _stage(priced: PricedLayout, stage: int, slices: int, gradients: float, at_head: float) -> StageFacts:
     costs, prices = priced.stages[stage], priced.prices
     moments = [
         gradients + _of(prices, name, again, "again") + _of(prices, name, again, "moment")
@@ -53,8 +53,7 @@ def _stage(priced: PricedLayout, stage: int, slices: int, gradients: float) -> S
         saved_bytes=kept,
         moment_bytes=max(moments, default=0.0) / slices,
         logits_bytes=sum(_of(prices, name, again, "logits") for name, again in heads) / slices,
-        head_moment_bytes=sum(gradients + _of(prices, name, again, "moment") for name, again in heads)
-        / slices,
+        head_moment_bytes=at_head / slices if heads else 0.0,
         head_share=_head_seconds(priced, stage) / backward if backward > 0.0 else 0.0,
     )
 
@@ -80,8 +79,8 @@ def _head_seconds(priced: PricedLayout, stage: int) -> float:
     return sum(block.backward.seconds for (_, _, kind), block in pairs if kind == "head")
 
 
-def _unsharded_gradients(priced: PricedLayout, rank: int) -> float:
-    """What every backward of a rank needs for gradients that are still whole."""
+def _alive(priced: PricedLayout, rank: int) -> tuple[float, float]:
+    """(gradients that every backward of a rank needs beside its layers' own, all transients at the head)."""
     stage = priced.ranks[rank]
     memory = stage_memory(priced.job, priced.row, priced.prices, stage)
     layers = [
@@ -89,4 +88,5 @@ def _unsharded_gradients(priced: PricedLayout, rank: int) -> float:
         for counts in (stage.recomputed, stage.plain)
     ]
     moment = priced.prices.largest(("again", "moment"), *layers) if any(layers) else np.zeros(1)
-    return float(memory.alive[0]["transient"][0] - moment[0])
+    transient = [float(memory.alive[instant]["transient"][0]) for instant in (0, 1)]
+    return transient[0] - float(moment[0]), transient[1]

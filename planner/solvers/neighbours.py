@@ -69,7 +69,7 @@ def _all(job: Job, base: Layout, facts: Facts) -> Iterator[tuple[str, object, La
     for knob in ("sp", "schedule", "zero_stage"):
         for value, layout in variants(base, knob, facts):
             yield knob, value, layout
-    for policy in (Recompute(), Recompute("selective", job.framework.selective_modules), Recompute("full")):
+    for policy in (Recompute(), Recompute("selective", job.selective_modules), Recompute("full")):
         if policy != base.recompute or base.recompute_layers is not None:
             yield "recompute", policy.mode, replace(base, recompute=policy, recompute_layers=None)
     half = facts.layers // base.pp // 2

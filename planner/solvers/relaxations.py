@@ -27,7 +27,7 @@ def relaxations(job: Job, layout: Layout) -> Iterator[Change]:
 def _recompute(job: Job, layout: Layout) -> Iterator[tuple[str, object, Layout | None]]:
     mode = layout.recompute.mode
     if mode == "none":
-        selective = Recompute("selective", job.framework.selective_modules)
+        selective = Recompute("selective", job.selective_modules)
         yield "recompute", "selective", replace(layout, recompute=selective, recompute_layers=None)
     if mode != "full" or layout.recompute_layers is not None:
         yield "recompute", "full", replace(layout, recompute=Recompute("full"), recompute_layers=None)

@@ -77,7 +77,7 @@ def search_space(job: Job) -> Space:
     """
     options = read_options(job)
     facts = gather_facts(job)
-    objects = choose.gather_objects(options, facts, job.framework.selective_modules)
+    objects = choose.gather_objects(options, facts, job.selective_modules)
     counts = choose.device_counts(options, job.devices, job.cluster.devices_per_node)
     meshes = list(choose.mesh_tuples(options, facts, objects, counts))
     table = _neutral(np.array(meshes, dtype=np.int64).reshape(-1, len(MESH_COLUMNS)), objects)

@@ -26,6 +26,9 @@ UNMOVED = 0.02
 """Rows that a refit moves by less, in log seconds and to first order, are taken from the linear model, whose error is of
 second order."""
 
+FEWEST_MODELS = 3
+"""A group of fewer models is split by sequence length and degrees as well, so that something of it stays."""
+
 
 def model_folds(problem: Problem) -> list[list[int]]:
     """Measurements left out together: those of one model on one chip, whatever its depth and source; layouts in groups of

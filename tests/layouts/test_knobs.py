@@ -32,6 +32,7 @@ def test_context_kinds(make_job: Any) -> None:
         "cp=8": (1, 8, "ring"),
         "cp=8,ulysses=4": (4, 2, "ring"),
         "ulysses=4": (4, 1, "ring"),
+        "ring=4": (1, 4, "ring"),
         "cp=8,cp_kind=ulysses": (8, 1, "ring"),
         "cp=8,cp_kind=allgather": (1, 8, "allgather"),
         "cp=8,ulysses=2,cp_kind=usp": (2, 4, "ring"),

@@ -158,7 +158,7 @@ def _instants(
     after_loss = np.maximum(whole - (logits - left), 0.0)
     at_head = common | {"transient": prices.total("moment", *head) + after_loss, "logits": logits}
     resident = np.minimum(gathered, np.where(groups.dense.parameters > 1, 0.0, gathered))
-    copy = buffers.optimizer_copy_bytes * updated_elements(states, groups)
+    copy = law.update * updated_elements(states, groups)
     step = common | {
         "gradients": gradients,
         "activations": zero,

@@ -54,6 +54,9 @@ class StateLaw(_Frozen):
     gradients: float = Field(description="persistent gradient")
     master: float = Field(description="separate fp32 copy of the weights kept with the optimizer")
     gradient_copy: float = Field(0.0, description="fp32 gradient of the optimizer's shard")
+    update: float = Field(
+        0.0, description="copies alive while the shard is updated (foreach, flat gradients)"
+    )
     gathered: float = Field(2.0, description="dtype of gathered parameters when they are sharded")
     reduced: float = Field(description="dtype in which gradients travel")
 
@@ -90,9 +93,6 @@ class Buffers(_Frozen):
     gradient_scratch: Literal["none", "distinct_shapes", "unsharded_unit", "buckets"] = "none"
     gradients_freed: bool = Field(
         False, description="gradients are dropped by the update and made anew by the first backward pass"
-    )
-    optimizer_copy_bytes: float = Field(
-        0.0, description="per local parameter while the optimizer steps (foreach, a flat fp32 gradient)"
     )
     context_bytes: float = Field(1.5e9, description="driver context and communicators")
     reserved_share: float = Field(0.06, description="allocator rounding and fragmentation, of allocated peak")

@@ -43,22 +43,38 @@ _COUNTERS: Mapping[str, Callable[[RankMemory], float]] = {
     "device_used": lambda memory: memory.device_used_bytes,
     "allocated_after_first_step": lambda memory: memory.after_step_bytes,
     "first_step_peak": lambda memory: memory.first_step_peak_bytes,
+    "allocated in passes": lambda memory: memory.passes_bytes,
+    "reserved in passes": lambda memory: memory.passes_bytes * memory.reserved_bytes / memory.peak_bytes,
     "unknown": lambda memory: memory.peak_bytes,
 }
 
 
-def memory_figures(answered: Answered) -> tuple[MemoryFigure, ...]:
-    """Every memory figure of a predicted row."""
+def memory_figures(answered: Answered, single: int | None = None) -> tuple[MemoryFigure, ...]:
+    """Every memory figure of a predicted row.
+
+    Args:
+        single: pipeline rank on which a figure without a rank was read, None for the fullest.
+    """
     row = answered.expressed.row
     readings = [reading for reading in answered.readings if reading.ranks]
     if not readings:
         return ()
     result = []
-    for kind, rank, measured in _measured(row, len(readings[0].ranks)):
-        values = tuple(_predicted(reading, kind, rank) for reading in readings)
+    for kind, place, measured in _measured(row, len(readings[0].ranks)):
+        rank = single if place is None else place
+        values = tuple(_predicted(reading, _counted(kind, row), rank) for reading in readings)
         low, high = min(values), max(values)
         result.append(MemoryFigure(kind, rank, measured, (low * high) ** 0.5, low, high, values))
     return tuple(result)
+
+
+def _counted(kind: str, row: RunRow) -> str:
+    """The counter behind a figure.
+
+    Dynamic loss scaling starts so high that fp16's first iteration overflows and skips its update.
+    """
+    skipped = row.memory_kind == "allocated_after_first_step" and row.layout.precision == "fp16"
+    return f"{kind} in passes" if kind in ("allocated", "reserved") and skipped else kind
 
 
 def _predicted(reading: Reading, kind: str, rank: int | None) -> float:
@@ -90,9 +106,9 @@ def _measured(row: RunRow, pp: int) -> Iterator[tuple[str, int | None, float]]:
         yield from ((name, int(stage), size * MIB) for stage, size in table.items() if int(stage) < pp)
     if found.peak_reserved_gib:
         yield "reserved", None, found.peak_reserved_gib * GIB
-    single = found.peak_memory_gib or found.peak_memory_gb
-    if single and not found.peak_allocated_mib_by_rank and not after:
-        yield kind if kind in _COUNTERS else "unknown", None, single * GIB
+    fullest = found.peak_memory_gib or found.peak_memory_gb
+    if fullest and not found.peak_allocated_mib_by_rank and not after:
+        yield kind if kind in _COUNTERS else "unknown", None, fullest * GIB
 
 
 def _by_device(sizes: Sequence[float], pp: int) -> Iterator[tuple[str, int | None, float]]:

@@ -152,7 +152,7 @@ def _outcome(row: RunRow, votes: Votes, answered: Answered | None, refused: str 
         refused=refused or (answered.refused if answered else None),
         measured_s=measured,
         not_scored=not_scored,
-        memory=memory_figures(answered) if answered else (),
+        memory=memory_figures(answered, votes.memory_rank(row)) if answered else (),
         memory_doubt=votes.doubt(row, "memory"),
         model_flops_s=full_speed,
         flops_s=None if full_speed is None else full_speed * _repeated(readings[0]),

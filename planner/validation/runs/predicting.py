@@ -145,9 +145,8 @@ def _of_rank(memory: StageMemory, place: int, moments: float) -> RankMemory:
     Args:
         moments: share of the optimizer's bytes that does not exist before the first update.
     """
-    states = memory.states
-    optimizer = _at(states.optimizer, place)
-    after = _at(states.parameters, place) + _at(states.gradients, place) + optimizer
+    optimizer = _at(memory.states.optimizer, place)
+    after = _at(memory.between_steps, place)
     step = sum(_at(values, place) for values in memory.alive[-1].values())
     passes = max(sum(_at(values, place) for values in parts.values()) for parts in memory.alive[:-1])
     return RankMemory(
@@ -156,6 +155,7 @@ def _of_rank(memory: StageMemory, place: int, moments: float) -> RankMemory:
         device_used_bytes=_at(memory.used, place),
         after_step_bytes=after,
         first_step_peak_bytes=max(passes - moments * optimizer, step, after),
+        passes_bytes=passes,
     )
 
 

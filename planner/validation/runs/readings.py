@@ -14,6 +14,7 @@ class RankMemory:
 
     Args:
         after_step_bytes: states that stay after the first step; the peak of a first step knows no moments yet.
+        passes_bytes: peak of forward and backward, the update apart.
     """
 
     peak_bytes: float
@@ -21,6 +22,7 @@ class RankMemory:
     device_used_bytes: float
     after_step_bytes: float
     first_step_peak_bytes: float
+    passes_bytes: float
 
 
 @dataclass(frozen=True)

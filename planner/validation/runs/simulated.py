@@ -64,4 +64,5 @@ def _rank(rank: RankPrediction) -> RankMemory:
         device_used_bytes=memory.device_used_bytes,
         after_step_bytes=states,
         first_step_peak_bytes=memory.peak_bytes,
+        passes_bytes=memory.peak_bytes,
     )

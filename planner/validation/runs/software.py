@@ -34,6 +34,10 @@ _RECIPES = {
 }
 """Published names; Transformer Engine's hybrid formats scale with delayed factors unless said otherwise."""
 
+_BF16_GRADIENTS = ("nemo", "megatron-bridge")
+"""Software whose benchmark recipes keep and sum gradients in bf16: grad_sync_dtype=bf16 in the launcher scripts of NeMo 1
+(NVIDIA DGX Cloud benchmarking), grad_reduce_in_fp32=False in the performance recipes of NeMo 2 and Megatron-Bridge."""
+
 _OVERLAP_FLAGS = {
     "overlap-grad-reduce": ("dp_reduce",),
     "overlap_comm": ("dp_reduce",),
@@ -109,7 +113,7 @@ def training_of(
         seq_len=seq_len,
         precision=precision,
         optimizer=_optimizer(row),
-        gradient_dtype_bytes=2.0 if "bfloat16" in (row.layout.grad_dtype or "") else None,
+        gradient_dtype_bytes=_gradient_bytes(row, precision),
         attention=setting["attention"],
         dropout=_dropout(row, setting),
         capture=setting["cuda_graph"],
@@ -147,6 +151,14 @@ def _recipe(row: RunRow) -> str | None:
     if text not in _RECIPES:
         raise lacking("fp8 recipe", text)
     return _RECIPES[text]
+
+
+def _gradient_bytes(row: RunRow, precision: str) -> float | None:
+    """Stated by the row or a habit of its software; None: what the profile keeps."""
+    if "bfloat16" in (row.layout.grad_dtype or ""):
+        return 2.0
+    recipes = any(word in (row.software or "").lower() for word in _BF16_GRADIENTS)
+    return 2.0 if recipes and precision not in ("fp16", "fp32") else None
 
 
 def _optimizer(row: RunRow) -> Any:

@@ -53,12 +53,31 @@ class Correction(_Frozen):
     reason: Annotated[str, Field(min_length=10)]
 
 
+class MemoryPlace(_Frozen):
+    """Rows whose single memory figure was not read on the fullest device.
+
+    Args:
+        source: what the rows' ``source`` starts with.
+        rank: pipeline rank of the device that was read.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    rank: Annotated[int, Field(ge=0)]
+    reason: Annotated[str, Field(min_length=10)]
+
+
 class Votes(_Frozen):
     """The content of ``exclusions.yaml``."""
 
     corrections: tuple[Correction, ...] = ()
+    memory_places: tuple[MemoryPlace, ...] = ()
     composed: tuple[Composed, ...]
     exclusions: tuple[Exclusion, ...]
+
+    def memory_rank(self, row: RunRow) -> int | None:
+        """Pipeline rank on which the row's single memory figure was read, None for the fullest."""
+        source = row.source or ""
+        return next((place.rank for place in self.memory_places if source.startswith(place.source)), None)
 
     def doubt(self, row: RunRow, what: Literal["time", "memory"]) -> str | None:
         """Why the row's time (or memory) is scored apart, None when it is not."""

@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "runs": "Published training runs: step time and memory.",
         "kernels": "Measured kernels: matmul, attention, memory-bound operators.",
         "collectives": "Measured collectives: nccl-tests tables and sweeps.",
+        "ablation": "What each effect of the model is worth on published runs.",
     }
 )
 

@@ -13,6 +13,8 @@ from planner.cli.output import Output, check_target
 from planner.errors import NoAnswerError, PlannerError, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from planner.cli.output import ProgressCall
     from planner.validation.runs.clusters import Constants
     from planner.validation.runs.rows import RunRow
@@ -63,7 +65,7 @@ def _answer(
     constants = _constants(priors, calibration)
     started = time.perf_counter()
     with output.progress() as progress:
-        score = _score(_chosen(paths, families, most), constants, progress)
+        score = _score(chosen_rows(paths, families, most), constants, progress)
     _print(output, score, time.perf_counter() - started, listed)
     if plot is not None:
         from planner.report.runs_plot import draw_runs
@@ -74,7 +76,15 @@ def _answer(
         _judge(score, allowed)
 
 
-def _chosen(paths: tuple[str, ...], families: tuple[str, ...], limit: int | None) -> list[RunRow]:
+def chosen_rows(paths: Sequence[str], families: Sequence[str], limit: int | None = None) -> list[RunRow]:
+    """The rows of files or folders.
+
+    Args:
+        families: only these; all when there are none. limit: only the first ones.
+
+    Raises:
+        PlannerError: unreadable files, or a family without rows.
+    """
     from planner.validation.runs.reading import read_rows
     from planner.validation.runs.votes import load_votes
 

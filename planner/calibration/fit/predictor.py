@@ -11,7 +11,6 @@ from planner.calibration.fit.constants import Constant
 from planner.calibration.fit.problem import Batch, FloatArray, Measurement, Problem, Progress
 from planner.calibration.fit.processes import shared_out
 from planner.calibration.fit.scopes import with_values
-from planner.costs.evaluate import step_times
 from planner.costs.prices import price_model
 from planner.jobs.types import Job
 from planner.validation.runs.uncertainty import shares_of, step_and_parts
@@ -22,7 +21,7 @@ STEP = 0.03
 
 def batch_seconds(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> FloatArray:
     """Log seconds of a batch's rows at given positions of all constants."""
-    return np.log(step_times(_job_at(batch, constants, positions), batch.layouts))
+    return np.log(batch.price(_job_at(batch, constants, positions), batch.layouts))
 
 
 def _job_at(batch: Batch, constants: Sequence[Constant], positions: FloatArray) -> Job:

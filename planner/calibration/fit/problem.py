@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from planner.calibration.fit.constants import Constant, Key, constant
 from planner.calibration.fit.scopes import at_priors, constants_of
+from planner.costs.evaluate import step_times
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts, from_layouts
 from planner.validation.runs.express import Expressed, Variant, express
@@ -32,11 +33,13 @@ class Batch:
 
     Args:
         constants: positions in ``Problem.constants`` of what they depend on.
+        price: step times of layouts of a job.
     """
 
     job: Job
     layouts: Layouts
     constants: tuple[int, ...]
+    price: Callable[[Job, Layouts], FloatArray] = step_times
 
 
 @dataclass(frozen=True)

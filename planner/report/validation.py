@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.report.experts import show_experts
 from planner.report.tables import NARROW, new_table
+from planner.validation.runs.groups import FLAT_ENOUGH, SKILL_BARS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,18 @@ def show_score(console: Console, score: Score, *, worst: int, quiet: bool) -> No
 def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
     wide = console.width >= NARROW
     extra = ["tau", "regret", "covered", "width"] if wide else []
-    headings = ["family", "accelerator", "rows", "votes", "median", "mean", "p90", "bias", "flat mean"]
+    headings = [
+        "family",
+        "accelerator",
+        "rows",
+        "votes",
+        "median",
+        "mean",
+        "p90",
+        "bias",
+        "flat mean",
+        "skill",
+    ]
     table = new_table(title, [*headings, *extra], left=("family", "accelerator"))
     for group in groups:
         family, accelerator = (str(part) for part in group.key[:2])
@@ -57,16 +69,23 @@ def _groups(console: Console, title: str, groups: Iterable[Group]) -> None:
         cells = [family, accelerator, rows, str(group.votes)]
         errors = group.errors
         if errors is None:
-            table.add_row(*cells, *(["-"] * 5), *(["-"] * len(extra)))
+            table.add_row(*cells, *(["-"] * 6), *(["-"] * len(extra)))
             continue
         cells += [_percent(v) for v in (errors.median_ape, errors.mean_ape, errors.p90_ape)]
-        cells += [_percent(errors.bias, sign=True), _percent(_mean(group.flat_mfu))]
+        cells += [_percent(errors.bias, sign=True), _percent(_mean(group.flat_mfu)), _skill(group)]
         if wide:
             tau = "-" if group.kendall_tau is None else f"{group.kendall_tau:.2f}"
             cells += [tau, _percent(group.regret_mean), _percent(group.coverage, digits=0)]
             cells.append(_percent(group.interval_width_median, digits=0))
         table.add_row(*cells)
     console.print(table)
+
+
+def _skill(group: Group) -> str:
+    """Mean error over that of one constant utilisation; marked where it is above its bar."""
+    if group.skill is None:
+        return "-"
+    return f"{group.skill:.2f}{'!' if group.skilled is False else ''}"
 
 
 def _overall(console: Console, score: Score) -> None:
@@ -84,6 +103,14 @@ def _overall(console: Console, score: Score) -> None:
             f"{len(score.sets)} sets of layouts: mean regret {_percent(overall.regret_mean)} %,"
             f" 95th percentile {_percent(overall.regret_p95)} %, {len(large)} above {LARGE_REGRET:.0%};"
             f" tau {'-' if overall.tau is None else f'{overall.tau:.2f}'} on sets of ten or more."
+        )
+    judged = [group for group in score.groups if group.skilled is not None]
+    if judged:
+        met = sum(bool(group.skilled) for group in judged)
+        console.print(
+            f"Skill (mean error over that of one constant utilisation): {met} of {len(judged)} groups meet their bar,"
+            f" {SKILL_BARS[True]} where the constant is more than {FLAT_ENOUGH:.0%} off, else {SKILL_BARS[False]};"
+            " the others are marked !."
         )
     if overall.coverage is not None:
         console.print(
@@ -124,9 +151,20 @@ def _incomplete(console: Console, score: Score) -> None:
 def _memory(console: Console, score: Score) -> None:
     if not score.memory:
         return
-    headings = ("counter", "family", "accelerator", "figures", "votes", "mean", "p90", "worst", "bias")
+    headings = (
+        "counter",
+        "family",
+        "accelerator",
+        "figures",
+        "votes",
+        "mean",
+        "p90",
+        "worst",
+        "bias",
+        "assigned",
+    )
     table = new_table(
-        "Memory, each figure against its own counter, % error",
+        "Memory, each figure against its own counter, % error (assigned: mean under one assignment per model)",
         headings,
         left=("counter", "family", "accelerator"),
     )
@@ -144,6 +182,7 @@ def _memory(console: Console, score: Score) -> None:
             _percent(errors.p90_ape),
             _percent(group.worst, sign=True),
             _percent(errors.bias, sign=True),
+            _percent(_mean(group.assigned)),
         )
     console.print(table)
 

@@ -22,6 +22,7 @@ class Assignment:
         setting: the values that explain its rows best, in seconds and bytes together.
         software: as the source names it, else the profile.
         rows: rows that could be read under it; of: rows of the model.
+        places: id of such a row -> which of its readings that is.
         time, memory: errors under it.
     """
 
@@ -34,11 +35,12 @@ class Assignment:
     of: int
     time: ErrorSummary | None
     memory: ErrorSummary | None
+    places: Mapping[str, int]
 
 
 def best_assignments(outcomes: Iterable[Outcome]) -> list[Assignment]:
     """For every model with open settings and something measured, in order of appearance."""
-    found: dict[tuple[str, ...], list[Outcome]] = {}
+    found: dict[tuple[str, str, str, str], list[Outcome]] = {}
     for outcome in outcomes:
         row = outcome.row
         if not row.complete and (outcome.measured_s or outcome.memory):
@@ -47,16 +49,15 @@ def best_assignments(outcomes: Iterable[Outcome]) -> list[Assignment]:
     return [best for key, members in found.items() if (best := _best(key, members)) is not None]
 
 
-def _best(key: tuple[str, ...], members: list[Outcome]) -> Assignment | None:
+def _best(key: tuple[str, str, str, str], members: list[Outcome]) -> Assignment | None:
     tried = [(setting, *_errors(members, setting)) for setting in _settings(members)]
     tried = [item for item in tried if item[1] or item[2]]
     if not tried:
         return None
     most = max(item[3] for item in tried)
     setting, times, sizes, rows = min((item for item in tried if item[3] == most), key=_misfit)
-    return Assignment(
-        key[0], key[1], key[2], key[3], setting, rows, len(members), summarise(times), summarise(sizes)
-    )
+    places = {o.row.id: place for o in members if (place := _place(o, setting)) is not None}
+    return Assignment(*key, setting, rows, len(members), summarise(times), summarise(sizes), places)
 
 
 def _misfit(item: tuple[Mapping[str, Any], list[float], list[float], int]) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
+from planner.validation.runs.assignments import Assignment
 from planner.validation.runs.memory_figures import MemoryFigure
 from planner.validation.runs.outcome import Outcome
 from planner.validation.runs.statistics import ErrorSummary, mean_of, summarise
@@ -17,6 +18,7 @@ class MemoryGroup:
     Args:
         n: figures (pipeline ranks count on their own); votes: distinct ones, copies of a layout counted once.
         inside: share of the figures within the extremes of the readings (only rows that leave something open).
+        assigned: errors of such rows under the one assignment per model that explains time and memory best.
     """
 
     memory_kind: str
@@ -28,22 +30,36 @@ class MemoryGroup:
     errors: ErrorSummary | None
     worst: float | None
     inside: float | None
+    assigned: ErrorSummary | None
 
 
-def memory_groups(outcomes: Iterable[Outcome]) -> list[MemoryGroup]:
-    """Groups in alphabetical order; figures with a doubt are left out."""
+def memory_groups(outcomes: Iterable[Outcome], assignments: Iterable[Assignment] = ()) -> list[MemoryGroup]:
+    """Groups in alphabetical order; figures with a doubt are left out.
+
+    Args:
+        assignments: of the models of incomplete rows.
+    """
+    places = {row: place for item in assignments if item.setting for row, place in item.places.items()}
     found: dict[tuple[str, str, str, bool], list[tuple[Outcome, MemoryFigure]]] = {}
     for outcome in outcomes:
         for figure in outcome.memory if outcome.memory_doubt is None else ():
             key = (figure.kind, outcome.family, outcome.accelerator, outcome.row.complete)
             found.setdefault(key, []).append((outcome, figure))
-    return [_group(key, members) for key, members in sorted(found.items())]
+    return [_group(key, members, places) for key, members in sorted(found.items())]
 
 
-def _group(key: tuple[str, str, str, bool], members: list[tuple[Outcome, MemoryFigure]]) -> MemoryGroup:
+def _group(
+    key: tuple[str, str, str, bool],
+    members: list[tuple[Outcome, MemoryFigure]],
+    places: Mapping[str, int],
+) -> MemoryGroup:
     votes: dict[Hashable, float] = {}
+    assigned: dict[Hashable, float] = {}
     for outcome, figure in members:
-        votes.setdefault(_vote(outcome, figure), figure.error)
+        vote = _vote(outcome, figure)
+        votes.setdefault(vote, figure.error)
+        if (place := places.get(outcome.row.id)) is not None:
+            assigned.setdefault(vote, figure.by_setting[place] / figure.measured_bytes - 1.0)
     errors = list(votes.values())
     open_ones = [f for o, f in members if len(o.readings) > 1]
     return MemoryGroup(
@@ -53,6 +69,7 @@ def _group(key: tuple[str, str, str, bool], members: list[tuple[Outcome, MemoryF
         errors=summarise(errors),
         worst=max(errors, key=abs, default=None),
         inside=mean_of([float(f.low_bytes <= f.measured_bytes <= f.high_bytes) for f in open_ones]),
+        assigned=summarise(list(assigned.values())),
     )
 
 

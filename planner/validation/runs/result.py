@@ -59,6 +59,8 @@ def _group(group: Group, names: tuple[str, ...] = ("family", "accelerator")) -> 
         "coverage": group.coverage,
         "interval_width_median": group.interval_width_median,
         "skill": group.skill,
+        "skill_bar": group.skill_bar,
+        "skilled": group.skilled,
         "flat_mfu": _errors(group.flat_mfu) if group.flat_mfu else None,
     }
 
@@ -67,9 +69,10 @@ def _memory(group: MemoryGroup) -> dict[str, Any]:
     plain = {
         field.name: getattr(group, field.name)
         for field in dataclasses.fields(group)
-        if field.name != "errors"
+        if field.name not in ("errors", "assigned")
     }
-    return plain | _errors(group.errors)
+    assigned = None if group.assigned is None else _errors(group.assigned)
+    return plain | _errors(group.errors) | {"assigned": assigned}
 
 
 def _experts(score: ExpertScore) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def score(outcomes: Sequence[Outcome]) -> Score:
     complete = by_heading["complete"]
     sets = one_vote_each(layout_sets(complete))
     groups = groups_of(complete, sets)
+    assignments = best_assignments(outcomes)
     return Score(
         outcomes=tuple(outcomes),
         groups=tuple(groups),
@@ -91,10 +92,10 @@ def score(outcomes: Sequence[Outcome]) -> Score:
         models=tuple(groups_of([o for o in complete if o.experts], (), _by_model)),
         experts=expert_score(outcomes, load_hard_pairs()),
         overall=_overall(outcomes, complete, groups, sets),
-        memory=tuple(memory_groups(outcomes)),
+        memory=tuple(memory_groups(outcomes, assignments)),
         fits=fit_table(outcomes),
         sets=tuple(sets),
-        assignments=tuple(best_assignments(outcomes)),
+        assignments=tuple(assignments),
         refused=_counted(o.refused or o.not_scored for o in outcomes),
         approximated=_counted(text for o in outcomes for text in (*o.approximated, *o.assumed)),
     )

@@ -22,7 +22,7 @@ _SAME = (
     "matmul_traffic",
     "memory_efficiency",
 )
-_SCALARS = {**{name: name for name in _SAME}, "launch": "launch_s"}
+_SCALARS = {**{name: name for name in _SAME}, "launch": "launch_s", "floor": "floor_s"}
 _TABLES = ("matmul_efficiency", "eager", "attention_forward", "attention_backward", "alone")
 
 

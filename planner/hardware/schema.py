@@ -116,6 +116,7 @@ class Kernels(Strict):
     attention_backward: dict[str, Fraction] = Field(default_factory=dict)
     alone: dict[str, Fraction] = Field(default_factory=dict)
     launch: Seconds | None = None
+    floor: Seconds | None = None
 
 
 class Priors(Strict):

@@ -65,7 +65,8 @@ class KernelConstants:
         attention_kernels: what each generation loses elsewhere.
         alone: plateau of 16-bit matmuls (``matmul``) and forward rates of attention generations in kernel benchmarks, where
             they are known.
-        launch_s: shortest time from one kernel to the next on the device.
+        launch_s: time that every matmul and attention kernel takes besides its work.
+        floor_s: shortest time of a kernel that is bound by memory.
         cast_factor: HBM traffic of casts to 8 bits and below over that of the ideal kernels.
     """
 
@@ -88,6 +89,7 @@ class KernelConstants:
     attention_kernels: Mapping[str, AttentionKernel] = field(default_factory=dict)
     alone: Mapping[str, float] = field(default_factory=dict)
     launch_s: float = 5e-6
+    floor_s: float = 3e-6
     cast_factor: float = 1.0
 
 

@@ -163,6 +163,7 @@ def _accelerator_rows(item: Accelerator) -> Iterator[FigureRow]:
         yield row(f"kernels.{name}", f"{getattr(kernels, name):g}", getattr(kernels, name))
     yield row("kernels.memory_efficiency", f"{kernels.memory_efficiency:.2f}", kernels.memory_efficiency)
     yield row("kernels.launch", format_seconds(kernels.launch_s), kernels.launch_s)
+    yield row("kernels.floor", format_seconds(kernels.floor_s), kernels.floor_s)
 
 
 def _matmul_constants(item: Accelerator) -> tuple[str, ...]:

@@ -67,13 +67,14 @@ RULES: tuple[Rule, ...] = (
     Rule("architecture", "matmul_wave", "share", 0.2, 0.01, 0.99),
     Rule("architecture", "matmul_stride", "factor", 0.7, 0.002, 0.4),
     Rule("architecture", "matmul_traffic", "efficiency", 0.1, 0.3, 0.99),
+    Rule("architecture", "floor_s", "factor", 0.4, 5e-7, 3e-5),
     Rule("architecture", "launch_s", "factor", 0.4, 5e-7, 3e-5),
     Rule("attention", "*_half", "factor", 0.5, 5.0, 5000.0),
     Rule("attention", "width_*", "factor", 0.3, 0.2, 2.0),
     Rule("accelerator", "cast_factor", "factor", 0.4, 0.1, 10.0),
     Rule("network", "in_step_efficiency", "share", 0.15, 0.05, 0.995),
     Rule("network", "*efficiency", "efficiency", 0.1, 0.05, 0.995),
-    Rule("network", "*start_s", "factor", 0.7, 5e-7, 1e-3),
+    Rule("network", "*start_s", "factor", 0.5, 5e-7, 1e-3),
     Rule("network", "*ramp", "factor", 0.7, 0.02, 20.0),
     Rule("framework", "hidden.*", "share", 0.25, 0.002, 0.998),
     Rule("framework", "elementwise_factor", "factor", 0.4, 0.2, 10.0),
@@ -82,7 +83,7 @@ RULES: tuple[Rule, ...] = (
 )
 """First match. Spreads: of best-shape and in-run kernel rates around their priors (matmul .12 - .15, attention .25 - .4),
 of shares of the link rate that steps see (.15) and of hidden traffic (.25), of rates of links alone (.1), of the starts of
-nccl-tests on like nodes (12 to 44 us: .7)."""
+nccl-tests on like nodes (12 to 44 us: .5)."""
 
 
 @dataclass(frozen=True)

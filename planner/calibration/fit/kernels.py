@@ -33,8 +33,8 @@ _SECTIONS = {"accelerator": "accelerators", "architecture": "architectures", "at
 
 @dataclass(frozen=True)
 class Block:
-    """Measurements that share constants with no others: the matmuls and memory-bound kernels of one architecture, or one
-    generation of attention kernels.
+    """Measurements that share constants with no others: the matmuls or the memory-bound kernels of one
+    architecture, or one generation of attention kernels.
 
     Args:
         tables: of the files, in their order.
@@ -70,20 +70,21 @@ def read_blocks(files: Sequence[Path]) -> list[Block]:
         PlannerError: unreadable tables, other data than kernels, unknown accelerators.
     """
     parts: dict[Hashable, list[CsvRows]] = {}
+    architectures: dict[str, str] = {}
     for file in files:
         rows = read_rows(file, FORMATS)
         if rows.kind == "collectives":
             raise PlannerError("holds collectives, not kernels; fit them apart", file=file)
-        keys = [_block_of(rows, row) for row in range(len(rows.lines))]
-        for key, chosen in rows_by(keys).items():
+        for name in set(rows.columns["gpu"]) - set(architectures):
+            architectures[name] = load_accelerator(name).architecture
+        kinds = (
+            rows.columns["kernel"]
+            if rows.kind == "attention"
+            else [architectures[n] for n in rows.columns["gpu"]]
+        )
+        for key, chosen in rows_by([(rows.kind, kind) for kind in kinds]).items():
             parts.setdefault(key, []).append(rows.take(chosen))
     return [_block(_tables(members)) for members in parts.values()]
-
-
-def _block_of(rows: CsvRows, row: int) -> Hashable:
-    if rows.kind == "attention":
-        return "attention", rows.columns["kernel"][row]
-    return "architecture", load_accelerator(rows.columns["gpu"][row]).architecture
 
 
 def _tables(members: Sequence[CsvRows]) -> tuple[Timings, ...]:
@@ -115,13 +116,14 @@ def _constants_of(table: Timings, priors: Mapping[str, Accelerator]) -> Iterator
                 yield Key("accelerator", chip, f"alone.{generation}"), rate
                 yield from _losses(table, accelerator, generation)
             continue
-        yield Key("architecture", architecture, "launch_s"), kernels.launch_s
         if table.kind == "matmul":
+            yield Key("architecture", architecture, "launch_s"), kernels.launch_s
             yield Key("accelerator", chip, "alone.matmul"), kernels.alone.get("matmul", 0.8)
             if accelerator.compute_units is not None:
                 for shape in SHAPE_OF_MATMULS:
                     yield Key("architecture", architecture, shape), getattr(kernels, shape)
         else:
+            yield Key("architecture", architecture, "floor_s"), kernels.floor_s
             for operator in sorted({found for op in columns["op"] if (found := eager_operator(op))}):
                 yield Key("accelerator", chip, f"eager.{operator}"), kernels.eager[operator]
 

@@ -23,8 +23,11 @@ STIFFNESS = 0.003
 STEP = 0.02
 """Finite difference, in spreads of the prior: wide enough to see past the corners of whole waves."""
 
-EVALUATIONS = 40
+EVALUATIONS = 25
 """Most slopes that are taken."""
+
+SETTLED = 1e-4
+"""Relative fall of the cost, and relative move, at which the search ends."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def fit_points(
         bounds=(limits[:, 0], limits[:, 1]),
         loss=loss,
         diff_step=STEP,
+        ftol=SETTLED,
+        xtol=SETTLED,
         max_nfev=EVALUATIONS,
     )
     positions = centre + found.x * spread

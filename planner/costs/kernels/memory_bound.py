@@ -20,7 +20,7 @@ EAGER_LAUNCHES: Mapping[str, float] = {"norm": 2.0}
 def memory_bound_seconds(
     nbytes: FloatArray, accelerator: Accelerator, launches: float = 1.0, operator: str | None = None
 ) -> FloatArray:
-    """Seconds of kernels that move bytes through HBM: at the achieved bandwidth, and not below their launches.
+    """Seconds of kernels that move bytes through HBM: at the achieved bandwidth, and not below the shortest kernels.
 
     Args:
         nbytes: reads plus writes, shape (rows,); nothing moved is no kernel.
@@ -31,7 +31,7 @@ def memory_bound_seconds(
     efficiency = kernels.memory_efficiency if operator is None else kernels.eager[operator]
     launches = launches * EAGER_LAUNCHES.get(operator or "", 1.0)
     streamed = nbytes / (accelerator.memory_bandwidth * efficiency)
-    return np.where(nbytes > 0, np.maximum(streamed, kernels.launch_s * launches), 0.0)
+    return np.where(nbytes > 0, np.maximum(streamed, kernels.floor_s * launches), 0.0)
 
 
 def cast_seconds(

@@ -16,8 +16,8 @@ from planner.validation.csv_rows import CsvRows
 AcceleratorOf = Callable[[str], Accelerator]
 """The accelerator of a catalogue name, with the constants under test."""
 
-SCATTER = 0.03
-"""Relative scatter of kernels that the model cannot tell apart."""
+COARSE = 4.0
+"""Times below so many half widths of their last digit count less: a third of them is rounding."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -52,10 +52,10 @@ class Timings:
 
     @property
     def weights(self) -> FloatArray:
-        """By which rows count in a fit: their importance, less where the printed digits are coarse beside the scatter of
-        repeats (a rounding error is uniform: variance width^2 / 3)."""
-        rounding = (self.half_width_s / self.measured_s) ** 2 / 3.0
-        return np.asarray(self.importance * SCATTER**2 / (SCATTER**2 + rounding))
+        """By which rows count in a fit: their importance, less where the printed digits are coarse."""
+        return np.asarray(
+            self.importance * np.minimum(1.0, self.measured_s / np.maximum(COARSE * self.half_width_s, 1e-12))
+        )
 
 
 def rows_by(keys: Sequence[_Key]) -> dict[_Key, NDArray[Any]]:

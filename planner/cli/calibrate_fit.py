@@ -1,4 +1,4 @@
-"""``plan calibrate fit``: constants of chips, networks and framework profiles from published runs."""
+"""``plan calibrate fit``: constants of chips, networks and framework profiles from published measurements."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from planner.calibration.fit.folds import Method
+    from planner.cli.output import ProgressCall
+    from planner.hardware.calibration_files import Calibration, Data
 
 
 @click.command(name="fit")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output-file", "target", metavar="FILE", help="Write the calibration (YAML).")
-@click.option("--name", default="published-runs", show_default=True, help="Name inside the calibration.")
+@click.option("--name", help="Name inside the calibration; default: published-runs, -kernels, -collectives.")
 @click.option(
     "--stiffness",
     metavar="SHARE",
@@ -40,10 +42,48 @@ if TYPE_CHECKING:
 )
 @output_options
 def command(output: Output, **request: Any) -> None:
-    """Fit the cost model's constants to published runs (YAML files of rows, or folders of them)."""
+    """Fit the cost model's constants to measurements of one kind: published runs (YAML files of rows), kernels (CSV
+    tables) or collectives (CSV tables, YAML files of points); or folders of them. The other options are for runs."""
     # processes share the cores out among themselves; threads of the linear algebra would only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _answer(output, **request)
+    from planner.calibration.fit.kinds import data_of
+
+    data = data_of(request["paths"])
+    name = request.pop("name") or f"published-{data}"
+    if data == "runs":
+        _answer(output, name=name, **request)
+    else:
+        _answer_points(output, data, name, request["paths"], request["target"])
+
+
+def _answer_points(output: Output, data: Data, name: str, paths: tuple[str, ...], target: str | None) -> None:
+    """Timings that closed forms price at once."""
+    from planner.calibration.fit.writing import calibration_text, write_calibration
+
+    if target is not None:
+        check_target(target)
+    started = time.perf_counter()
+    with output.progress() as progress:
+        calibration = _fit_points(data, name, paths, progress)
+    seconds = time.perf_counter() - started
+    output.emit(
+        {"calibration": calibration.model_dump(mode="json"), "seconds": seconds},
+        lambda console: console.print(calibration_text(calibration), highlight=False, markup=False),
+    )
+    if target is not None:
+        write_calibration(target, calibration)
+        output.note(f"calibration: {target}")
+    output.note(f"{calibration.rows:,} timings in {seconds:.1f} s")
+
+
+def _fit_points(data: Data, name: str, paths: tuple[str, ...], progress: ProgressCall) -> Calibration:
+    if data == "kernels":
+        from planner.calibration.fit.kernels import fit_kernels
+
+        return fit_kernels(paths, progress, name=name)
+    from planner.calibration.fit.collectives import fit_collectives
+
+    return fit_collectives(paths, progress, name=name)
 
 
 def _answer(

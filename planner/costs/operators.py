@@ -95,6 +95,16 @@ def _group(operator: Operator, block: Block, sizes: Sizes) -> tuple[Operator, ..
     return members if members[0].name == operator.name else ()
 
 
+def gradient_traffic(sizes: Sizes) -> float | None:
+    """HBM bytes per element of a weight's gradient, None for those of a 16-bit result.
+
+    Where fp32 gradients live beside the weights and travel in fp32 the product adds to them: read and written (Megatron's
+    gradient_accumulation_fusion).
+    """
+    law = sizes.job.framework.state_law(sizes.job.training.precision)
+    return 2.0 * law.gradients if min(law.gradients, law.reduced) >= 4.0 and law.master > 0.0 else None
+
+
 _Sizes = tuple[FloatArray, FloatArray, FloatArray]
 
 
@@ -127,9 +137,13 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     rows = m / experts
     recipe = sizes.job.training.fp8_recipe
     slowdown = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
+    results = (None, None, gradient_traffic(sizes))
     forward, data, weights = (
-        slowdown * matmul_seconds(*shape, accelerator, precision, element, groups=experts, strides=strides)
-        for shape, strides in _products(rows, n, k)
+        slowdown
+        * matmul_seconds(
+            *shape, accelerator, precision, element, result_bytes=result, groups=experts, strides=strides
+        )
+        for (shape, strides), result in zip(_products(rows, n, k), results, strict=True)
     )
     flops = 2.0 * m * n * k
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
@@ -163,7 +177,8 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
         executed = executed * contiguous_excess(sizes.degrees["ring"])
     scores = sizes.batch * tokens * keys * heads
     # a ring computes block by block: shorter kernels, and one fp32 merge of partial results for each block after the first
-    block_tokens = min(keys, float(window) if window else keys) / sizes.degrees["ring"]
+    at_once = float(window) if window and kernel != "unfused" else keys
+    block_tokens = min(keys, at_once) / sizes.degrees["ring"]
     forward, backward = (
         attention_seconds(
             executed,

@@ -146,6 +146,7 @@ def _losses(table: Timings, accelerator: Accelerator, generation: str) -> Iterat
 def fit_kernels(
     paths: Sequence[str | Path],
     progress: Progress = lambda done, message: None,
+    *,
     name: str = "published-kernels",
 ) -> Calibration:
     """Constants fitted to tables of measured kernels.

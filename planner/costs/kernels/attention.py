@@ -76,7 +76,8 @@ def attention_seconds(
     shape = kernels.attention_kernels.get(kernel, AttentionKernel())
     rate = peak_flops(accelerator, base) * table[kernel]
     work = flops * (backward_ratio(kernel) if backward else 1.0) / rate
-    short = 1.0 + (shape.causal_half if causal else shape.full_half) / tokens
+    masked = causal and kernel != UNFUSED  # which computes the whole square
+    short = 1.0 + (shape.causal_half if masked else shape.full_half) / tokens
     if kernel != UNFUSED:
         return work * short / _width_factor(shape, head_dim) + np.where(flops > 0, kernels.launch_s, 0.0)
     if head_dim % ALIGNED:

@@ -39,6 +39,7 @@ def matmul_seconds(
     precision: str,
     element_bytes: float = 2.0,
     *,
+    result_bytes: float | None = None,
     groups: FloatArray | float = 1.0,
     strides: tuple[FloatArray, FloatArray, FloatArray] | None = None,
 ) -> FloatArray:
@@ -47,13 +48,15 @@ def matmul_seconds(
     Args:
         m, n, k: sizes, shape (rows,).
         element_bytes: of the operands.
+        result_bytes: of HBM traffic per element of the result, that of the operands by default; 8 where it is added to fp32.
         groups: equal products that share the launch and its waves (grouped matmul of experts).
         strides: distance of the rows of A, of B (of its transpose) and of C, in elements; a linear layer forward by default.
     """
     kernels = accelerator.kernels
     plateau = kernels.matmul_efficiency.get(precision, kernels.matmul_efficiency.get("bf16", 0.78))
     rate = peak_flops(accelerator, precision) * plateau
-    traffic = groups * (m * k + k * n + m * n) * element_bytes
+    result = element_bytes if result_bytes is None else result_bytes
+    traffic = groups * ((m * k + k * n) * element_bytes + m * n * result)
     if accelerator.compute_units is None:
         streamed = traffic / (accelerator.memory_bandwidth * kernels.memory_efficiency)
         busy = np.maximum(groups * _ramp(m, n, k, accelerator, rate), streamed)

@@ -19,7 +19,7 @@ from planner.validation.points import printed_half_width
 LARGE_M = 512
 """Rows of a matmul from which whole tiles fill the device; training runs above it, decoding below."""
 
-SMALL_IMPORTANCE = 0.3
+SMALL_IMPORTANCE = 0.2
 """Of a matmul of fewer rows in a fit: training has hardly any."""
 
 _OPERATORS = (

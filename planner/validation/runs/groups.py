@@ -19,6 +19,12 @@ TINY = 1e-9
 SMALLEST_FOR_MEDIAN, SMALLEST_FOR_P90 = 3, 5
 """Votes that a group needs to count in the macro median, and in the macro 90th percentile."""
 
+FLAT_ENOUGH = 0.06
+"""Mean error of one constant utilisation up to which a group is nearly flat ..."""
+
+SKILL_BARS = {True: 0.5, False: 0.8}
+"""... and what of it the model's mean error may be: half, or 0.8 in nearly flat groups."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -50,6 +56,20 @@ class Group:
         if self.errors is None or self.flat_mfu is None or self.flat_mfu.mean_ape < TINY:
             return None
         return self.errors.mean_ape / self.flat_mfu.mean_ape
+
+    @property
+    def skill_bar(self) -> float | None:
+        """Skill that is asked for: little is left to know where one constant is nearly right. None where skill is not judged."""
+        if self.skill is None or self.flat_mfu is None or self.votes < SMALLEST_FOR_MEDIAN:
+            return None
+        return SKILL_BARS[self.flat_mfu.mean_ape > FLAT_ENOUGH]
+
+    @property
+    def skilled(self) -> bool | None:
+        """Whether the skill meets its bar."""
+        if self.skill is None or self.skill_bar is None:
+            return None
+        return self.skill <= self.skill_bar
 
 
 def group_key(outcome: Outcome) -> tuple[Any, ...]:

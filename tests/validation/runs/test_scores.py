@@ -60,6 +60,8 @@ def test_skill_is_the_error_over_that_of_a_flat_utilisation() -> None:
     assert group.flat_mfu is not None
     assert group.flat_mfu.mean_ape == pytest.approx(0.2 / 3)
     assert group.skill == pytest.approx(0.1 * 3 / 0.2)
+    assert group.skill_bar == 0.5  # of a constant that is 6.7 % off
+    assert group.skilled is False
 
 
 def test_full_recompute_is_a_third_more_work() -> None:

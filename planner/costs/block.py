@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from planner.costs.expert_biases import with_expert_biases
 from planner.costs.host import ROUTED, HostWork, host_work, routed_wait_s
 from planner.costs.late import late_launches, out_of_step
 from planner.costs.operators import OperatorCost, operator_cost
@@ -148,7 +149,10 @@ def _price_pattern(
     policies: Sequence[Recompute],
 ) -> list[BlockPrice]:
     derivation = derive(block, pattern)
-    costs = {o.name: operator_cost(o, block, derivation, sizes) for o in block.operators}
+    costs = {
+        o.name: with_expert_biases(operator_cost(o, block, derivation, sizes), o, block, derivation, sizes)
+        for o in block.operators
+    }
     owners = {o.name: o.module for o in block.operators}
     transfers = tuple(
         price_exchange(e, owners[e.owner], block, sizes, strides, pattern) for e in derivation.exchanges

@@ -26,8 +26,13 @@ CAPTURED: Mapping[CaptureScope, frozenset[str]] = MappingProxyType(
 )
 """Recompute units whose launches one graph of a layer replaces (cuda_graph_scope of Megatron-Core's TransformerConfig)."""
 
-PREPROCESS_LAUNCHES = 2.0
-"""Launches of a dispatch that only look at the routing: counts per expert, and the order of the rows."""
+ROUTER_LAUNCHES = (10.0, 6.0)
+"""Launches of a router besides its matmul: scores, top-k, mask and probabilities, auxiliary loss; backward fewer
+(megatron/core/transformer/moe/router.py and moe_utils.py of NVIDIA/Megatron-LM)."""
+
+PREPROCESS_LAUNCHES = (12.0, 0.0)
+"""Launches that a dispatch needs to know its sizes: counts per expert, their exchange, sums per rank, copies to the host
+(MoEAlltoAllTokenDispatcher.preprocess, megatron/core/transformer/moe/token_dispatcher.py)."""
 
 ROUTED = frozenset({"moe", "moe_activation"})
 """Recompute units from the dispatch of rows to experts to their combination."""
@@ -73,8 +78,7 @@ def host_work(
     each = host.backward_operator_s if backward else host.forward_operator_s
     rest, routed = zero, zero
     for operator in operators:
-        cost = costs[operator.name]
-        launches = _left(operator, cost.launches_backward if backward else cost.launches_forward, training)
+        launches = _left(operator, costs[operator.name], training, backward=backward)
         seconds = each * launches + _of_experts(operator, block, sizes, backward=backward)
         if operator.module in ROUTED:
             routed = routed + seconds
@@ -109,13 +113,16 @@ def _runs(scope: CaptureScope, operators: Sequence[Operator]) -> bool:
     return any(operator.module in CAPTURED[scope] for operator in operators)
 
 
-def _left(operator: Operator, launches: FloatArray, training: Training) -> FloatArray:
+def _left(operator: Operator, cost: OperatorCost, training: Training, *, backward: bool) -> FloatArray:
     """Launches of an operator that no graph replaces."""
+    launches = cost.launches_backward if backward else cost.launches_forward
     scopes = _scopes(training)
     if any(operator.module in CAPTURED[scope] for scope in scopes):
         return np.zeros_like(launches)
-    if operator.kind == "dispatch" and "moe_preprocess" in scopes:
-        return np.maximum(launches - PREPROCESS_LAUNCHES, 0.0)
+    if operator.kind == "router":
+        return launches + ROUTER_LAUNCHES[backward]
+    if operator.kind == "dispatch" and "moe_preprocess" not in scopes:
+        return launches + PREPROCESS_LAUNCHES[backward]
     return launches
 
 

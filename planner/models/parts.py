@@ -25,6 +25,7 @@ class Moe(BaseModel):
         dense_layers: the first n layers keep a dense MLP.
         every: of the other layers every n-th routes (2: dense, routed, dense, routed, as in GShard).
         router_bias, expert_bias: trained biases of the router and of the expert projections (gpt-oss).
+        activation_limit: gate and value of an expert are clamped at it before they are multiplied (gpt-oss).
         shared_gate: a learned scalar gate on the shared experts' output (Qwen2-MoE).
         score: how router logits become weights.
     """
@@ -40,6 +41,7 @@ class Moe(BaseModel):
     every: Size = 1
     router_bias: bool = False
     expert_bias: bool = False
+    activation_limit: Annotated[float, Field(gt=0)] | None = None
     shared_gate: bool = False
     score: Literal["softmax", "sigmoid"] = "softmax"
 

@@ -65,6 +65,7 @@ def _routed(block: BlockBuilder, spec: ModelSpec, moe: Moe, source: str) -> str:
         Axis("expert_ffn", moe.moe_ffn),
         modules=("moe", "moe_activation"),
         bias=moe.expert_bias,
+        limit=moe.activation_limit,
         experts=(Axis("experts", moe.experts),),
     )
     return block.operator(

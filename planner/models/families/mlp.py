@@ -32,6 +32,7 @@ def feed_forward(
     modules: tuple[str, str],
     bias: bool,
     experts: tuple[Axis, ...] = (),
+    limit: float | None = None,
 ) -> str:
     """Up (with gate), activation, down.
 
@@ -41,6 +42,7 @@ def feed_forward(
         modules: recompute units of the projections and of the activation.
         bias: both projections have one.
         experts: the leading axis of the weights when each expert has its own.
+        limit: at which the input of the activation is clamped.
     """
     hidden = block.tensors[source].axes[-1]
     projections, pointwise = modules
@@ -48,11 +50,13 @@ def feed_forward(
     wide = block.einsum(
         f"{name}_up", source, (*experts, hidden, *gates, inner), module=projections, bias=bias
     )
-    activated = activation(block, spec, f"{name}_activation", wide, module=pointwise)
+    activated = activation(block, spec, f"{name}_activation", wide, module=pointwise, limit=limit)
     return block.einsum(f"{name}_down", activated, (*experts, inner, hidden), module=projections, bias=bias)
 
 
-def activation(block: BlockBuilder, spec: ModelSpec, name: str, source: str, *, module: str) -> str:
+def activation(
+    block: BlockBuilder, spec: ModelSpec, name: str, source: str, *, module: str, limit: float | None = None
+) -> str:
     """Pointwise nonlinearity; a gated one multiplies the two halves of the ``gated`` axis. Saves its input."""
     axes = tuple(axis for axis in block.tensors[source].axes if axis.name != "gated")
     return block.operator(
@@ -62,8 +66,12 @@ def activation(block: BlockBuilder, spec: ModelSpec, name: str, source: str, *, 
         axes,
         module=module,
         saves=(source,),
-        attributes={"function": spec.activation, "gated": spec.gated_mlp},
+        attributes={"function": spec.activation, "gated": spec.gated_mlp, **_limited(limit)},
     )
+
+
+def _limited(limit: float | None) -> dict[str, float]:
+    return {} if limit is None else {"limit": limit}
 
 
 def _bias(spec: ModelSpec) -> bool:

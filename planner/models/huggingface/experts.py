@@ -49,7 +49,8 @@ def _mixtral(config: Config) -> Fields:
 
 
 def _gpt_oss(config: Config) -> Fields:
-    moe = {**_mixtral(config)["moe"], "router_bias": True, "expert_bias": True}
+    # the limit is a constant of transformers' GptOssExperts
+    moe = {**_mixtral(config)["moe"], "router_bias": True, "expert_bias": True, "activation_limit": 7.0}
     return {
         **_mixtral(config),
         "biases": biases(attention=config.flag("attention_bias")),

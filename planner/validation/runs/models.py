@@ -21,7 +21,7 @@ _DETAILS = (
 SIZE_TOLERANCE = 0.15
 """A name such as 13B rounds the number of parameters."""
 
-_MOE_DETAILS = ("router_bias", "expert_bias", "shared_gate", "score", "every")
+_MOE_DETAILS = ("router_bias", "expert_bias", "activation_limit", "shared_gate", "score", "every")
 
 
 def known_architectures() -> tuple[ModelSpec, ...]:

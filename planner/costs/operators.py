@@ -29,6 +29,13 @@ SCAN_KERNEL = "triton"
 RING_MERGE_BYTES = 10.0
 """HBM bytes per output element and ring step: a 16-bit partial result read, the fp32 accumulator read and written."""
 
+UNFUSED_LOSS_BYTES = {"pytorch": (14.0, 22.0), "megatron": (38.0, 14.0)}
+"""HBM bytes per 16-bit logit of a softmax cross entropy in fp32, forward and backward.
+
+PyTorch's: the fp32 copy (6), log-softmax in one kernel (8); backward the gradients of the likelihood (4), of log-softmax (12)
+and of the copy (6). Megatron-LM's ``vocab_parallel_cross_entropy`` runs a kernel per step: copy (6), maximum (4), subtraction
+(8), exponential (8), sum (4), division (8); backward a product (8) and the gradient of the copy (6)."""
+
 PERMUTE_PASSES = {"dispatch": (4.0, 4.0), "combine": (3.0, 3.0)}
 """Reads and writes of the routed tokens, forward and backward, on both sides of the all-to-all."""
 
@@ -258,7 +265,7 @@ def _loss(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
     logits = block.tensors[operator.inputs[0]]
     nbytes = sizes.elements(logits, derivation.rules[operator.name].inputs[0])
     quick = sizes.job.training.loss.fused and (fused(sizes, "cross_entropy") or sizes.job.training.compile)
-    forward, backward = (4.0, 4.0) if quick else (16.0, 10.0)
+    forward, backward = (4.0, 4.0) if quick else UNFUSED_LOSS_BYTES[sizes.job.framework.loss_kernels]
     accelerator = sizes.job.cluster.accelerator
     return _result(
         sizes,

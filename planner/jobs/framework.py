@@ -145,6 +145,9 @@ class Framework(_Frozen):
         "and those of attention; None: the modules are checkpointed one by one and keep their inputs",
     )
     embedding_as_layer: bool = False
+    loss_kernels: Literal["pytorch", "megatron"] = Field(
+        "pytorch", description="whose cross entropy runs where it is not fused into one kernel"
+    )
     flash_kernel: dict[str, Generation] = Field(
         {"default": "flash2"},
         description="generation of its fused attention by architecture of the accelerator, and elsewhere (default)",

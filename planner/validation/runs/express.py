@@ -145,7 +145,8 @@ def approximations(row: RunRow) -> tuple[str, ...]:
     if layout.async_tp and row.framework == "torchtitan":
         found.append("async TP priced with the profile's hidden share")
     words = " ".join(layout.offload).lower()
-    if words and words != "none" and not any(key in words for key in ("=n", "=y", "optimizer")):
+    named = words and words != "none" and not any(key in words for key in ("=n", "=y", "optimizer"))
+    if named and row.framework != "maxtext":
         found.append("activation offload not priced")
     if set(layout.optimizer_memory) - {"reuse-fp32-param", "swap-optimizer"}:
         found.append("optimizer memory switches not priced")

@@ -29,6 +29,9 @@ _MODULES = {
 }
 """Published recompute units (Megatron-Core's names and MindSpeed's switches) -> ours."""
 
+KEPT_ON_DEVICE = "kept on device:"
+"""Before the tensors that a row's note says a policy keeps on the device."""
+
 _V_SHAPED: tuple[Schedule, ...] = ("zb_v", "v_half", "v_min", "dualpipe_v")
 
 
@@ -123,6 +126,8 @@ def _shard(row: RunRow, degrees: Degrees, stage: int) -> Shard:
     layout, group = row.layout, degrees.dp * degrees.cp
     if stage not in (0, 1, 2, 3):
         raise lacking("ZeRO stage", str(stage))
+    if stage == 2 and degrees.pp > 1:
+        stage = 1  # a chunk's gradients are whole until its last micro-batch, then reduced once (arXiv 2402.15627, 3.2)
     words = (layout.zero_stage_as_published or "").lower()
     size = layout.fsdp_shard_group
     if size is None and (found := re.search(r"group (\d+)", words)) and row.framework != "maxtext":
@@ -176,12 +181,27 @@ def _custom(row: RunRow, modules: Collection[str]) -> tuple[Recompute, int | Non
 
 
 def _offload(row: RunRow) -> Offload:
-    """Offload of optimizer and parameters (DeepSpeed's and MindSpeed's switches); of activations, see ``approximations``."""
+    """Offload of optimizer and parameters (DeepSpeed's and MindSpeed's switches), and of activations (MaxText's)."""
     words = " ".join((*row.layout.offload, *row.layout.optimizer_memory)).lower()
     marks = ("optimizer=y", "optimizer/parameter", "optimizer on", "swap-optimizer")
     optimizer = any(mark in words for mark in marks)
     parameters = "parameters=y" in words or "optimizer/parameter" in words
+    activations = _offloaded_share(row)
     return Offload(
         optimizer=("host", 1.0) if optimizer else ("hbm", 0.0),
         parameters=("host", 1.0) if parameters else ("hbm", 0.0),
+        activations=("host", activations) if activations else ("hbm", 0.0),
     )
+
+
+def _offloaded_share(row: RunRow) -> float:
+    """Share of what MaxText's custom policy keeps that it keeps on the host, by count of tensors.
+
+    The input of a layer stays on the device unless the policy names it.
+    """
+    if row.framework != "maxtext" or row.layout.recompute != "custom":
+        return 0.0
+    note = row.layout.note or ""
+    kept = set(re.findall(r"\w+", note.partition(KEPT_ON_DEVICE)[2])) if KEPT_ON_DEVICE in note else set()
+    moved = set(row.layout.offload) - kept
+    return len(moved) / len(moved | kept | {"decoder_layer_input"}) if moved else 0.0

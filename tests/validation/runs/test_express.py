@@ -215,6 +215,32 @@ def test_custom_recompute_is_what_is_not_kept(
     assert variant.layout.recompute.modules == modules
 
 
+@pytest.mark.parametrize(
+    ("moved", "note", "share"),
+    [
+        (["decoder_layer_input"], None, 1.0),
+        (["decoder_layer_input", "mlpwo"], "kept on device: key_proj, value_proj", 0.5),
+        (["context"], None, 0.5),  # the layer's input stays unless it is named
+        ([], "kept on device: decoder_layer_input", 0.0),
+    ],
+)
+def test_activations_are_offloaded_in_proportion_to_what_is_kept(
+    moved: list[str], note: str | None, share: float
+) -> None:
+    layout = {"note": note, "offload": moved, "recompute": "custom"}
+    hardware = {"accelerator": "tpu-v6e", "count": 256}
+    (variant,) = expressed(TPU, layout=layout, hardware=hardware).variants
+    assert variant.layout.offload.fraction("activations", "host") == share
+
+
+def test_gradients_of_a_pipeline_are_reduced_once() -> None:
+    """Stage 2 in a pipeline is stage 1: a chunk's gradients stay whole until its last micro-batch."""
+    named = "simumax-b200-deepseekv2-tp1-ep4-pp2-dp4-l4-mbc4-cef"
+    (second,) = expressed(named, layout={"zero_stage": 2}).variants
+    (first,) = expressed(named, layout={"zero_stage": 1}).variants
+    assert second.layout.shard == first.layout.shard
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(sorted(rows())),

@@ -132,11 +132,21 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         ],
         "fits": all(reading.fits for reading in outcome.readings) if outcome.readings else None,
         "readings": len(outcome.readings),
+        "shares": _shares(outcome),
         "quirk": outcome.row.quirk,
         "assumed": list(outcome.assumed),
         "approximated": list(outcome.approximated),
         "refused_because": outcome.refused or outcome.not_scored,
     }
+
+
+def _shares(outcome: Outcome) -> dict[str, float] | None:
+    """Parts of the first reading's step over the whole."""
+    if not outcome.readings:
+        return None
+    parts = outcome.readings[0].parts
+    total = sum(parts.values()) or 1.0
+    return {name: seconds / total for name, seconds in parts.items()}
 
 
 def _plain(setting: Mapping[str, Any]) -> dict[str, Any]:

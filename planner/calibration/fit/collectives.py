@@ -41,7 +41,10 @@ LEAST_MOVE = 0.05
 """A constant that the fit leaves this close to its prior, in spreads, stays the prior: the figure of the hardware stands."""
 
 STIFFNESS = 0.005
-"""Log error per timing that is as dear as moving a constant by one spread of its prior."""
+"""Log error per timing that is as dear as moving a constant by one spread of its prior, within one sweep."""
+
+ACROSS_SOURCES = 0.01
+"""The same for constants that all sources share: these differ in what their times hold besides the transfer."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ def priced(sweeps: Iterable[Sweep]) -> list[Priced]:
 
 
 def fit_values(
-    constants: Sequence[Constant], parts: Sequence[tuple[Priced, FloatArray]]
+    constants: Sequence[Constant],
+    parts: Sequence[tuple[Priced, FloatArray]],
+    stiffness: float = STIFFNESS,
 ) -> Mapping[Key, float]:
     """Values of constants from some timings of some sweeps; a sweep of n timings counts as sqrt(n).
 
@@ -124,7 +129,7 @@ def fit_values(
     weights = np.concatenate(
         [np.full(len(part.sweep.timings), len(part.sweep.timings) ** -0.5) for part in chosen]
     )
-    return fit_points(constants, predict, measured, weights, stiffness=STIFFNESS).values
+    return fit_points(constants, predict, measured, weights, stiffness=stiffness).values
 
 
 def fit_collectives(
@@ -149,7 +154,7 @@ def fit_collectives(
         constants = {made.key: made for made in found if known[made.key.scope] >= LEAST_TIMINGS}
         whole = [(part, np.ones(len(part.sweep.timings))) for part in group]
         if constants:
-            values = fit_values(tuple(constants.values()), whole)
+            values = fit_values(tuple(constants.values()), whole, ACROSS_SOURCES)
             moved = {key: made for key, made in constants.items() if _moved(made, values[key])}
             fitted |= _scopes(moved, values, group)
     if not fitted:

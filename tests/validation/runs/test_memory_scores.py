@@ -76,7 +76,8 @@ def test_incomplete_rows_are_scored_under_their_assignment_too() -> None:
     """As printed the middle of readings with and without recompute is far off; under the one assignment it is not."""
     outcomes = family("zerobubble")
     (found,) = memory_groups(outcomes, best_assignments(outcomes))
-    assert found.assigned is not None and found.errors is not None
+    assert found.assigned is not None
+    assert found.errors is not None
     assert found.assigned.mean_ape <= 0.05 < found.errors.mean_ape
     assert memory_groups(outcomes)[0].assigned is None
 

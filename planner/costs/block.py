@@ -268,8 +268,8 @@ def _pass(
     busy = compute + recompute + late + contention
     device = busy + sum(exposed.values(), zero)
     routed = routed + exposed["ep"] + exposed["etp"]
-    waits = np.maximum(late_launches(device, host.total), routed_wait_s(host, routed))
-    waits = waits + out_of_step(sizes, transfers)
+    launched = host.total + out_of_step(sizes, transfers)
+    waits = np.maximum(late_launches(device, launched), routed_wait_s(host, routed))
     return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)
 
 

@@ -1,4 +1,4 @@
-"""What a pass loses to host programs: launches that come too late, and collectives that wait for other ranks' launches."""
+"""What a pass loses to host programs: launches that come too late, its own and those of ranks that meet in collectives."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def late_launches(device: FloatArray, host: FloatArray) -> FloatArray:
 
 
 def out_of_step(sizes: Sizes, transfers: Iterable[Transfer]) -> FloatArray:
-    """Seconds in which a pass's tensor-parallel collectives wait for the slowest of their ranks' host programs, shape (rows,).
+    """Host seconds by which the slowest of the ranks is behind that meet in a pass's tensor-parallel collectives, (rows,).
 
     The longest of n equally distributed delays grows with the logarithm of n (system noise and collectives: Hoefler et al.,
-    SC 2010); captured graphs have no host program.
+    SC 2010). Like all host work it matters where launches come late; captured graphs have no host program.
 
     Args:
         transfers: of the pass.

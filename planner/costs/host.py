@@ -34,7 +34,7 @@ PREPROCESS_LAUNCHES = (12.0, 0.0)
 """Launches that a dispatch needs to know its sizes: counts per expert, their exchange, sums per rank, copies to the host
 (MoEAlltoAllTokenDispatcher.preprocess, megatron/core/transformer/moe/token_dispatcher.py)."""
 
-ROUTED = frozenset({"moe", "moe_activation"})
+ROUTED = frozenset({"moe", "moe_activation", "moe_combine"})
 """Recompute units from the dispatch of rows to experts to their combination."""
 
 

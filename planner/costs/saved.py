@@ -114,9 +114,15 @@ def _width(item: Saved, block: Block, sizes: Sizes) -> float:
 def _output_bytes(
     block: Block, derivation: Derivation, sizes: Sizes, repeated: set[str], share: float
 ) -> FloatArray:
-    """Outputs that a policy over the whole layer keeps: of attention cores, and a share of those of matmuls."""
+    """Outputs that a policy over the whole layer keeps: of attention cores, a share of those of matmuls, and what experts
+    answered where it is combined only once."""
     total = np.zeros(len(sizes.layouts))
+    makers = {operator.output: operator.name for operator in block.operators}
     for operator in block.operators:
+        if operator.kind == "combine" and operator.name not in repeated:
+            name = operator.inputs[0]
+            if makers[name] in repeated:
+                total = total + sizes.bytes(block.tensors[name], derivation.outputs[name])
         if operator.name in repeated or operator.kind not in ("einsum", "attention", "scan"):
             continue
         output = sizes.bytes(block.tensors[operator.output], derivation.rules[operator.name].output)

@@ -128,8 +128,8 @@ class Operator:
         parameters: names of parameters used (einsum: exactly one weight, optionally its bias).
         saves: names of activations kept for backward. A tensor that several operators save is kept once.
         module: recompute unit, one of ``core_attention``, ``attention``, ``norm``, ``mlp``, ``activation``, ``moe``,
-            ``moe_activation``, ``shared_experts``, ``mla_up_proj``, ``embedding``, ``head``, ``loss``, ``ssm``,
-            ``residual``, ``router``. An operator belongs to exactly one (the finest that fits).
+            ``moe_activation``, ``moe_combine``, ``shared_experts``, ``mla_up_proj``, ``embedding``, ``head``, ``loss``,
+            ``ssm``, ``residual``, ``router``. An operator belongs to exactly one (the finest that fits).
         fused_group: einsums with the same group and input run as one matmul (q, k, v).
         attributes: ``causal`` (bool), ``window`` (tokens, None = all), ``soft_cap`` (bool), ``top_k``, ``gated`` (bool),
             ``function`` ("gelu", "silu", "relu2", ...), ``norm`` ("rms" | "layer" | "none"), ``score`` for routers.

@@ -18,6 +18,7 @@ MODULES = {
     "activation",
     "moe",
     "moe_activation",
+    "moe_combine",
     "shared_experts",
     "mla_up_proj",
     "embedding",

@@ -73,7 +73,7 @@ def _routed(block: BlockBuilder, spec: ModelSpec, moe: Moe, source: str) -> str:
         "combine",
         (answered, routing),
         axes,
-        module="moe",
+        module="moe_combine",
         saves=(answered,),
         attributes={"top_k": moe.topk},
     )

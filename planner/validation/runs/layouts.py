@@ -22,7 +22,7 @@ _MODULES = {
     "moe_act": ("moe_activation",),
     "mla_up_proj": ("mla_up_proj",),
     "mlp": ("mlp",),
-    "moe": ("moe", "moe_activation"),
+    "moe": ("moe", "moe_activation", "moe_combine"),
     "shared_experts": ("shared_experts",),
     "recompute-activation-function": ("activation", "moe_activation"),
     "recompute-norm": ("norm",),
@@ -171,11 +171,13 @@ def _custom(row: RunRow, modules: Collection[str]) -> tuple[Recompute, int | Non
         raise lacking("custom recompute", row.layout.recompute_as_published or "")
     kept = f"{row.layout.note or ''} {' '.join(row.layout.offload)}"
     again = {"norm", "activation", "mlp", "attention", "core_attention", "moe", "shared_experts"}
+    again |= {"moe_activation"} if "mlpwo" in kept else {"moe_activation", "moe_combine"}
     if "query_proj" in kept or "qkv_proj" in kept:
         again.discard("attention")
     if re.search(r"\bcontext\b", kept):
         again.discard("core_attention")
-    if {"attention", "core_attention"} <= again:
+    whole = {"attention", "core_attention"} | ({"moe_combine"} & set(modules))
+    if whole <= again:
         return Recompute("full"), None
     return Recompute("selective", tuple(sorted(again & set(modules)))), None
 

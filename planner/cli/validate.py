@@ -16,6 +16,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "kernels": "Measured kernels: matmul, attention, memory-bound operators.",
         "collectives": "Measured collectives: nccl-tests tables and sweeps.",
         "ablation": "What each effect of the model is worth on published runs.",
+        "report": "The page on accuracy and the README's table, from all of these.",
     }
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.documents import Document, fault, load_document, validate
+from planner.documents.bulk import load_bulk
 from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.evidence import evidence, known, value
@@ -82,7 +83,7 @@ def _build(file: AcceleratorFile, document: Document, at: tuple[str | int, ...])
 
 def load_priors() -> Priors:
     """The efficiency priors of the catalogue."""
-    return validate(load_document(catalogue.specs_root() / "priors.yaml"), Priors)
+    return validate(load_bulk(catalogue.specs_root() / "priors.yaml"), Priors)
 
 
 def _kernels(

@@ -1,6 +1,8 @@
-"""Kernel times by hand arithmetic: roofline, small-size loss, ramp, attention pairs by counting."""
+"""Kernel times by hand arithmetic: roofline, ramp, floors, attention pairs by counting."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,17 +16,24 @@ from planner.costs.kernels import (
 )
 from planner.costs.operators import contiguous_excess, visible_keys
 from planner.errors import PlannerError
-from planner.hardware.types import Accelerator, KernelConstants
+from planner.hardware.calibration import kernels_alone
+from planner.hardware.types import Accelerator, AttentionKernel, KernelConstants
 
 KERNELS = KernelConstants(
     matmul_efficiency={"bf16": 0.8},
     matmul_k_half=100.0,
     matmul_mn_half=50.0,
     memory_efficiency=0.5,
-    memory_ramp_bytes=1e6,
-    attention_forward={"flash": 0.5, "cudnn": 0.6, "unfused": 0.4},
-    attention_backward={"flash": 0.25, "cudnn": 0.3, "unfused": 0.2},
+    eager={"norm": 0.25, "activation": 0.4, "add": 0.5},
+    attention_forward={"flash2": 0.5, "cudnn": 0.6, "unfused": 0.4},
+    attention_backward={"flash2": 0.25, "cudnn": 0.3, "unfused": 0.2},
+    attention_kernels={
+        "flash2": AttentionKernel(causal_half=500.0, full_half=200.0, width_64=0.8, width_256=1.1),
+        "unfused": AttentionKernel(causal_half=0.0, full_half=0.0),
+    },
+    alone={"matmul": 0.9, "flash2": 0.6},
     launch_s=4e-6,
+    floor_s=3e-6,
 )
 DEVICE = Accelerator(
     name="hand",
@@ -56,31 +65,72 @@ def test_thin_matmul_is_bound_by_memory() -> None:
     assert found == pytest.approx(seconds)
 
 
+def test_gradients_that_are_added_to_fp32_are_read_and_written() -> None:
+    """Bound by memory: 8 bytes for each of 4096 x 4096 results instead of 2."""
+    sizes = (one(4096.0), one(4096.0), one(1.0))
+    extra = matmul_seconds(*sizes, DEVICE, "bf16", result_bytes=8.0) - matmul_seconds(*sizes, DEVICE, "bf16")
+    assert extra[0] == pytest.approx(6 * 4096 * 4096 / 1e12)
+
+
 def test_empty_matmul_costs_nothing() -> None:
-    assert matmul_seconds(one(0.0), one(0.0), one(64.0), DEVICE, "bf16")[0] == 0.0
+    for units in (None, 100):
+        device = replace(DEVICE, compute_units=units)
+        assert matmul_seconds(one(0.0), one(0.0), one(64.0), device, "bf16")[0] == 0.0
 
 
 def test_memory_bound_kernel() -> None:
-    """Bytes over 1 TB/s; the ramp of 1 MB adds half its time, and never more than a launch."""
-    assert memory_bound_seconds(one(1e9), DEVICE)[0] == pytest.approx(1e-3 + 0.5e-6)
+    """Bytes over 1 TB/s, but never below the 3 us of the shortest kernel; nothing to move is no kernel."""
+    assert memory_bound_seconds(one(1e9), DEVICE)[0] == pytest.approx(1e-3)
+    assert memory_bound_seconds(one(1e3), DEVICE)[0] == 3e-6
+    assert memory_bound_seconds(one(1e3), DEVICE, launches=4.0)[0] == 12e-6
     assert memory_bound_seconds(one(0.0), DEVICE)[0] == 0.0
-    assert optimizer_seconds(one(2e9), DEVICE)[0] == pytest.approx(2e-3 + 0.5e-6)
+    assert optimizer_seconds(one(2e9), DEVICE)[0] == pytest.approx(2e-3)
 
 
-def test_flash_attention() -> None:
-    """Forward at half the peak; backward 2.5 x the FLOPs at a quarter; blocks of 1/10 lose a tenth."""
-    forward = attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "flash", backward=False, half=0.1)
-    backward = attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "flash", backward=True)
+def test_eager_operators_have_efficiencies_of_their_own() -> None:
+    """A norm at a quarter of 2 TB/s, in two kernels."""
+    assert memory_bound_seconds(one(1e9), DEVICE, operator="norm")[0] == pytest.approx(2e-3)
+    assert memory_bound_seconds(one(1e9), DEVICE, operator="activation")[0] == pytest.approx(1.25e-3)
+    assert memory_bound_seconds(one(1e3), DEVICE, operator="norm")[0] == 6e-6
+
+
+def test_fused_attention() -> None:
+    """Forward at half the peak; backward 2.5 x the FLOPs at a quarter; blocks of 5000 tokens lose a tenth when causal."""
+    forward = attention_seconds(
+        one(1e12), one(1e9), DEVICE, "bf16", "flash2", backward=False, tokens=one(5000.0), causal=True
+    )
+    backward = attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "flash2", backward=True)
     assert forward[0] == pytest.approx(1e12 / 0.5e15 * 1.1 + 4e-6)
     assert backward[0] == pytest.approx(2.5e12 / 0.25e15 + 4e-6)
 
 
-def test_unfused_attention_moves_the_scores() -> None:
-    """16 bytes per score element forward (24 backward) over 1 TB/s, besides the matmuls; four launches' ramps."""
-    forward = attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "unfused", backward=False)
-    backward = attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "unfused", backward=True)
-    assert forward[0] == pytest.approx(1e12 / 0.4e15 + 16e9 / 1e12 + 4 * 0.5e-6)
-    assert backward[0] == pytest.approx(2e12 / 0.2e15 + 24e9 / 1e12 + 4 * 0.5e-6)
+@pytest.mark.parametrize(
+    ("width", "factor"), [(32.0, 0.8), (64.0, 0.8), (96.0, 0.9), (128.0, 1.0), (192.0, 1.05), (512.0, 1.1)]
+)
+def test_narrow_heads_run_slower(width: float, factor: float) -> None:
+    """Measured at 64, 128 and 256; straight lines between."""
+    found = attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "flash2", backward=False, head_dim=width)
+    assert found[0] == pytest.approx(1e12 / (0.5e15 * factor) + 4e-6)
+
+
+@pytest.mark.parametrize(("dropout", "forward", "backward"), [(False, 8e9, 14e9), (True, 16e9, 24e9)])
+def test_unfused_attention_moves_the_scores(dropout: bool, forward: float, backward: float) -> None:
+    """8 bytes per score element forward, 14 backward (16 and 24 with dropout) over 1 TB/s, besides the matmuls."""
+    passes = [
+        attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "unfused", backward=part, dropout=dropout)[0]
+        for part in (False, True)
+    ]
+    assert passes[0] == pytest.approx(1e12 / 0.4e15 + forward / 1e12)
+    assert passes[1] == pytest.approx(2e12 / 0.2e15 + backward / 1e12)
+
+
+def test_kernels_alone_run_at_rates_of_their_own() -> None:
+    """The plateau of 0.9 and a forward rate of 0.6; the backward rate keeps its ratio to the forward one."""
+    alone = kernels_alone(DEVICE).kernels
+    assert alone.matmul_efficiency["bf16"] == pytest.approx(0.9)
+    assert alone.attention_forward["flash2"] == pytest.approx(0.6)
+    assert alone.attention_backward["flash2"] == pytest.approx(0.3)
+    assert alone.attention_forward["cudnn"] == 0.6
 
 
 def test_missing_rate_names_what_there_is() -> None:

@@ -104,7 +104,7 @@ def test_accelerator_loads_with_a_source_for_every_figure(name: str) -> None:
         assert evidence.grade in "ABC"
     assert set(accelerator.kernels.matmul_efficiency) == set(accelerator.peak_flops)
     assert all(0 < fraction <= 1 for fraction in accelerator.kernels.matmul_efficiency.values())
-    assert {"flash", "unfused", "cudnn"} <= set(accelerator.kernels.attention_forward)
+    assert {"flash2", "unfused", "cudnn"} <= set(accelerator.kernels.attention_forward)
     assert set(accelerator.kernels.attention_backward) == set(accelerator.kernels.attention_forward)
 
 

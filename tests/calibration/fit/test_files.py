@@ -19,9 +19,11 @@ from planner.hardware.calibration import (
     Calibration,
     FittedConstant,
     alone,
+    applied_calibration,
     calibrated_accelerator,
     default_calibration,
     is_fitted,
+    kernel_value,
     load_calibration,
 )
 from planner.hardware.loader import load_cluster
@@ -148,6 +150,43 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str, message: str
     assert "\n" not in str(error.value)
 
 
+def test_two_files_join_and_none_may_define_what_another_has(tmp_path: Path) -> None:
+    kernels = sample().model_copy(
+        update={
+            "name": "kernels",
+            "data": "kernels",
+            "accelerators": {},
+            "networks": {},
+            "frameworks": {},
+            "architectures": {
+                "hopper": CalibratedScope(
+                    members=("hopper",), families=("gemm",), constants={"matmul_wave": fitted(0.7, 0.3)}
+                )
+            },
+        }
+    )
+    write_calibration(tmp_path / "a.yaml", sample())
+    write_calibration(tmp_path / "b.yaml", kernels)
+    both = load_calibration(tmp_path)
+    changed = calibrated_accelerator(load_accelerator("h100-sxm-80gb"), both)
+    assert changed.kernels.matmul_wave == 0.7
+    assert changed.kernels.matmul_efficiency["bf16"] == 0.5
+    assert changed.evidence["kernels.matmul_wave"].source == "calibrated on 7 measured kernels (gemm)"
+    again = sample().model_copy(update={"name": "again"})
+    write_calibration(tmp_path / "c.yaml", again)
+    with pytest.raises(
+        PlannerError, match=r"of the accelerator h100-sxm-80gb is defined by two .*: test, again"
+    ):
+        load_calibration(tmp_path)
+
+
+def test_a_named_file_replaces_the_catalogues_of_its_kind_of_data(tmp_path: Path) -> None:
+    write_calibration(tmp_path / "runs.yaml", sample())
+    found = applied_calibration(tmp_path / "runs.yaml")
+    assert {part.data for part in found.parts} > {"runs"}
+    assert [part.name for part in found.parts if part.data == "runs"] == ["test"]
+
+
 def committed() -> Calibration:
     path = default_calibration()
     assert path is not None
@@ -157,36 +196,33 @@ def committed() -> Calibration:
 def test_no_constant_of_the_catalogue_is_at_a_bound() -> None:
     calibration = committed()
     checked = 0
-    for kind, scopes in (
-        ("accelerator", calibration.accelerators),
-        ("network", calibration.networks),
-        ("framework", calibration.frameworks),
-    ):
-        for scope, found in scopes.items():
-            for name, figure in found.constants.items():
-                made = constant(Key(kind, scope, name), figure.prior)  # type: ignore[arg-type]
-                assert isinstance(made, Constant), f"{scope} {name} has no rule"
-                low, high = made.bounds
-                inside = min(made.position(figure.value) - low, high - made.position(figure.value))
-                assert inside > AT_BOUND * (high - low), f"{scope} {name} = {figure.value} is at a bound"
-                assert (figure.lower, figure.upper) == (made.rule.lower, made.rule.upper)
-                checked += 1
+    for part in calibration.parts or (calibration,):
+        for kind, scopes in part.sections().items():
+            for scope, found in scopes.items():
+                for name, figure in found.constants.items():
+                    made = constant(Key(kind, scope, name), figure.prior)
+                    assert isinstance(made, Constant), f"{scope} {name} has no rule"
+                    low, high = made.bounds
+                    inside = min(made.position(figure.value) - low, high - made.position(figure.value))
+                    assert inside > AT_BOUND * (high - low), f"{scope} {name} = {figure.value} is at a bound"
+                    assert (figure.lower, figure.upper) == (made.rule.lower, made.rule.upper)
+                    checked += 1
     assert checked > len(RULES)
 
 
 def test_the_catalogue_applies_its_calibration() -> None:
     calibration = committed()
-    scope = calibration.scope("accelerator", "h100-sxm-80gb")
-    assert scope is not None
     cluster = load_cluster("h100-superpod")
-    wanted = scope.constants["matmul_efficiency.16bit"].value
+    wanted = calibration.values("accelerator", "h100-sxm-80gb")["matmul_efficiency.16bit"]
     assert math.isclose(cluster.accelerator.kernels.matmul_efficiency["bf16"], wanted)
     assert calibrated_framework(load_framework("megatron-core"), cluster.calibration).calibrated
 
 
 def test_priors_of_the_catalogue_are_those_that_the_fit_started_from() -> None:
     """A changed prior asks for a new fit."""
-    for scope in committed().accelerators.values():
-        for member in scope.members[:1]:
-            plain = load_accelerator(member)
-            assert plain.kernels.matmul_k_half == scope.constants["matmul_k_half"].prior
+    for part in committed().parts:
+        for scope in part.accelerators.values():
+            plain = load_accelerator(scope.members[0])
+            for name, fitted_constant in scope.constants.items():
+                prior = kernel_value(plain, name)
+                assert prior is None or prior == pytest.approx(fitted_constant.prior, rel=1e-4), name

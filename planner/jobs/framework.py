@@ -81,7 +81,8 @@ class HostCosts(_Frozen):
     expert_s: float = Field(10e-6, description="per launch for one local expert")
     step_s: float = 3e-3
     collective_s: float = Field(
-        0.0, description="host time by which the slowest rank of a tp collective is behind, per doubling of the ranks"
+        0.0,
+        description="host time by which the slowest rank of a tp collective is behind, per doubling of the ranks",
     )
     compiled_share: float = Field(0.5, description="of it left when a compiler fuses operators")
 

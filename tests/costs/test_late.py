@@ -54,14 +54,14 @@ def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:
     slow = job.framework.model_copy(
         update={
             "host": job.framework.host.model_copy(
-                update={"forward_operator_s": 0.0, "backward_operator_s": 0.0, "collective_s": 1 * MS}
+                update={"forward_operator_s": 0.0, "backward_operator_s": 0.0, "collective_s": 1.0}
             )
         }
     )
     eager = replace(job, framework=slow)
     two, eight = _waits(eager, 2), _waits(eager, 8)
-    # log2: one doubling against three; calls per layer are the same
+    # one doubling against three, by far longer than the kernels; calls per layer are the same
     assert two > 0.0
-    assert eight == pytest.approx(3.0 * two)
+    assert eight == pytest.approx(3.0 * two, rel=0.01)
     captured = replace(eager, training=replace(eager.training, capture=True))
     assert _waits(captured, 8) == 0.0

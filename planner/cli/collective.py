@@ -43,7 +43,11 @@ def command(output: Output, **request: Any) -> None:
     send_recv), as nccl-tests prints them."""
     answer = _answer(**request)
     output.emit(answer, lambda console: _render(answer, console))
-    output.note("alone on the network, without host launch; constants are priors until a calibration")
+    output.note(
+        "alone on the network, without host launch; constants are priors where no calibration covers a link"
+    )
+    if answer["confidence"] is not None:
+        output.note(answer["confidence"])
 
 
 def _answer(
@@ -56,7 +60,7 @@ def _answer(
     algorithm: str,
     dtype_bytes: str,
 ) -> dict[str, Any]:
-    from planner.costs.collectives import Group, collective_named
+    from planner.costs.collectives import LOW_CONFIDENCE, Group, collective_named, doubted_between_nodes
     from planner.hardware.calibration import alone
     from planner.hardware.loader import load_cluster
 
@@ -66,11 +70,14 @@ def _answer(
     group = Group(
         alone(load_cluster(reference, base=Path.cwd())), _count(ranks, "--ranks"), _count(stride, "--stride")
     )
+    collective = collective_named(name)
+    leaves_node = (group.ranks - 1) * group.stride >= group.cluster.devices_per_node
     lines = group.table(
-        collective_named(name), sizes, algorithm=algorithm, dtype_bytes=_count(dtype_bytes, "--dtype-bytes")
+        collective, sizes, algorithm=algorithm, dtype_bytes=_count(dtype_bytes, "--dtype-bytes")
     )
     return {
         "collective": name,
+        "confidence": LOW_CONFIDENCE if leaves_node and doubted_between_nodes(collective) else None,
         "cluster": group.cluster.name,
         "ranks": group.ranks,
         "stride": group.stride,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from planner.costs.collectives import LOW_CONFIDENCE
 from planner.costs.uncertainty import LARGEST_CP, kernel_origin, link_origins
 from planner.hardware.calibration import is_fitted
 from planner.jobs.types import Job
@@ -24,6 +25,15 @@ def _constants_behind(job: Job) -> Iterator[str]:
         yield f"uncalibrated: {'; '.join(priors)} rest on priors, which widens the interval"
 
 
+def _by_identity_between_nodes(job: Job, layout: Layout) -> bool:
+    """Whether collectives run between nodes that are priced by identities alone: of sharded states, of experts, of
+    sequence parallelism."""
+    node = job.cluster.devices_per_node
+    if job.devices <= node:
+        return False
+    return bool(layout.zero_stage) or layout.ep * layout.etp > node or layout.tp * layout.cp > node
+
+
 def evidence_of(job: Job, layout: Layout) -> tuple[str, ...]:
     """Sentences on what the figures rest on."""
     accelerator = job.cluster.accelerator
@@ -37,6 +47,8 @@ def evidence_of(job: Job, layout: Layout) -> tuple[str, ...]:
         lines.append(
             f"no published run with context parallelism beyond {LARGEST_CP} supports the attention and ring terms here"
         )
+    if _by_identity_between_nodes(job, layout):
+        lines.append(LOW_CONFIDENCE)
     if job.model.experts and job.training.moe.router_imbalance == 1.0:
         lines.append(
             "the router is taken as balanced; an imbalance of x lengthens expert time and dispatch by x"

@@ -173,18 +173,27 @@ def _matmul_constants(item: Accelerator) -> tuple[str, ...]:
     return ("matmul_tile_k", "matmul_tile_edge", "matmul_wave", "matmul_stride", "matmul_traffic")
 
 
+_LINK_TIMES = ("latency", "start", "message_start")
+_ONE_IF_UNSTATED = ("oversubscription", "ramp", "in_network_ramp")
+_LINK_FIGURES = (
+    "bandwidth",
+    "per_flow_bandwidth",
+    "latency",
+    "efficiency",
+    "in_network_efficiency",
+    "start",
+    "message_start",
+    "ramp",
+    "in_network_ramp",
+    "low_latency_share",
+    "oversubscription",
+)
+
+
 def _network_rows(item: NetworkFile) -> Iterator[FigureRow]:
     yield FigureRow("fabric", str(item.fabric), item.fabric, None)
-    forms = {"bandwidth": "B/s", "per_flow_bandwidth": "B/s", "latency": "s"}
-    names = (
-        "bandwidth",
-        "per_flow_bandwidth",
-        "latency",
-        "efficiency",
-        "in_network_efficiency",
-        "oversubscription",
-    )
-    for name in names:
+    forms = {"bandwidth": "B/s", "per_flow_bandwidth": "B/s"} | dict.fromkeys(_LINK_TIMES, "s")
+    for name in _LINK_FIGURES:
         figure = getattr(item, name, None)
         if figure is None or figure.value is None:
             continue
@@ -223,20 +232,14 @@ def _level_rows(item: Cluster, level: NetworkLevel) -> Iterator[FigureRow]:
     wiring = level.fabric + (f" {'×'.join(map(str, level.shape))}" if level.shape else "")
     yield FigureRow(f"{prefix}.kind", level.kind or level.name, level.kind, None)
     yield FigureRow(f"{prefix}.size", f"{level.size:,} devices, {wiring}", level.size, None)
-    forms = {"bandwidth": "B/s", "per_flow_bandwidth": "B/s", "latency_s": "s"}
-    for name in (
-        "bandwidth",
-        "per_flow_bandwidth",
-        "latency_s",
-        "efficiency",
-        "in_network_efficiency",
-        "oversubscription",
-    ):
-        value = getattr(level, name)
-        if value is None or (name == "oversubscription" and value == 1.0):
+    forms = {"bandwidth": "B/s", "per_flow_bandwidth": "B/s"} | dict.fromkeys(_LINK_TIMES, "s")
+    for name in _LINK_FIGURES:
+        field = f"{name}_s" if name in _LINK_TIMES else name
+        value, figure = getattr(level, field), f"{prefix}.{name}"
+        if value is None or (name in _ONE_IF_UNSTATED and value == 1.0):
             continue
-        figure = f"{prefix}.{name.removesuffix('_s')}"
-        yield FigureRow(figure, _with_unit(value, forms.get(name)), value, item.evidence.get(figure))
+        origin = item.evidence.get(f"{prefix}.{field}") or item.evidence.get(figure)
+        yield FigureRow(figure, _with_unit(value, forms.get(name)), value, origin)
 
 
 def _peak(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Time and traffic of collectives on hierarchical networks, over arrays of groups."""
 
+from planner.costs.collectives.confidence import LOW_CONFIDENCE, doubted_between_nodes
 from planner.costs.collectives.constants import DEVICE_INITIATED, CollectiveConstants
 from planner.costs.collectives.dispatch import (
     algorithms,
@@ -14,6 +15,7 @@ from planner.costs.collectives.types import COLLECTIVES, Algorithm, Collective, 
 __all__ = [
     "COLLECTIVES",
     "DEVICE_INITIATED",
+    "LOW_CONFIDENCE",
     "Algorithm",
     "Collective",
     "CollectiveConstants",
@@ -25,4 +27,5 @@ __all__ = [
     "busbw_factor",
     "collective_cost",
     "collective_named",
+    "doubted_between_nodes",
 ]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from planner.documents.fields import count, quantity
 from planner.errors import PlannerError, suggest
 from planner.jobs.knobs import KNOBS, SWITCHES
-from planner.jobs.types import Attention, CaptureScope, Dispatcher, Objective, Optimizer
+from planner.jobs.types import CAPTURE_SCOPES, Attention, CaptureScope, Dispatcher, Objective, Optimizer
 from planner.units import parse_count, parse_quantity
 
 DTYPE_BYTES: Mapping[str, float] = {
@@ -45,6 +45,17 @@ def _dtype_bytes(value: object) -> float:
     if isinstance(value, str) and value in DTYPE_BYTES:
         return DTYPE_BYTES[value]
     raise PlannerError(f"found {value!r}; {suggest(str(value), DTYPE_BYTES)}")
+
+
+def _capture(value: object) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    parts = value if isinstance(value, list | tuple) else [value]
+    for part in parts:
+        if part not in CAPTURE_SCOPES:
+            hint = suggest(str(part), CAPTURE_SCOPES)
+            raise PlannerError(f"found {part!r}; true, false or a list of parts: {hint}")
+    return tuple(parts)
 
 
 def _overlap(value: object) -> dict[str, float]:
@@ -96,6 +107,7 @@ Seconds = Annotated[float, quantity("s", allow_zero=False)]
 PositiveNumber = Annotated[float, quantity("1", allow_zero=False)]
 Ratio = Annotated[float, quantity("1"), Field(ge=1)]
 FractionBelowOne = Annotated[float, quantity("1"), Field(lt=1)]
+Capture = Annotated[bool | tuple[CaptureScope, ...], BeforeValidator(_quiet(_capture))]
 DTypeBytes = Annotated[float, BeforeValidator(_quiet(_dtype_bytes))]
 Knobs = Annotated[dict[str, Any], BeforeValidator(_quiet(_knob_table))]
 Limits = Annotated[dict[str, int], BeforeValidator(_quiet(_limits))]
@@ -140,7 +152,7 @@ class TrainingSection(_Section):
     attention: Attention = "flash"
     dropout: FractionBelowOne = 0.0
     loss: LossSection = LossSection()
-    capture: StrictBool | tuple[CaptureScope, ...] = False
+    capture: Capture = False
     compile: StrictBool = False
     fp8_recipe: Literal["tensorwise", "rowwise", "delayed", "blockwise", "mxfp8"] | None = None
     moe: MoeSection = MoeSection()

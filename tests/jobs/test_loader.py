@@ -80,6 +80,12 @@ def test_units_of_reserve_and_deadline() -> None:
     assert job.search.target == {"deadline_s": 2_592_000.0, "tokens": 15e12}
 
 
+@pytest.mark.parametrize("capture", [True, False, ["attn", "moe_router"], []])
+def test_graphs_of_everything_or_of_parts(capture: bool | list[str]) -> None:
+    job = load_job(mapping(capture=capture))
+    assert job.training.capture == (capture if isinstance(capture, bool) else tuple(capture))
+
+
 def test_dtypes_by_name() -> None:
     job = load_job(mapping(optimizer_state_dtype="bf16", gradient_dtype="fp32"))
     assert job.training.optimizer_state_dtype_bytes == 2.0
@@ -154,7 +160,8 @@ def test_model_and_cluster_files_are_found_beside_the_job(tmp_path: Path, write:
         ("seq_len: 8K", "seq_len: 8K\n  framework: megatron", 7, "training.framework", "megatron-lm"),
         ("seq_len: 8K", "seq_len: 8K\n  attention: flsh", 7, "training.attention", "flash"),
         ("seq_len: 8K", "seq_len: 8K\n  dropout: 1.5", 7, "training.dropout", "1"),
-        ("seq_len: 8K", "seq_len: 8K\n  capture: maybe", 7, "training.capture", "bool"),
+        ("seq_len: 8K", "seq_len: 8K\n  capture: [attn, mpl]", 7, "training.capture", "'mlp'"),
+        ("seq_len: 8K", "seq_len: 8K\n  capture: partly", 7, "training.capture", "true, false or a list"),
         ("seq_len: 8K", "seq_len: 8K\n  gradient_dtype: fp64", 7, "training.gradient_dtype", "fp16"),
         ("seq_len: 8K", "seq_len: 8K\n  fp8_recipe: rowwise", 7, "training.fp8_recipe", "fp8"),
         ("seq_len: 8K", "seq_len: 8K\n  overlap: {tpp: true}", 7, "training.overlap", "did you mean 'tp'?"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.calibration.fit.folds import Method, family_folds, left_out, model_folds
-from planner.calibration.fit.predictor import batch_shares
+from planner.calibration.fit.predictor import Predictor, batch_shares
 from planner.calibration.fit.problem import FloatArray, Problem, Progress
 from planner.calibration.fit.result import GroupErrors, group_errors, macro_errors
-from planner.calibration.fit.solve import Fit
+from planner.calibration.fit.solve import Fit, Linear, descend
 from planner.calibration.fit.spreads import (
     Coverage,
     LeftOut,
@@ -92,11 +92,13 @@ def cross_validate(
     chosen = [linear[kind][place] for kind, place in enumerate(best)]
     if method == "refit":
         for kind, place in enumerate(best):
+            stiffer = stiffness * STIFFER[place]
+            start = fit if STIFFER[place] == 1.0 else _stiffened(problem, fit, stiffer, workers)
             chosen[kind] = left_out(
                 problem,
-                fit,
+                start,
                 folds[kind],
-                stiffness * STIFFER[place],
+                stiffer,
                 workers=workers,
                 progress=_from(progress, 0.2 + 0.4 * kind, 0.4),
             )
@@ -113,6 +115,13 @@ def cross_validate(
         (covered[0], covered[1]),
         float(np.median(np.exp(2.0 * NORMAL_80 * log_spread(spreads, found[0].counted)) - 1.0)),
     )
+
+
+def _stiffened(problem: Problem, fit: Fit, stiffness: float, workers: int | None) -> Fit:
+    """The optimum of all measurements under stiffer priors, from which folds then move little."""
+    predictor = Predictor(problem, workers)
+    found = descend(problem, predictor.seconds, fit.linear, problem.weights, stiffness)
+    return replace(fit, linear=Linear(found.position, *predictor.slopes(found.position)))
 
 
 def _out(

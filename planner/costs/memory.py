@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from planner.costs.states import (
     tier_fraction,
     updated_elements,
 )
+from planner.jobs.framework import StateLaw
 from planner.jobs.prediction import MEMORY_CLASSES
 from planner.jobs.types import Job
 from planner.layouts.layout import StateClass, Tier
@@ -70,143 +72,169 @@ def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClas
         layouts, prices: rows that share the stage's blocks.
         stage: its first rank holds most micro-batches in flight.
     """
-    counts = (stage.recomputed, stage.plain)
+    part = _part(job, layouts, prices, stage)
     c = layouts.columns
-    dense = stage_elements(job, layouts, stage, prices.total("dense", *counts))
-    expert = prices.total("expert", *counts)
-    groups = shard_groups(layouts)
-    states = state_bytes(job, groups, dense, expert)
     flight = in_flight(c["schedule"], c["pp"], c["vpp"], c["micro_batches"], stage.ranks[0])
-    saved = flight * prices.total("saved", *counts)
+    saved = flight * prices.total("saved", *part.counts)
     moved = 1.0 - tier_fraction(layouts, "activations", "hbm")
-    buffers = 2.0 * moved * prices.largest(("saved",), *counts)
-    activations = saved * (1.0 - moved) + np.minimum(buffers, saved)
-    layers = _only(job, stage, "layer")
-    moment = prices.largest(("again", "moment"), *layers) if any(layers) else np.zeros(len(layouts))
-    head = _only(job, stage, "head")
-    logits = prices.total("logits", *head) * np.where(keeps_logits(c["schedule"]), c["micro_batches"], 1.0)
-    instants = _instants(job, layouts, prices, stage, groups, states, activations, moment, logits, head)
+    buffers = 2.0 * moved * prices.largest(("saved",), *part.counts)
+    instants = _instants(part, saved * (1.0 - moved) + np.minimum(buffers, saved))
     totals = np.stack([sum(parts.values(), np.zeros(len(layouts))) for parts in instants])
-    worst = np.argmax(totals, axis=0)
     peak = np.max(totals, axis=0)
-    framework = job.framework.buffers
+    framework, states = job.framework.buffers, part.states
     reserved = peak * (1.0 + framework.reserved_share)
-    off = {tier: _moved(layouts, states, saved, tier) for tier in ("host", "nvme")}
     return StageMemory(
-        instants,
-        worst,
-        peak,
-        reserved,
-        reserved + framework.context_bytes,
-        off["host"],
-        off["nvme"],
-        states,
-        states.parameters + states.optimizer + (0.0 if framework.gradients_freed else states.gradients),
+        alive=instants,
+        worst=np.argmax(totals, axis=0),
+        peak=peak,
+        reserved=reserved,
+        used=reserved + framework.context_bytes,
+        host=_moved(layouts, states, saved, "host"),
+        nvme=_moved(layouts, states, saved, "nvme"),
+        states=states,
+        between_steps=states.parameters
+        + states.optimizer
+        + (0.0 if framework.gradients_freed else states.gradients),
     )
 
 
-def _only(job: Job, stage: StageClass, kind: str) -> tuple[dict[str, int], dict[str, int]]:
-    def chosen(counts: Mapping[str, int]) -> dict[str, int]:
-        return {name: n for name, n in counts.items() if job.model.blocks[name].kind == kind}
+@dataclass(frozen=True)
+class _Part:
+    """A stage class with its states."""
 
-    return chosen(stage.recomputed), chosen(stage.plain)
+    job: Job
+    layouts: Layouts
+    prices: PriceRows
+    stage: StageClass
+    groups: Groups
+    states: StateBytes
+
+    @property
+    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Recomputed and plain blocks."""
+        return self.stage.recomputed, self.stage.plain
+
+    @property
+    def law(self) -> StateLaw:
+        return self.job.framework.state_law(self.job.training.precision)
+
+    @property
+    def elements(self) -> FloatArray:
+        """Local parameters."""
+        return self.states.dense_elements + self.states.expert_elements
+
+    def only(self, kind: str) -> tuple[dict[str, int], dict[str, int]]:
+        """Recomputed and plain blocks of one kind."""
+        kinds = self.job.model.blocks
+        recomputed, plain = ({n: k for n, k in c.items() if kinds[n].kind == kind} for c in self.counts)
+        return recomputed, plain
+
+    @cached_property
+    def unit(self) -> FloatArray:
+        """Parameters of the largest block: what is gathered and scattered at once."""
+        return self.prices.largest(("dense", "expert"), *self.counts)
+
+    @cached_property
+    def layer(self) -> FloatArray:
+        """Parameters of the largest layer, of the largest block where there is none."""
+        layers = self.only("layer")
+        return self.prices.largest(("dense", "expert"), *layers) if any(layers) else self.unit
 
 
-def _instants(
-    job: Job,
-    layouts: Layouts,
-    prices: PriceRows,
-    stage: StageClass,
-    groups: Groups,
-    states: StateBytes,
-    activations: FloatArray,
-    moment: FloatArray,
-    logits: FloatArray,
-    head: tuple[dict[str, int], dict[str, int]],
-) -> list[dict[str, FloatArray]]:
-    """What is alive at each candidate for the worst instant, by class."""
-    buffers = job.framework.buffers
-    law = job.framework.state_law(job.training.precision)
-    zero = np.zeros(len(layouts))
+def _part(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> _Part:
     counts = (stage.recomputed, stage.plain)
-    unit = prices.largest(("dense", "expert"), *counts)
-    inner = prices.largest(("dense", "expert"), *_only(job, stage, "layer"))
-    gathered = _gathered(
-        law.gathered, law.parameters, unit + np.where(inner > 0, inner, unit), groups, states
-    )
-    whole = _whole_gradients(job, groups, unit)
-    gradients = _stored_gradients(job, layouts, stage, states)
+    groups = shard_groups(layouts)
+    dense = stage_elements(job, layouts, stage, prices.total("dense", *counts))
+    states = state_bytes(job, groups, dense, prices.total("expert", *counts))
+    return _Part(job, layouts, prices, stage, groups, states)
+
+
+def _instants(part: _Part, activations: FloatArray) -> list[dict[str, FloatArray]]:
+    """What is alive at each candidate for the worst instant, by class."""
+    stored = _stored_gradients(part)
     # dropped by the update, made anew by one micro-batch: they grow while activations go, so the worst moment has either
     # all activations and no gradient, or one layer's activations and all gradients
-    fresh = (layouts.columns["micro_batches"] == 1) & buffers.gradients_freed
-    grown = np.where(fresh, np.maximum(gradients - activations * (1.0 - 1.0 / max(stage.units, 1)), 0.0), 0.0)
-    kept = tier_fraction(layouts, "parameters", "hbm")
-    staged = np.minimum(2.0 * unit * law.gathered / groups.dense.parameters, states.parameters)
-    common = {
-        "parameters": states.parameters * kept + staged * (1.0 - kept),
-        "gradients": np.where(fresh, 0.0, gradients),
-        "optimizer": states.optimizer * tier_fraction(layouts, "optimizer", "hbm"),
-        "gathered_parameters": gathered,
-        "activations": activations,
-        "transient": zero,
-        "logits": zero,
-        "communication_buffers": _communication(job, layouts, prices, stage, groups, states),
-        "optimizer_transient": zero,
-    }
-    # the head's weight gradient is made when only the 16-bit gradient of its logits is left
-    left = logits * np.minimum(1.0, LOGIT_GRADIENT_BYTES / logit_bytes(job))
-    after_loss = np.maximum(whole - (logits - left), 0.0)
-    at_head = common | {"transient": prices.total("moment", *head) + after_loss, "logits": logits}
-    resident = np.minimum(gathered, np.where(groups.dense.parameters > 1, 0.0, gathered))
-    copy = law.update * updated_elements(states, groups)
-    step = common | {
-        "gradients": gradients,
-        "activations": zero,
-        "gathered_parameters": resident,
-        "optimizer_transient": copy * tier_fraction(layouts, "optimizer", "hbm"),
-    }
+    fresh = (part.layouts.columns["micro_batches"] == 1) & part.job.framework.buffers.gradients_freed
+    gone = activations * (1.0 - 1.0 / max(part.stage.units, 1))
+    grown = np.where(fresh, np.maximum(stored - gone, 0.0), 0.0)
+    common = _standing(part) | {"gradients": np.where(fresh, 0.0, stored), "activations": activations}
+    layers, head = part.only("layer"), part.only("head")
+    whole = _whole_gradients(part)
+    moment = part.prices.largest(("again", "moment"), *layers)
     layer = common | {"transient": moment + whole + grown}
-    return [layer, at_head if any(head) else layer, step]
+    step = common | {
+        "gradients": stored,
+        "activations": np.zeros_like(stored),
+        "gathered_parameters": np.where(part.groups.dense.parameters > 1, 0.0, common["gathered_parameters"]),
+        "optimizer_transient": part.law.update
+        * updated_elements(part.states, part.groups)
+        * tier_fraction(part.layouts, "optimizer", "hbm"),
+    }
+    return [layer, common | _at_head(part, head, whole) if any(head) else layer, step]
 
 
-def _stored_gradients(job: Job, layouts: Layouts, stage: StageClass, states: StateBytes) -> FloatArray:
+def _at_head(
+    part: _Part, head: tuple[Mapping[str, int], Mapping[str, int]], whole: FloatArray
+) -> dict[str, FloatArray]:
+    """Logits, and what the head's backward needs beside them.
+
+    Its weight gradient is made when only the 16-bit gradient of the logits is left.
+    """
+    c = part.layouts.columns
+    logits = part.prices.total("logits", *head)
+    logits = logits * np.where(keeps_logits(c["schedule"]), c["micro_batches"], 1.0)
+    left = logits * min(1.0, LOGIT_GRADIENT_BYTES / logit_bytes(part.job))
+    after_loss = np.maximum(whole - (logits - left), 0.0)
+    return {"transient": part.prices.total("moment", *head) + after_loss, "logits": logits}
+
+
+def _standing(part: _Part) -> dict[str, FloatArray]:
+    """Classes that stay as they are through forward and backward; the others are zero."""
+    law, groups, states = part.law, part.groups, part.states
+    kept = tier_fraction(part.layouts, "parameters", "hbm")
+    staged = np.minimum(2.0 * part.unit * law.gathered / groups.dense.parameters, states.parameters)
+    return dict.fromkeys(MEMORY_CLASSES, np.zeros(len(part.layouts))) | {
+        "parameters": states.parameters * kept + staged * (1.0 - kept),
+        "optimizer": states.optimizer * tier_fraction(part.layouts, "optimizer", "hbm"),
+        "gathered_parameters": _gathered(part),
+        "communication_buffers": _communication(part),
+    }
+
+
+def _stored_gradients(part: _Part) -> FloatArray:
     """Gradients once backward has passed every layer, with the scratch of fused accumulation."""
-    stored = states.gradients * tier_fraction(layouts, "gradients", "hbm")
-    if job.framework.buffers.gradient_scratch == "distinct_shapes":
-        return stored + SCRATCH_BYTES * _scratch(job, stage, layouts)
+    stored = part.states.gradients * tier_fraction(part.layouts, "gradients", "hbm")
+    if part.job.framework.buffers.gradient_scratch == "distinct_shapes":
+        return stored + SCRATCH_BYTES * _scratch(part.job, part.stage, part.layouts)
     return stored
 
 
-def _whole_gradients(job: Job, groups: Groups, unit: FloatArray) -> FloatArray:
+def _whole_gradients(part: _Part) -> FloatArray:
     """Gradients of one unit before they are scattered."""
-    law = job.framework.state_law(job.training.precision)
-    if job.framework.buffers.gradient_scratch != "unsharded_unit":
-        return np.zeros_like(unit)
-    return np.where(groups.dense.gradients > 1, unit * law.reduced, 0.0)
+    if part.job.framework.buffers.gradient_scratch != "unsharded_unit":
+        return np.zeros(len(part.layouts))
+    return np.where(part.groups.dense.gradients > 1, part.unit * part.law.reduced, 0.0)
 
 
-def _communication(
-    job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass, groups: Groups, states: StateBytes
-) -> FloatArray:
+def _communication(part: _Part) -> FloatArray:
     """Two gradient buckets, none larger than the rank's gradients, and the messages of the pipeline."""
+    job, groups = part.job, part.groups
     replicas = (groups.dense.replicas > 1) | (groups.expert.replicas > 1)
-    law = job.framework.state_law(job.training.precision)
     bucket = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
-    travelling = law.reduced * (states.dense_elements + states.expert_elements)
-    buckets = np.where(replicas, 2.0 * np.minimum(bucket, travelling), 0.0)
-    messages = 2.0 * prices.largest(("stream",), stage.recomputed, stage.plain)
-    return buckets + np.where(layouts.columns["pp"] > 1, messages, 0.0)
+    buckets = np.where(replicas, 2.0 * np.minimum(bucket, part.law.reduced * part.elements), 0.0)
+    messages = 2.0 * part.prices.largest(("stream",), *part.counts)
+    return buckets + np.where(part.layouts.columns["pp"] > 1, messages, 0.0)
 
 
-def _gathered(
-    width: float, stored: float, units: FloatArray, groups: Groups, states: StateBytes
-) -> FloatArray:
+def _gathered(part: _Part) -> FloatArray:
     """Gathered parameters: the largest unit and a layer ahead of it when shards are gathered unit by unit, all when a
     16-bit copy stays.
     """
-    whole = width * (states.dense_elements + states.expert_elements)
-    copies = np.where((stored > width) & (groups.dense.optimizer > 1), whole, 0.0)
-    return np.where(groups.dense.parameters > 1, np.minimum(units * width, whole), copies)
+    law, groups = part.law, part.groups
+    whole = law.gathered * part.elements
+    ahead = law.gathered * (part.unit + part.layer)
+    copies = np.where((law.parameters > law.gathered) & (groups.dense.optimizer > 1), whole, 0.0)
+    return np.where(groups.dense.parameters > 1, np.minimum(ahead, whole), copies)
 
 
 def _scratch(job: Job, stage: StageClass, layouts: Layouts) -> FloatArray:

@@ -223,7 +223,7 @@ class Cluster:
     power_per_device_w: float | None = None
     mtbf_s: float | None = None
     calibration: str | None = None
-    spreads: Spreads = Spreads()
+    spreads: Spreads = field(default_factory=Spreads)
     links: str | None = None
     groups: tuple[Cluster, ...] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)

@@ -58,7 +58,7 @@ def _left_out(block: Block) -> Iterator[tuple[tuple[Path, int], float]]:
         predicted = block.predict(fit.values)
         offset = 0
         for table, of in zip(block.tables, folds, strict=True):
-            for row in np.flatnonzero(of == fold):
+            for row in np.flatnonzero(of == fold).tolist():
                 yield (table.rows.file, table.rows.lines[row]), float(predicted[offset + row])
             offset += len(table.measured_s)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import numpy as np
 
 from planner.costs.kernels import FloatArray, matmul_seconds, memory_bound_seconds
 from planner.errors import PlannerError
-from planner.hardware.types import Accelerator
 from planner.validation.csv_rows import CsvRows
 from planner.validation.kernels.attention import attention_timings
 from planner.validation.kernels.formats import precision_of
@@ -80,9 +78,11 @@ def _matmuls(rows: CsvRows) -> Timings:
 
     def price(accelerator_of: AcceleratorOf) -> FloatArray:
         seconds = np.zeros(len(m))
-        for name, chosen in devices.items():
-            accelerator = accelerator_of(name)
-            seconds[chosen] = _named(rows, chosen, accelerator, m[chosen], n[chosen], k[chosen], precision)
+        for name, of in devices.items():
+            try:
+                seconds[of] = matmul_seconds(m[of], n[of], k[of], accelerator_of(name), precision)
+            except PlannerError as error:
+                raise rows.fault(int(of[0]), "gpu", error.message) from None
         return seconds
 
     bands = [f"m >= {LARGE_M}" if large else f"m < {LARGE_M}" for large in m >= LARGE_M]
@@ -90,14 +90,6 @@ def _matmuls(rows: CsvRows) -> Timings:
     folds = list(zip(n, k, strict=True))
     importance = np.where(m >= LARGE_M, 1.0, SMALL_IMPORTANCE)
     return _timed(rows, [("matmul", band) for band in bands], subjects, folds, price, importance)
-
-
-def _named(rows: CsvRows, chosen: Any, accelerator: Accelerator, *shape: Any) -> FloatArray:
-    *sizes, precision = shape
-    try:
-        return matmul_seconds(*sizes, accelerator, precision)
-    except PlannerError as error:
-        raise rows.fault(int(chosen[0]), "gpu", error.message) from None
 
 
 def _memory_bound(rows: CsvRows) -> Timings:

@@ -157,7 +157,8 @@ def _price_pattern(
     transfers = tuple(
         price_exchange(e, owners[e.owner], block, sizes, strides, pattern) for e in derivation.exchanges
     )
-    return [_price_policy(block, derivation, sizes, costs, transfers, policy) for policy in policies]
+    host = tuple(host_work(block, costs, sizes, block.operators, backward=b) for b in (False, True))
+    return [_price_policy(block, derivation, sizes, costs, host, transfers, policy) for policy in policies]
 
 
 def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) -> tuple[Operator, ...]:
@@ -177,6 +178,7 @@ def _price_policy(
     derivation: Derivation,
     sizes: Sizes,
     costs: Mapping[str, OperatorCost],
+    host: Sequence[HostWork],
     transfers: tuple[Transfer, ...],
     policy: Recompute,
 ) -> BlockPrice:
@@ -196,8 +198,7 @@ def _price_policy(
     weights = total("weight_gradient_s", every)
     recompute = total("forward_s", repeat)
     redone = [o for o in block.operators if o.name in again]
-    host_forward = host_work(block, costs, sizes, block.operators, backward=False)
-    host_again = host_work(block, costs, sizes, redone, backward=False)
+    host_forward, host_backward = host
     routed = sum((costs[o.name].forward_s for o in block.operators if o.module in ROUTED), zero)
     forward = _pass(
         sizes,
@@ -211,9 +212,10 @@ def _price_policy(
     inputs, window = total("input_gradient_s", every), window_b + (window_f if set(core) & again else zero)
     moved = [t for t in transfers if t.exchange.pass_ == "backward"]
     moved += [t for t, again_too in zip(transfers, repeated, strict=True) if again_too]
-    host = host_work(block, costs, sizes, block.operators, backward=True).and_again(host_again)
-    backward = _pass(sizes, inputs + weights, recompute, window, moved, host, routed)
-    split = _pass(sizes, inputs, recompute, window, moved, host, routed, late=weights)
+    if redone:
+        host_backward = host_backward.and_again(host_work(block, costs, sizes, redone, backward=False))
+    backward = _pass(sizes, inputs + weights, recompute, window, moved, host_backward, routed)
+    split = _pass(sizes, inputs, recompute, window, moved, host_backward, routed, late=weights)
     return BlockPrice(
         forward=forward,
         backward=backward,

@@ -10,6 +10,7 @@ from tests.statements import (
     megascale,
     pangu,
     ptd_p,
+    search_finds,
     sequence_parallel,
     ulysses_ring,
     zero_plus_plus,
@@ -25,4 +26,5 @@ SECTIONS: Mapping[str, Mapping[str, Compute]] = {
     "folding": folding.STATEMENTS,
     "pangu": pangu.STATEMENTS,
     "megascale": megascale.STATEMENTS,
+    "search_finds": search_finds.STATEMENTS,
 }

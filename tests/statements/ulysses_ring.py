@@ -7,9 +7,12 @@ from functools import cache
 from math import prod
 
 from planner.costs.convention import model_flops
+from planner.costs.prices import price_model
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
-from tests.statements.jobs import evaluated, job, legal
+from planner.layouts.layouts import from_layouts
+from tests.statements.context_parallel import attention
+from tests.statements.jobs import Model, evaluated, job, legal
 from tests.statements.statement import Compute, Figures
 
 # name -> tp, Ulysses degree, ring degree
@@ -105,6 +108,48 @@ def order_30k() -> Figures:
     return {f"{a} over {b}": rates[a] / rates[b] for a, b in (("u8", "t4"), ("t4", "r8"), ("r8", "t8"))}
 
 
+L20 = {
+    "name": "l20",
+    "architecture": "ada",
+    "peak_flops": {"bf16": "119.5 TFLOP/s", "fp32": "59.8 TFLOP/s"},
+    "memory": "48 GB",
+    "memory_bandwidth": "864 GB/s",
+}
+L20_NODE = {
+    "name": "8 x L20",
+    "accelerator": L20,
+    "nodes": 1,
+    "devices_per_node": 8,
+    "network": [{"name": "pcie", "kind": "pcie4", "size": 8}],
+}
+
+
+def layer_seconds(cluster: Model, seq_len: int) -> Mapping[int, float]:
+    """Forward of one layer by Ulysses degree on eight devices; only attention and its traffic differ."""
+    work = job("llama2-7b", cluster, 8, 1, seq_len)
+    rows = from_layouts([legal(work, f"ulysses={u},ring={8 // u},recompute=none") for u in (8, 4, 2, 1)])
+    steps = price_model(work, rows).rows(rows).get(work.model.layer_order[0], "forward_s", recomputed=False)
+    return dict(zip((8, 4, 2, 1), steps.tolist(), strict=True))
+
+
+def fabric_decides() -> Figures:
+    """The layer with the best other degrees over that with all Ulysses (NVLink), or with a mixture (PCIe)."""
+    nvlink, pcie = layer_seconds("a100-superpod", 32 * 1024), layer_seconds(L20_NODE, 128 * 1024)
+    return {
+        "NVLink 32K: u8": min(nvlink[u] for u in (4, 2, 1)) / nvlink[8],
+        "PCIe 128K: u4r2 or u2r4": min(pcie[8], pcie[1]) / min(pcie[4], pcie[2]),
+    }
+
+
+def balance() -> Figures:
+    """Forward of attention in contiguous order over that in paired chunks, 128K tokens on a ring of eight."""
+    layout, seconds = Layout(ring=8), {}
+    for order in ("contiguous", "zigzag"):
+        work = job("llama2-7b", "a100-superpod", 8, 1, 128 * 1024, cp_balance=order)
+        seconds[order] = float(attention(work, layout).forward_s[0])
+    return {"A100": seconds["contiguous"] / seconds["zigzag"]}
+
+
 STATEMENTS: dict[str, Compute] = {
     "llama3-8b-throughput": llama3_8b,
     "sequence-parallelism-wins": sequence_parallelism_wins,
@@ -112,4 +157,6 @@ STATEMENTS: dict[str, Compute] = {
     "what-fits": fitting,
     "llama2-7b-throughput": llama2_7b,
     "llama2-7b-order": order_30k,
+    "fabric-decides": fabric_decides,
+    "balance": balance,
 }

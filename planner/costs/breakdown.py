@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from planner.costs.block import AXES, BlockPrice, PassPrice
+from planner.costs.block_price import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import Algorithm, collective_cost
 from planner.costs.hops import hop_times
 from planner.costs.pipeline import hop_count, splits_backward

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.block import BlockPrice, block_knobs, price_block
+from planner.costs.block import block_knobs, price_block
+from planner.costs.block_price import BlockPrice
 from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute

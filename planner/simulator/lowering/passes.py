@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from planner.costs.block import AXES, BlockPrice, PassPrice
+from planner.costs.block_price import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import CollectiveCost
 from planner.costs.prices import PriceRows, price_model
 from planner.costs.stages import StageClass, stage_blocks

@@ -14,6 +14,7 @@ from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import block_memory
 from planner.costs.sizes import FloatArray, Sizes
 from planner.costs.transfers import Transfer, price_exchange, strides_of
+from planner.jobs.framework import Framework
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
 from planner.layouts.layouts import IntArray, Layouts
@@ -122,6 +123,12 @@ def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) 
     return block.operators[:last]
 
 
+def _dropped_share(framework: Framework, policy: Recompute) -> float:
+    """Share of the other matmuls that run again too: a policy over the whole layer may keep a part of their outputs only."""
+    kept = framework.selective_outputs if policy.mode == "selective" else None
+    return 0.0 if kept is None else 1.0 - kept
+
+
 def _price_policy(
     block: Block,
     derivation: Derivation,
@@ -145,7 +152,9 @@ def _price_policy(
     window_f = sum((costs[name].forward_s for name in core), zero)
     window_b = sum((costs[name].input_gradient_s for name in core), zero)
     weights = total("weight_gradient_s", every)
-    recompute = total("forward_s", repeat)
+    dropped = [costs[o.name] for o in block.operators if again and o.kind == "einsum" and o.name not in again]
+    share = _dropped_share(framework, policy)
+    recompute = total("forward_s", repeat) + share * total("forward_s", dropped)
     redone = [o for o in block.operators if o.name in again]
     host_forward, host_backward = host
     routed = sum((costs[o.name].forward_s for o in block.operators if o.module in ROUTED), zero)
@@ -172,7 +181,7 @@ def _price_policy(
         weight_gradient_s=weights,
         forward_flops=total("forward_flops", every),
         backward_flops=total("backward_flops", every),
-        recompute_flops=total("forward_flops", repeat),
+        recompute_flops=total("forward_flops", repeat) + share * total("forward_flops", dropped),
         step_exchange_s=sum((t.seconds for t in transfers if t.exchange.pass_ == "optimizer"), zero),
         memory=block_memory(block, derivation, sizes, again, policy),
         transfers=transfers,

@@ -94,3 +94,12 @@ def test_gradients_of_attention_scores(make_job: Any, dropout: float, width: int
         peaks.append(rank.by_class["transient"] / seq_len)
     # beside the scores only terms linear in the tokens: 2 x 2 x hidden per token
     assert peaks[1] - peaks[0] == pytest.approx(width * 16 * 16384)
+
+
+def test_every_second_matmul_runs_again(make_job: Any) -> None:
+    """torchtitan's op-level policy repeats half of a layer's matmul FLOPs, and no attention."""
+    none, selective = (
+        eager(make_job, f"recompute={mode}").flops_per_device for mode in ("none", "selective")
+    )
+    layer = 2 * TOKENS * (HIDDEN * (2 * HIDDEN + 2 * KV) + 3 * HIDDEN * FFN)
+    assert selective - none == pytest.approx(32 * layer / 2)

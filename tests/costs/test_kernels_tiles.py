@@ -86,9 +86,9 @@ def test_filling_a_tile_takes_the_same_time_in_any_precision() -> None:
 
 
 def test_narrow_tiles_lose_relative_to_the_best() -> None:
-    """64 rows: tiles of 64 x 256 lose edge (1/64 + 1/256) against edge (1/128 + 1/256) of the plateau's."""
+    """64 rows: tiles of 64 x 128 lose edge (1/64 + 1/128) against edge (1/128 + 1/256) of the plateau's."""
     device = with_constants(matmul_tile_edge=16.0)
-    loss = (1 + 16 * (1 / 64 + 1 / 256)) / (1 + 16 * (1 / 128 + 1 / 256))
+    loss = (1 + 16 * (1 / 64 + 1 / 128)) / (1 + 16 * (1 / 128 + 1 / 256))
     assert seconds(64, 25_600, 8000, device=device) == pytest.approx(loss * TILE / 2)
 
 

@@ -35,6 +35,11 @@ softmax, read by the second matmul; backward: gradients written, read with the p
 read twice by matmuls, probabilities read once. Dropout reads and writes them once more each way, with its mask and the
 undropped copy."""
 
+EAGER_SOFTMAX_BYTES, EAGER_SOFTMAX_LAUNCHES = (32.0, 34.0), 4.0
+"""What they move and launch more where scaling, masking and softmax are kernels of their own, in fp32 (forward_torch_softmax
+of Megatron-LM's fused_softmax.py): conversions of 6 bytes at both ends and passes of 8 between, 36 instead of the fused
+kernel's 4; backward 40 instead of 6."""
+
 _WIDTHS = (64.0, 128.0, 256.0)
 
 
@@ -55,6 +60,7 @@ def attention_seconds(
     causal: bool = False,
     head_dim: float = 128.0,
     dropout: bool = False,
+    fused_softmax: bool = True,
 ) -> FloatArray:
     """Seconds of the attention core of one micro-batch and layer.
 
@@ -69,6 +75,7 @@ def attention_seconds(
         tokens: length of the blocks that one call computes.
         head_dim: width of a head; unfused matmuls over one that is no multiple of 8 leave the tensor cores.
         dropout: whether probabilities are dropped.
+        fused_softmax: whether unfused attention scales, masks and normalises its scores in one kernel.
     """
     kernels = accelerator.kernels
     table = kernels.attention_backward if backward else kernels.attention_forward
@@ -82,8 +89,10 @@ def attention_seconds(
         return work * short / _width_factor(shape, head_dim) + np.where(flops > 0, kernels.launch_s, 0.0)
     if head_dim % ALIGNED:
         work = work * MISALIGNED_SLOWDOWN
-    traffic = scores * SCORE_BYTES["dropout" if dropout else "plain"][1 if backward else 0]
-    moved = memory_bound_seconds(traffic * short, accelerator, launches=UNFUSED_LAUNCHES)
+    per_score, launches = SCORE_BYTES["dropout" if dropout else "plain"][backward], UNFUSED_LAUNCHES
+    if not fused_softmax:
+        per_score, launches = per_score + EAGER_SOFTMAX_BYTES[backward], launches + EAGER_SOFTMAX_LAUNCHES
+    moved = memory_bound_seconds(scores * per_score * short, accelerator, launches=launches)
     return work + moved
 
 

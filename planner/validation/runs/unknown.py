@@ -24,6 +24,9 @@ UNFUSED = ("megatron-lm", "megatron-deepspeed", "deepspeed")
 _GRAPHS_SINCE = (25, 9)
 """NeMo release from which benchmarks use CUDA graphs and fused dispatchers, printed or not."""
 
+_FOLDS_SINCE = (25, 5)
+"""NeMo release from which benchmark recipes set an expert tensor-parallel degree of their own."""
+
 _PRESETS_UNTIL = (26, 6)
 """Last NeMo release (its patches included) whose benchmark presets (scripts/performance/configs of NVIDIA-NeMo/Megatron-Bridge)
 state graphs and dispatchers wherever they differ from none and all-to-all; later presets are programs."""
@@ -147,7 +150,7 @@ def _expert_tensor(known: Known) -> tuple[int, ...]:
         return (1,)
     if row.layout.etp is not None:
         return (row.layout.etp,)
-    folds = "folding" in known.framework.features
+    folds = "folding" in known.framework.features and not () < release_of(row) < _FOLDS_SINCE
     return (tp,) if tp == 1 or row.complete or not folds or row.layout.etp_assumed else (tp, 1)
 
 

@@ -95,6 +95,16 @@ def test_graphs_are_read_with_their_scope(printed: str, capture: object) -> None
     assert {variant.job.training.capture for variant in found.variants} == {capture}
 
 
+@pytest.mark.parametrize(("release", "degrees"), [("25.02", {4}), ("25.05", {4, 1}), (None, {4, 1})])
+def test_experts_are_cut_as_the_rest_before_recipes_say_otherwise(
+    release: str | None, degrees: set[int]
+) -> None:
+    layout = {"tp": 4, "sp": True, "ep": 2, "dp": 2, "etp": None}
+    source = row("simumax-b200-deepseekv2-tp1-ep8-pp1-dp8-l4-mbc4-cef", layout=layout)
+    changed = source.model_copy(update={"release": release, "complete": False})
+    assert {variant.layout.etp for variant in express(changed, shelf()).variants} == degrees
+
+
 def test_presets_that_state_graphs_say_none_by_silence() -> None:
     """Presets of Megatron-Bridge up to 26.06 name graphs and dispatchers that differ from the defaults."""
     quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)

@@ -203,15 +203,16 @@ def _sets(console: Console, sets: Sequence[LayoutSet], most: int) -> None:
         return
     shown = costly[:most]
     count = f"{len(shown)} of {len(costly)} " if len(shown) < len(costly) else ""
-    headings = ("family", "layouts", "tau", "regret %", "favourite", "best")
+    headings = ("family", "layouts", "tau", "regret %", "favourite", "best", "known reason")
     table = new_table(
         f"{count}sets of layouts with a regret above {LARGE_REGRET:.0%}",
         headings,
-        left=("family", "favourite", "best"),
+        left=("family", "favourite", "best", "known reason"),
     )
     for item in shown:
         tau = "-" if item.tau is None else f"{item.tau:.2f}"
-        table.add_row(item.family, str(item.layouts), tau, _percent(item.regret), item.favourite, item.best)
+        cells = (item.family, str(item.layouts), tau, _percent(item.regret), item.favourite, item.best)
+        table.add_row(*cells, item.reason or "-")
     console.print(table)
 
 

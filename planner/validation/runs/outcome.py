@@ -31,6 +31,7 @@ class Outcome:
     Args:
         family: under which it is scored; ``heading``: complete rows count, others are reported apart.
         cell: equal for rows that share a vote.
+        order_note: why the measured time decides sets of layouts that a model cannot order.
         readings: one per assignment of what the row leaves open; empty when it is refused.
         measured_s: None when no time was measured, or it cannot be turned into seconds (``not_scored`` says why).
         memory: measured figures beside predicted ones; ``memory_doubt``: why they are scored apart.
@@ -54,6 +55,7 @@ class Outcome:
     timed: bool
     assumed: tuple[str, ...]
     approximated: tuple[str, ...]
+    order_note: str | None = None
 
     @property
     def accelerator(self) -> str:
@@ -159,6 +161,7 @@ def _outcome(row: RunRow, votes: Votes, answered: Answered | None, refused: str 
         timed=answered is None or answered.expressed.untimed is None,
         assumed=answered.expressed.assumed if answered else (),
         approximated=answered.expressed.approximated if answered else (),
+        order_note=votes.order_note(row),
     )
 
 

@@ -25,6 +25,7 @@ class LayoutSet:
         favourite, best: a row of the layout that is predicted fastest, and of the one that was.
         cells: measured pieces that all its times were composed from (rows that share a vote), empty otherwise.
         copies: sets of the same cells that it stands for, itself included.
+        reason: what is known about the measured time of the best or the favourite, where no layout explains it.
     """
 
     family: str
@@ -37,6 +38,7 @@ class LayoutSet:
     best: str
     cells: tuple[str, ...] = ()
     copies: int = 1
+    reason: str | None = None
 
 
 def layout_sets(outcomes: Iterable[Outcome]) -> list[LayoutSet]:
@@ -94,6 +96,7 @@ def _set(members: list[Outcome]) -> LayoutSet | None:
     names = [same[0].row.id for same in by_layout.values()]
     favourite = min(range(len(predicted)), key=predicted.__getitem__)
     best = min(range(len(measured)), key=measured.__getitem__)
+    notes = [same[0].order_note for same in by_layout.values()]
     return LayoutSet(
         family=members[0].family,
         accelerator=members[0].accelerator,
@@ -104,4 +107,5 @@ def _set(members: list[Outcome]) -> LayoutSet | None:
         favourite=names[favourite],
         best=names[best],
         cells=tuple(sorted({str(outcome.cell) for outcome in members if outcome.cell is not None})),
+        reason=None if favourite == best else notes[best] or notes[favourite],
     )

@@ -39,6 +39,18 @@ class Exclusion(_Frozen):
     reason: Annotated[str, Field(min_length=10)]
 
 
+class OrderNote(_Frozen):
+    """Why measured times decide sets of layouts that no model of the layout can order.
+
+    Args:
+        ids: of rows; cells: of composed rows, values of the fields that make one vote.
+    """
+
+    ids: tuple[str, ...] = ()
+    cells: tuple[tuple[Any, ...], ...] = ()
+    reason: Annotated[str, Field(min_length=10)]
+
+
 class Correction(_Frozen):
     """What the rows of a source take for granted and the source contradicts.
 
@@ -73,6 +85,7 @@ class Votes(_Frozen):
     memory_places: tuple[MemoryPlace, ...] = ()
     composed: tuple[Composed, ...]
     exclusions: tuple[Exclusion, ...]
+    order: tuple[OrderNote, ...] = ()
 
     def memory_rank(self, row: RunRow) -> int | None:
         """Pipeline rank on which the row's single memory figure was read, None for the fullest."""
@@ -104,6 +117,14 @@ class Votes(_Frozen):
         """Equal for rows that share one vote, None for a row with a vote of its own."""
         found = self._composed(row)
         return None if found is None else tuple(_value(row, path) for path in found.cell)
+
+    def order_note(self, row: RunRow) -> str | None:
+        """Why the row's measured time decides sets that a model cannot order, None without a reason."""
+        cell = self.cell(row)
+        for note in self.order:
+            if row.id in note.ids or (cell is not None and cell in note.cells):
+                return note.reason
+        return None
 
     def _composed(self, row: RunRow) -> Composed | None:
         return next((c for c in self.composed if (row.source or "").startswith(c.source)), None)

@@ -64,3 +64,13 @@ def test_four_passes_do_not_fit_into_what_the_corrected_rows_measured() -> None:
     )  # bytes of unfused scores, forward twice and backward
     assert 4 * (matmuls + core) + scores > measured
     assert 3 * (matmuls + core) + scores < measured
+
+
+def test_a_time_that_no_layout_explains_is_a_reason_for_its_sets() -> None:
+    single = next(row for row in rows().values() if row.id.startswith("vtrain-single"))
+    model = single.model.model_copy(update={"hidden": 2048})
+    layout = single.layout.model_copy(update={"tp": 4, "micro_batch": 2})
+    odd = single.model_copy(update={"model": model, "layout": layout})
+    assert "half of the work" in (VOTES.order_note(odd) or "")
+    assert VOTES.order_note(odd.model_copy(update={"layout": layout.model_copy(update={"tp": 2})})) is None
+    assert VOTES.doubt(odd, "time") is None

@@ -126,6 +126,15 @@ def test_sets_name_the_cells_of_composed_rows() -> None:
     assert measured.cells == ()
 
 
+def test_a_lost_set_names_what_is_known_about_its_rows() -> None:
+    full, selective = _pair()
+    odd = replace(full, measured_s=1.0, order_note="one early iteration of five")
+    (lost,) = layout_sets([odd, replace(selective, measured_s=1.2)])
+    assert lost.reason == "one early iteration of five"
+    (won,) = layout_sets([replace(odd, measured_s=1.2), replace(selective, measured_s=1.0)])
+    assert won.reason is None
+
+
 def test_macro_gives_each_large_enough_group_one_vote() -> None:
     many = [with_error(outcome, 0.1) for outcome in family("vtrain-single")]
     three = [with_error(predicted()[name], 0.3) for name in TABLE5[:3]]

@@ -142,8 +142,6 @@ def _named(row: RunRow, shelf: Shelf) -> tuple[Any, str | None]:
 def approximations(row: RunRow) -> tuple[str, ...]:
     """Features that a row states and the planner prices as something near; each is counted in the report."""
     layout, found = row.layout, []
-    if layout.async_tp and row.framework == "torchtitan":
-        found.append("async TP priced with the profile's hidden share")
     words = " ".join(layout.offload).lower()
     named = words and words != "none" and not any(key in words for key in ("=n", "=y", "optimizer"))
     if named and row.framework != "maxtext":

@@ -95,17 +95,19 @@ def _tiled(
     fill = kernels.matmul_tile_k * max(faster, 1.0)
     edge = 1.0 + kernels.matmul_tile_edge * (1.0 / TILES).sum(axis=1)
     edge = edge / edge.min()
+    down = {size: np.ceil(m / size) for size in np.unique(TILES[:, 0])}
+    across = {size: groups / units * np.ceil(n / size) for size in np.unique(TILES[:, 1])}
+    partial = PARTIAL_BYTES * groups * m * n / (accelerator.memory_bandwidth * kernels.matmul_traffic)
     best: FloatArray | None = None
     for (rows, columns), loss in zip(TILES, edge, strict=True):
-        tiles = groups * np.ceil(m / rows) * np.ceil(n / columns) / units
+        tiles = down[rows] * across[columns]
         work = 2.0 * rows * columns * loss * units / rate
         for split in SPLITS:
             waves = tiles * split
             paid = kernels.matmul_wave * np.ceil(waves) + (1.0 - kernels.matmul_wave) * np.maximum(waves, 1.0)
-            seconds = paid * work * (k / split + fill)
+            seconds = paid * (work * (k / split + fill))
             if split > 1.0:
-                partial = PARTIAL_BYTES * split * groups * m * n
-                seconds = seconds + partial / (accelerator.memory_bandwidth * kernels.matmul_traffic)
+                seconds = seconds + split * partial
             best = seconds if best is None else np.minimum(best, seconds)
     return np.asarray(best)
 

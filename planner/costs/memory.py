@@ -219,7 +219,9 @@ def _whole_gradients(part: _Part) -> FloatArray:
 def _communication(part: _Part) -> FloatArray:
     """Two gradient buckets, none larger than the rank's gradients, and the messages of the pipeline."""
     job, groups = part.job, part.groups
-    replicas = (groups.dense.replicas > 1) | (groups.expert.replicas > 1)
+    replicas = (groups.dense.replicas > 1) | (
+        (groups.expert.replicas > 1) & (part.states.expert_elements > 0)
+    )
     bucket = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
     buckets = np.where(replicas, 2.0 * np.minimum(bucket, part.law.reduced * part.elements), 0.0)
     messages = 2.0 * part.prices.largest(("stream",), *part.counts)

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from planner.costs.memory import stage_memory
 from planner.costs.predict import predict
+from planner.costs.prices import price_model
+from planner.costs.stages import stage_groups
 from planner.jobs.prediction import Prediction
 from planner.layouts.knobs import parse_layout
+from planner.layouts.layouts import from_layouts
 from tests.costs.samples import DENSE
 
 UNTIED = DENSE | {"tied_embeddings": False}
@@ -69,3 +73,30 @@ def test_fits_counts_the_reserve_exactly(make_job: Any) -> None:
         accelerator = replace(job.cluster.accelerator, memory_bytes=used / 0.9 * share)
         changed = replace(job, cluster=replace(job.cluster, accelerator=accelerator))
         assert predict(changed, layout).memory.fits is expected
+
+
+def test_zero_one_of_deepspeed_in_fp16(make_job: Any) -> None:
+    """12 / n bytes of fp32 weights and moments per parameter; 6 / n more, flat gradients, while the shard is updated."""
+    job = make_job(UNTIED, global_batch=64, framework="deepspeed", training={"precision": "fp16"})
+    rows = from_layouts([parse_layout("zero_stage=1,micro_batch=1,recompute=full", job)])
+    (group,) = stage_groups(rows, job.model)
+    memory = stage_memory(job, rows, price_model(job, rows).rows(rows), group.classes[0])
+    elements = float(memory.states.dense_elements[0])
+    assert float(memory.states.optimizer[0]) == pytest.approx(12 * elements / 8)
+    assert float(memory.alive[-1]["optimizer_transient"][0]) == pytest.approx(6 * elements / 8)
+    assert float(memory.between_steps[0]) == pytest.approx((2 + 12 / 8) * elements)
+
+
+def test_buckets_are_no_larger_than_the_gradients(make_job: Any) -> None:
+    """Two buckets of 1 GB, or two times the 2-byte gradients of a rank that has fewer."""
+    buckets = []
+    for knobs in ("zero_stage=1", "zero_stage=1,tp=8,dp=1", "zero_stage=1,tp=4,dp=2"):
+        job = make_job(
+            UNTIED, global_batch=64, framework="megatron-deepspeed", training={"precision": "fp16"}
+        )
+        memory = predict(job, parse_layout(f"{knobs},micro_batch=1", job)).memory
+        parameters = memory.by_class["parameters"]
+        buckets.append((memory.by_class["communication_buffers"], 2 * min(1e9, parameters)))
+    assert buckets[0][0] == pytest.approx(buckets[0][1])
+    assert buckets[1][0] == 0.0
+    assert buckets[2][0] == pytest.approx(buckets[2][1])

@@ -125,3 +125,12 @@ def test_weights_inside_their_master_copy_save_two_bytes() -> None:
         for switches in ((), ("reuse-fp32-param",))
     )
     assert reused.after_step_bytes / plain.after_step_bytes == pytest.approx(8.5 / 9.0, rel=1e-3)
+
+
+def test_benchmark_recipes_keep_gradients_in_bf16() -> None:
+    """NeMo's launcher scripts set grad_sync_dtype=bf16; Megatron's own runs keep fp32."""
+    recipe, plain = (
+        expressed(identity).variants[0].job.training.gradient_dtype_bytes
+        for identity in ("dgxc-v24.11.1-llama3-70b-h100-bf16-g512", PIPELINE)
+    )
+    assert (recipe, plain) == (2.0, None)

@@ -6,6 +6,7 @@ per node)". What they leave out is taken from the reference node of the accelera
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,9 @@ from planner.validation.collectives.machines import Instance, Machine, Machines,
 from planner.validation.devices import accelerator_in
 
 MOST_DEVICES_IN_A_NODE = 64
+
+SEVERAL_CARDS = 3.5
+"""Times one card's rate from which a rate without further words is that of a whole node."""
 
 _RATE = re.compile(r"(?:(\d+)\s*x\s*[^\d]*?)?(\d+(?:\.\d+)?)\s*(Gb/s|Gbps|Gbit/s|GB/s)")
 _CARDS = re.compile(r"(?<![\w-])(\d+)\s*x?\s")
@@ -69,6 +73,7 @@ def machine_in(
     cards = (
         Cards(note.outside) if note and note.outside else _cards(words, devices, count, instance, machines)
     )
+    devices = max(devices, ranks // count) if nodes or _nodes(words) else devices
     plain = Machine(accelerator, node, count, ranks // count)
     return _with_cards(plain, cards, devices) if plain.leaves_domain else plain
 
@@ -140,18 +145,23 @@ def _rated(clause: str, kind: str, devices: int, nodes: int) -> Cards:
     value = float(rate.group(2)) * (1e9 if rate.group(3) == "GB/s" else 1e9 / 8)
     if rate.group(1) is not None:
         return Cards(kind, node_rate=int(rate.group(1)) * value)
-    if "per node" in clause:
+    if "per node" in clause or value >= SEVERAL_CARDS * _rate_of(kind):
         return Cards(kind, node_rate=value)
     return Cards(kind, device_rate=value)
 
 
 def _counted(clause: str, kind: str, devices: int, nodes: int) -> Cards:
     """Cards that are counted and not rated have the rate of their kind; more than one per device counts all nodes."""
-    number = _CARDS.search(clause)
-    bandwidth = load_network_kind(kind).bandwidth
-    if number is None or bandwidth is None or bandwidth.value is None:
+    number, rate = _CARDS.search(clause), _rate_of(kind)
+    if number is None or rate == math.inf:
         return Cards(kind)
     cards = int(number.group(1))
     if cards > devices and "per node" not in clause and cards % nodes == 0:
         cards //= nodes
-    return Cards(kind, node_rate=cards * bandwidth.value)
+    return Cards(kind, node_rate=cards * rate)
+
+
+def _rate_of(kind: str) -> float:
+    """Bytes/s of one card of a kind, infinite where it is not known."""
+    bandwidth = load_network_kind(kind).bandwidth
+    return math.inf if bandwidth is None or bandwidth.value is None else bandwidth.value

@@ -73,6 +73,8 @@ def outside(machine: Machine) -> str | None:
             None,
         ),
         ("GB200 NVL72, 1 rack (18 trays x 4)", 72, 18, "gb200-nvl72", 18, None, None),
+        ("4x P6-B200, 8x B200 each, EFA 3200 Gb/s", 32, 4, "b200-sxm", 4, "efa-400", 50.0),
+        ("4x P6-B200, EFAv4 8x400 Gb/s", 32, 4, "b200-sxm", 4, "efa-400", 50.0),
         ("p4de.24xlarge, EFA", 16, None, "a100-sxm-80gb", 2, "efa-50", None),
         ("p6-b200, nothing more said", 16, 2, "b200-sxm", 2, "efa-400", None),
     ],

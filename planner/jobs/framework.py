@@ -146,6 +146,9 @@ class Framework(_Frozen):
         "and those of attention; None: the modules are checkpointed one by one and keep their inputs",
     )
     embedding_as_layer: bool = False
+    scatters_hops: bool = Field(
+        False, description="without sequence parallelism each tp rank sends its part of the stream to the next stage"
+    )
     loss_kernels: Literal["pytorch", "megatron"] = Field(
         "pytorch", description="whose cross entropy runs where it is not fused into one kernel"
     )

@@ -71,10 +71,19 @@ def block_memory(
         again_bytes=np.maximum(everything - kept, 0.0),
         moment_bytes=_moment(block, derivation, sizes, stream),
         logits_bytes=_logits(block, derivation, sizes),
-        stream_bytes=stream,
+        stream_bytes=_hop_bytes(stream, sizes),
         dense_parameters=dense,
         expert_parameters=expert,
     )
+
+
+def _hop_bytes(stream: FloatArray, sizes: Sizes) -> FloatArray:
+    """What a rank sends to the next pipeline rank: where tp ranks hold the same residual stream, all of it or its own part,
+    which the receivers gather inside their node (scatter/gather, arXiv 2104.04473 section 4.1).
+    """
+    if not sizes.job.framework.scatters_hops:
+        return stream
+    return np.where(sizes.layouts.columns["sp"] > 0, stream, stream / sizes.degrees["tp"])
 
 
 def _saved_bytes(

@@ -147,7 +147,8 @@ class Framework(_Frozen):
     )
     embedding_as_layer: bool = False
     scatters_hops: bool = Field(
-        False, description="without sequence parallelism each tp rank sends its part of the stream to the next stage"
+        False,
+        description="without sequence parallelism each tp rank sends its part of the stream to the next stage",
     )
     loss_kernels: Literal["pytorch", "megatron"] = Field(
         "pytorch", description="whose cross entropy runs where it is not fused into one kernel"

@@ -198,6 +198,7 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
             causal=causal,
             head_dim=head_dims / 2.0,
             dropout=sizes.job.training.dropout > 0,
+            fused_softmax=fused(sizes, "softmax"),
         )
         for b in (False, True)
     )

@@ -124,6 +124,18 @@ def test_unfused_attention_moves_the_scores(dropout: bool, forward: float, backw
     assert passes[1] == pytest.approx(2e12 / 0.2e15 + backward / 1e12)
 
 
+def test_softmax_in_kernels_of_its_own_passes_over_the_scores_in_fp32() -> None:
+    """Forward 6 + 8 + 8 + 8 + 6 bytes a score instead of 4, backward 6 + 12 + 8 + 8 + 6 instead of 6, over 1 TB/s."""
+    for part, extra in ((False, 36 - 4), (True, 40 - 6)):
+        whole, eager = (
+            attention_seconds(
+                one(1e12), one(1e9), DEVICE, "bf16", "unfused", backward=part, fused_softmax=fused
+            )[0]
+            for fused in (True, False)
+        )
+        assert eager - whole == pytest.approx(extra * 1e9 / 1e12)
+
+
 def test_kernels_alone_run_at_rates_of_their_own() -> None:
     """The plateau of 0.9 and a forward rate of 0.6; the backward rate keeps its ratio to the forward one."""
     alone = kernels_alone(DEVICE).kernels

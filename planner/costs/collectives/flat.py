@@ -90,7 +90,7 @@ def direct(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
     np.put_along_axis(exact, slowest, nbytes[:, None], axis=1)
     return Estimate(
         seconds=np.take_along_axis(times, slowest, axis=1)[:, 0],
-        latency_s=np.take_along_axis(start, slowest, axis=1)[:, 0],
+        latency_s=start[slowest[:, 0]],
         bytes_per_level=paths.loads(exact),
         legal=np.ones(len(nbytes), dtype=np.bool_),
     )

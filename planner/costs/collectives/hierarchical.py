@@ -22,7 +22,7 @@ def hierarchical(collective: Collective, nbytes: Floats, paths: Paths) -> Estima
     )
     hop_latency = passes * paths.hops * paths.latency
     outermost = np.cumsum(paths.crossed[:, ::-1], axis=1)[:, ::-1] == 1
-    latency = (np.where(outermost, 1, passes) * paths.start + hop_latency).sum(axis=1)
+    latency = (np.where(outermost, 1, passes) * paths.crossed * paths.start + hop_latency).sum(axis=1)
     transfer = sent / paths.neighbour
     return Estimate(
         seconds=latency + moving(passes * paths.fill, transfer, transfer / paths.low_latency).sum(axis=1),

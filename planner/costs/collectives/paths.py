@@ -33,7 +33,8 @@ class Paths:
             (``pair_hops`` of two ranks), one outside it, where network cards keep many messages in flight.
         latency: (levels,), seconds of one hop.
         weight, in_network_weight: (levels,), what the hops of a chunked message count; the same when the switches add.
-        start, message_start: (rows, levels), start of one call, and of one message, over a level that is crossed; else 0.
+        start, message_start: (levels,), start of one call, and of one message.
+        call: (rows,), start of one call over all levels that it crosses: the latest of theirs.
         low_latency: (levels,), share of the rates that the protocols for small messages reach.
         outside: (levels,), whether the level lies outside the node, behind the network card.
         host_driven: (levels,), whether the hosts move the bytes.
@@ -57,6 +58,7 @@ class Paths:
     in_network_weight: Floats
     start: Floats
     message_start: Floats
+    call: Floats
     low_latency: Floats
     outside: Booleans
     host_driven: Booleans
@@ -87,12 +89,6 @@ class Paths:
                 result[:, index] = combine(result[:, index], result[:, index + 1])
         return result
 
-    @property
-    def call(self) -> Floats:
-        """(rows,): start of one call over all levels that it crosses: the latest of theirs."""
-        latest: Floats = self.start.max(axis=1)
-        return latest
-
 
 def moving(fill: Floats, transfer: Floats, low_latency: Floats) -> Floats:
     """Time of a message beyond start and latency: chunked, or by a protocol for small messages, whichever is sooner.
@@ -120,6 +116,7 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
     hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
     latency = np.array([level.latency_s for level in cluster.network])
     weight = _weights([level.ramp for level in cluster.network], constants)
+    start = _starts([level.start_s for level in cluster.network], constants)
     outside = _outside(cluster)
     card = _card_rates(cluster, outside, constants)
     sharing = np.where(_of_kinds(cluster, constants.one_root), inside, 1)
@@ -140,10 +137,9 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         latency=latency,
         weight=weight,
         in_network_weight=_weights([level.in_network_ramp for level in cluster.network], constants),
-        start=_starts([level.start_s for level in cluster.network], crossed, constants.base_s),
-        message_start=_starts(
-            [level.message_start_s for level in cluster.network], crossed, constants.base_s
-        ),
+        start=start,
+        message_start=_starts([level.message_start_s for level in cluster.network], constants),
+        call=(crossed * start).max(axis=1),
         low_latency=_low_latency(cluster, outside, constants),
         outside=outside,
         host_driven=_of_kinds(cluster, constants.host_driven),
@@ -159,8 +155,8 @@ def _weights(ramps: list[float], constants: CollectiveConstants) -> Floats:
     return np.asarray((constants.pipelining * np.array(ramps)) ** 2)
 
 
-def _starts(stated: list[float | None], crossed: Booleans, prior: float) -> Floats:
-    return np.where(crossed, [prior if start is None else start for start in stated], 0.0)
+def _starts(stated: list[float | None], constants: CollectiveConstants) -> Floats:
+    return np.array([constants.base_s if start is None else start for start in stated])
 
 
 def _low_latency(cluster: Cluster, outside: Booleans, constants: CollectiveConstants) -> Floats:

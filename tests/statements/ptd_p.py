@@ -220,6 +220,14 @@ def operator_fusion() -> Figures:
     return figures
 
 
+def scatter_gather() -> Figures:
+    """Throughput with pipeline messages cut over the tensor group over that without, interleaved, largest batch."""
+    work = megatron("gpt3-175b", 96, 60)
+    whole = dataclasses.replace(work, framework=work.framework.model_copy(update={"scatters_hops": False}))
+    layouts = {v: f"tp=8,pp=12,vpp={v},{FULL}" for v in (2, 4, 8)}
+    return {f"{v} chunks": seconds(whole, layout) / seconds(work, layout) for v, layout in layouts.items()}
+
+
 def checkpoint_bytes() -> Figures:
     """Terabytes of weights, master copies and moments of the 1T model."""
     work = megatron("megatron-1t", 3072, 3072)
@@ -244,5 +252,6 @@ STATEMENTS: dict[str, Compute] = {
     "recompute-costs": recompute_cost,
     "recompute-wins": recompute_gain,
     "operator-fusion": operator_fusion,
+    "scatter-gather": scatter_gather,
     "checkpoint-size": checkpoint_bytes,
 }

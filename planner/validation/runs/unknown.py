@@ -24,6 +24,10 @@ UNFUSED = ("megatron-lm", "megatron-deepspeed", "deepspeed")
 _GRAPHS_SINCE = (25, 9)
 """NeMo release from which benchmarks use CUDA graphs and fused dispatchers, printed or not."""
 
+_WHOLE_WITH_EXPERTS_SINCE = (26, 6)
+"""First release whose recipes capture the whole iteration of dropless experts: the counts of rows stay on the device in their
+fused kernels. Before, graphs hold parts of a layer (presets of Megatron-Bridge v0.2 to v0.6)."""
+
 _FOLDS_SINCE = (25, 5)
 """NeMo release from which benchmark recipes set an expert tensor-parallel degree of their own."""
 
@@ -191,7 +195,10 @@ def _graphs(known: Known) -> tuple[bool | tuple[str, ...], ...]:
         kind, _, scopes = text.partition("/")
         parts = tuple(re.findall(r"\w+", scopes)) if kind == "transformer_engine" else ()
         return (tuple(part for part in parts if part in CAPTURE_SCOPES) or kind != "none",)
-    return (False, True) if _silent(known) else (False,)
+    if not _silent(known):
+        return (False,)
+    routed = known.row.model.moe is not None and release_of(known.row) < _WHOLE_WITH_EXPERTS_SINCE
+    return (False, ("attn", "moe_router", "moe_preprocess") if routed else True)
 
 
 def _silent(known: Known) -> bool:

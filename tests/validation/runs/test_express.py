@@ -105,6 +105,13 @@ def test_experts_are_cut_as_the_rest_before_recipes_say_otherwise(
     assert {variant.layout.etp for variant in express(changed, shelf()).variants} == degrees
 
 
+def test_older_releases_capture_parts_of_layers_with_experts() -> None:
+    quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)
+    source = row(quirky, layout={"recompute_source": ...}).model_copy(update={"release": "25.09"})
+    captures = {variant.job.training.capture for variant in express(source, shelf()).variants}
+    assert captures == {False, ("attn", "moe_router", "moe_preprocess")}
+
+
 def test_presets_that_state_graphs_say_none_by_silence() -> None:
     """Presets of Megatron-Bridge up to 26.06 name graphs and dispatchers that differ from the defaults."""
     quirky = next(row.id for row in rows().values() if row.family == "mbridge" and row.quirk)

@@ -79,3 +79,17 @@ def test_short_hops_cost_their_latency_only(make_job: MakeJob, chunks: int, hops
     exposed = predict(fast, layout).time.exposed["pp"]
     assert exposed == pytest.approx(hops * 0.03, rel=1e-3)
     assert predict(faster, layout).time.exposed["pp"] == pytest.approx(exposed, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("framework", "sp", "parts"),
+    [("ideal", False, 1), ("megatron-lm", False, 4), ("megatron-lm", True, 4), ("megatron-core", True, 4)],
+)
+def test_ranks_that_hold_the_same_stream_send_a_part_each(
+    make_job: MakeJob, framework: str, sp: bool, parts: int
+) -> None:
+    """b s h on every tp rank, or b s h / t with scatter/gather (arXiv 2104.04473, section 4.1) or sequence parallelism."""
+    job = make_job(MODEL, 8, 8, 2048, framework=framework)
+    found = predict(job, Layout(tp=4, sp=sp, pp=2, micro_batches=8))
+    sent = {row.bytes_per_call for row in found.communication if row.axis == "pp"}
+    assert sent == {HOP_BYTES / parts}

@@ -26,7 +26,7 @@ NORMAL_80 = 1.2816
 
 PARTS = ("compute", "communication", "host", "optimizer", "bubble")
 
-WHOLE = ("framework_prior", "experts", "unseen")
+WHOLE = ("framework_prior", "experts", "source", "unseen")
 """Spreads of the whole step, which layouts of one job share."""
 
 LARGEST_CP = 8
@@ -35,12 +35,13 @@ LARGEST_CP = 8
 
 @dataclass(frozen=True)
 class Support:
-    """Which of the constants behind a job were fitted to runs, and whether it has experts."""
+    """Which of the constants behind a job were fitted to runs; whether it has experts, and runs on a site that was in the fit."""
 
     kernels: bool
     links: bool
     framework: bool
     experts: bool = False
+    source: bool = False
 
 
 def kernel_origin(job: Job) -> Evidence | None:
@@ -78,15 +79,19 @@ def loads(
         shares: of each part in the step. unseen: features of each row that no run supports.
     """
     fitted = {"compute": support.kernels, "communication": support.links, "host": support.framework}
-    found = {
-        part if fitted.get(part, True) else f"{part}_prior": np.asarray(share) ** 2
-        for part, share in shares.items()
+    squares = {part: np.asarray(share) ** 2 for part, share in shares.items()}
+    priors = {f"{part}_prior": squares[part] for part, known in fitted.items() if not known}
+    whole = {
+        "framework_prior": not support.framework,
+        "experts": support.experts,
+        "source": not support.source,
     }
-    return found | {
-        "framework_prior": np.asarray(0.0 if support.framework else 1.0),
-        "experts": np.asarray(1.0 if support.experts else 0.0),
-        "unseen": np.asarray(unseen),
-    }
+    return (
+        squares
+        | priors
+        | {name: np.asarray(float(counts)) for name, counts in whole.items()}
+        | {"unseen": np.asarray(unseen)}
+    )
 
 
 def log_spread(spreads: Spreads, counted: Mapping[str, FloatArray]) -> FloatArray:

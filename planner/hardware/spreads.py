@@ -12,12 +12,13 @@ Spread = Annotated[float, Field(ge=0, le=2)]
 class Spreads(BaseModel):
     """Standard deviations of the logarithm of parts of a step: widths of the priors until a fit replaces them.
 
-    A part of the step weighs by its share of it. ``_prior`` is for parts whose constants were not fitted.
+    A part of the step weighs by its share of it. ``_prior`` comes in addition where the constants behind it were not fitted.
 
     Args:
         compute, communication, host: kernels, exposed traffic, waiting for the host; optimizer, bubble: the update, and
             waiting for other ranks.
-        framework_prior: of the whole step under a profile that was not fitted; ``experts``: with experts.
+        framework_prior: of the whole step under a profile that was not fitted; ``experts``: with experts; ``source``: on a
+            site whose own runs were not in the fit.
         unseen: of the whole step for each feature that no run in the fit used.
         layout: of the whole step of one layout against another of the same job, beyond what their shares explain.
     """
@@ -25,14 +26,15 @@ class Spreads(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     compute: Spread = 0.10
-    compute_prior: Spread = 0.17
+    compute_prior: Spread = 0.14
     communication: Spread = 0.25
-    communication_prior: Spread = 0.30
+    communication_prior: Spread = 0.17
     host: Spread = 0.40
-    host_prior: Spread = 0.60
+    host_prior: Spread = 0.45
     optimizer: Spread = 0.40
     bubble: Spread = 0.15
-    framework_prior: Spread = 0.0
+    framework_prior: Spread = 0.05
     experts: Spread = 0.10
+    source: Spread = 0.05
     unseen: Spread = 0.15
     layout: Spread = 0.03

@@ -18,7 +18,7 @@ from planner.solvers.pessimistic import smallest_factor
 from planner.solvers.search import search
 
 TINY = {"preset": "llama3-8b", "layers": 4}
-FITTED = Support(kernels=True, links=True, framework=True)
+FITTED = Support(kernels=True, links=True, framework=True, source=True)
 SPREADS = Spreads(compute=0.1, communication=0.2, host=0.3, optimizer=0.4, bubble=0.5, layout=0.02)
 
 
@@ -46,7 +46,7 @@ def test_layouts_with_the_same_shares_differ_by_their_own_noise_only() -> None:
     assert apart == pytest.approx(math.sqrt((0.2 * 0.1) ** 2 + (0.2 * 0.2) ** 2 + 2 * 0.02**2))
 
 
-@pytest.mark.parametrize("missing", ["kernels", "links", "framework"])
+@pytest.mark.parametrize("missing", ["kernels", "links", "framework", "source"])
 def test_what_was_not_fitted_widens_the_interval(missing: str) -> None:
     split = dict.fromkeys(PARTS, 0.2)
     lacking = replace(FITTED, **{missing: False})

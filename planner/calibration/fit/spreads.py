@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ FITTED = (
     "host_prior",
     "framework_prior",
     "experts",
+    "source",
 )
 """Spreads that left-out errors tell; the others keep the widths of their priors."""
 
@@ -48,8 +49,11 @@ PRIOR_SD = 0.7
 VOTES = 20.0
 """Measurements that a family counts as, however many it has: coverage is a mean over families."""
 
-SMALLEST = 0.01
-"""Spread below which no part is known: steps of one configuration repeat to a percent or two."""
+FURTHEST = 4.0
+"""Factor by which data may move a spread from its width without data: what rests on priors stays wider than what does not."""
+
+SMALLEST = 0.005
+"""Smallest noise between two layouts of one job."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,12 @@ def left_out_errors(
     depends = problem.depends()
     supports: dict[int, Support] = {}
     for fold in folds:
+        out = set(fold)
         known = np.delete(depends, list(fold), axis=0).any(axis=0)
-        supports |= {row: _support(problem, row, depends[row] & known, depends[row]) for row in fold}
+        families = {m.group[0] for row, m in enumerate(problem.measurements) if row not in out}
+        for row in fold:
+            source = problem.measurements[row].group[0] in families
+            supports[row] = replace(_support(problem, row, depends[row] & known, depends[row]), source=source)
     counted = {name: np.zeros(len(problem.measurements)) for name in Spreads.model_fields}
     for row, support in supports.items():
         for name, load in loads(support, {part: share[row] for part, share in shares.items()}).items():
@@ -131,7 +139,7 @@ def fit_spreads(problem: Problem, found: Sequence[LeftOut], without: str | None 
 
     weights = _family_votes(problem) * np.array([m.group[0] != without for m in problem.measurements])
     default = Spreads()
-    centre = np.log([max(getattr(default, name), SMALLEST) for name in FITTED])
+    centre = np.log([getattr(default, name) for name in FITTED])
     fixed = [_fixed_variance(item, default) for item in found]
     designs = [np.stack([item.counted[name] for name in FITTED], axis=1) for item in found]
 
@@ -145,7 +153,8 @@ def fit_spreads(problem: Problem, found: Sequence[LeftOut], without: str | None 
             total += float(weights @ loss)
         return total
 
-    best = minimize(cost, centre, method="L-BFGS-B", bounds=[(np.log(SMALLEST), 0.0)] * len(FITTED)).x
+    bounds = [(value - np.log(FURTHEST), value + np.log(FURTHEST)) for value in centre]
+    best = minimize(cost, centre, method="L-BFGS-B", bounds=bounds).x
     return default.model_copy(
         update={name: float(f"{value:.3g}") for name, value in zip(FITTED, np.exp(best), strict=True)}
     )
@@ -161,7 +170,7 @@ def fit_layout_spread(problem: Problem, found: LeftOut, spreads: Spreads) -> Spr
         return spreads
     best = minimize_scalar(
         lambda log: float(votes @ surprise(errors, variance + 2.0 * np.exp(2.0 * log))),
-        bounds=(np.log(SMALLEST / 2.0), 0.0),
+        bounds=(np.log(SMALLEST), 0.0),
         method="bounded",
     ).x
     return spreads.model_copy(update={"layout": float(f"{np.exp(best):.3g}")})

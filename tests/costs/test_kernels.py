@@ -113,9 +113,9 @@ def test_narrow_heads_run_slower(width: float, factor: float) -> None:
     assert found[0] == pytest.approx(1e12 / (0.5e15 * factor) + 4e-6)
 
 
-@pytest.mark.parametrize(("dropout", "forward", "backward"), [(False, 8e9, 14e9), (True, 16e9, 24e9)])
+@pytest.mark.parametrize(("dropout", "forward", "backward"), [(False, 8e9, 14e9), (True, 13e9, 19e9)])
 def test_unfused_attention_moves_the_scores(dropout: bool, forward: float, backward: float) -> None:
-    """8 bytes per score element forward, 14 backward (16 and 24 with dropout) over 1 TB/s, besides the matmuls."""
+    """8 bytes per score element forward, 14 backward (2 + 2 + 1 more with dropout) over 1 TB/s, besides the matmuls."""
     passes = [
         attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "unfused", backward=part, dropout=dropout)[0]
         for part in (False, True)

@@ -28,12 +28,12 @@ UNFUSED_LAUNCHES = 4.0
 """Kernels of unfused attention per pass: two batched matmuls, the masked softmax, dropout or the copy of a gradient."""
 
 SCORE_BYTES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"plain": (8.0, 14.0), "dropout": (16.0, 24.0)}
+    {"plain": (8.0, 14.0), "dropout": (13.0, 19.0)}
 )
 """HBM bytes per score of unfused attention, forward and backward. Forward: scores written, read and written by the
 softmax, read by the second matmul; backward: gradients written, read with the probabilities and written by the softmax,
-read twice by matmuls, probabilities read once. Dropout reads and writes them once more each way, with its mask and the
-undropped copy."""
+read twice by matmuls, probabilities read once. Dropout is a kernel more that reads and writes them and its mask of one
+byte, each way (PyTorch's native_dropout)."""
 
 EAGER_SOFTMAX_BYTES, EAGER_SOFTMAX_LAUNCHES = (32.0, 34.0), 4.0
 """What they move and launch more where scaling, masking and softmax are kernels of their own, in fp32 (forward_torch_softmax

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,9 +15,13 @@ from planner.costs.kernels import (
     matmul_seconds,
     memory_bound_seconds,
 )
+from planner.costs.operator_cost import OperatorCost, fused, operator_result
+from planner.costs.pointwise import pointwise
 from planner.costs.sizes import FloatArray, Sizes, activation_bytes
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
+
+__all__ = ["OperatorCost", "fused", "matmul_precision", "operator_cost", "visible_keys"]
 
 SSD_CHUNK = 256
 """Tokens per chunk of the state-space dual form (Mamba-2, arXiv 2405.21060)."""
@@ -40,44 +43,9 @@ PERMUTE_PASSES = {"dispatch": (4.0, 4.0), "combine": (3.0, 3.0)}
 """Reads and writes of the routed tokens, forward and backward, on both sides of the all-to-all."""
 
 
-@dataclass(frozen=True)
-class OperatorCost:
-    """Arrays of shape (rows,) for one micro-batch: seconds of forward, input gradient and weight gradient; FLOPs; launches.
-
-    FLOPs count matmuls and attention as PyTorch's FlopCounterMode does: the full square even when causal.
-    """
-
-    forward_s: FloatArray
-    input_gradient_s: FloatArray
-    weight_gradient_s: FloatArray
-    forward_flops: FloatArray
-    backward_flops: FloatArray
-    launches_forward: FloatArray
-    launches_backward: FloatArray
-
-
 def operator_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     """Cost of one operator; members of a fused group other than its first cost nothing (the first carries the sum)."""
-    return _COSTS.get(operator.kind, _pointwise)(operator, block, derivation, sizes)
-
-
-def _result(
-    sizes: Sizes,
-    forward: FloatArray | float,
-    input_gradient: FloatArray | float,
-    weight_gradient: FloatArray | float = 0.0,
-    flops: tuple[FloatArray | float, FloatArray | float] = (0.0, 0.0),
-    launches: tuple[FloatArray | float, FloatArray | float] = (1.0, 1.0),
-) -> OperatorCost:
-    zero = np.zeros(len(sizes.layouts))
-    return OperatorCost(
-        *(zero + part for part in (forward, input_gradient, weight_gradient, *flops, *launches))
-    )
-
-
-def fused(sizes: Sizes, what: str) -> bool:
-    """Whether the framework (or a compiler) runs this pattern as one kernel."""
-    return sizes.job.training.compile or what in sizes.job.framework.fusions
+    return _COSTS.get(operator.kind, pointwise)(operator, block, derivation, sizes)
 
 
 def matmul_precision(operator: Operator, sizes: Sizes) -> str:
@@ -124,7 +92,7 @@ def _products(m: FloatArray, n: FloatArray, k: FloatArray) -> tuple[tuple[_Sizes
 def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     members = _group(operator, block, sizes)
     if not members:
-        return _result(sizes, 0.0, 0.0, launches=(0.0, 0.0))
+        return operator_result(sizes, 0.0, 0.0, launches=(0.0, 0.0))
     source = block.tensors[operator.inputs[0]]
     placement = derivation.rules[operator.name].inputs[0]
     outputs = [(block.tensors[o.output], derivation.rules[o.name].output) for o in members]
@@ -156,7 +124,9 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
     data = data + cast_seconds(m * n, accelerator, precision, recipe)
     launches = 1.0 if sizes.job.framework.host.expert_s == 0.0 else experts
-    return _result(sizes, forward, data, weights, (flops, 2.0 * flops), (np.minimum(launches, 1.0), 2.0))
+    return operator_result(
+        sizes, forward, data, weights, (flops, 2.0 * flops), (np.minimum(launches, 1.0), 2.0)
+    )
 
 
 def attention_kernel(sizes: Sizes) -> str:
@@ -207,7 +177,7 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     merge = np.where(steps > 0, memory_bound_seconds(merged, accelerator), 0.0)
     launches = (1.0, 1.0) if kernel != "unfused" else (5.0, 8.0)
     blocks = 1.0 + 2.0 * steps
-    return _result(
+    return operator_result(
         sizes,
         forward + merge,
         backward + 2.0 * merge,
@@ -250,7 +220,9 @@ def _scan(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
         attention_seconds(flops, elements, accelerator, precision, SCAN_KERNEL, backward=b)
         for b in (False, True)
     )
-    return _result(sizes, forward, backward, 0.0, (flops, backward_ratio(SCAN_KERNEL) * flops), (4.0, 6.0))
+    return operator_result(
+        sizes, forward, backward, 0.0, (flops, backward_ratio(SCAN_KERNEL) * flops), (4.0, 6.0)
+    )
 
 
 def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
@@ -259,7 +231,7 @@ def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Si
     accelerator = sizes.job.cluster.accelerator
     nbytes = nbytes * sizes.job.framework.elementwise_factor
     forward, backward = (memory_bound_seconds(p * nbytes, accelerator) for p in PERMUTE_PASSES[operator.kind])
-    return _result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
+    return operator_result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
 
 
 def _loss(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
@@ -268,83 +240,12 @@ def _loss(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
     quick = sizes.job.training.loss.fused and (fused(sizes, "cross_entropy") or sizes.job.training.compile)
     forward, backward = (4.0, 4.0) if quick else UNFUSED_LOSS_BYTES[sizes.job.framework.loss_kernels]
     accelerator = sizes.job.cluster.accelerator
-    return _result(
+    return operator_result(
         sizes,
         memory_bound_seconds(forward * nbytes, accelerator),
         memory_bound_seconds(backward * nbytes, accelerator),
         launches=(2.0, 1.0) if quick else (8.0, 4.0),
     )
-
-
-@dataclass(frozen=True)
-class _Passes:
-    """Reads and writes of a memory-bound operator, as multiples of its input and output bytes when fused.
-
-    Unfused it launches ``apart`` kernels. They move as many times the bytes, or run at the eager efficiency of a measured
-    operator (``eager``), which holds for the ideal bytes.
-    """
-
-    forward_in: float
-    forward_out: float
-    backward_in: float
-    backward_out: float
-    fusion: str | None
-    apart: float
-    eager: str | None = None
-
-
-_PASSES: Mapping[str, _Passes] = {
-    "norm": _Passes(1, 1, 2, 1, "norm", 3.0, "norm"),
-    "activation": _Passes(1, 1, 2, 1, "activation", 2.0, "activation"),
-    "multiply": _Passes(1, 1, 2, 1, "activation", 1.0, "activation"),
-    "rope": _Passes(1, 1, 1, 1, "rope", 3.0),
-    "residual": _Passes(1, 1, 0, 0, None, 1.0),
-    "add": _Passes(1, 1, 0, 0, None, 1.0),
-    "embedding": _Passes(0, 2, 0, 3, None, 1.0),
-    "router": _Passes(2, 2, 2, 2, None, 1.0),
-    "conv": _Passes(1, 1, 2, 2, None, 1.0),
-    "pool": _Passes(0, 1, 0, 1, None, 1.0),
-}
-
-
-def _pointwise(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
-    if operator.kind == "dropout":
-        return _dropout(operator, block, derivation, sizes)
-    passes = _PASSES[operator.kind]
-    rule = derivation.rules[operator.name]
-    read = np.zeros(len(sizes.layouts))
-    for name, placement in zip(operator.inputs, rule.inputs, strict=True):
-        if name in block.tensors and operator.kind != "embedding":
-            read = read + sizes.bytes(block.tensors[name], placement)
-    written = sizes.bytes(block.tensors[operator.output], rule.output)
-    whole = passes.fusion is None or fused(sizes, passes.fusion)
-    apart, eager = (1.0, None) if whole else (passes.apart, passes.eager)
-    moved = (apart if eager is None else 1.0) * sizes.job.framework.elementwise_factor
-    accelerator = sizes.job.cluster.accelerator
-    forward, backward = (
-        memory_bound_seconds(moved * nbytes, accelerator, operator=eager)
-        for nbytes in (
-            passes.forward_in * read + passes.forward_out * written,
-            passes.backward_in * read + passes.backward_out * written,
-        )
-    )
-    return _result(
-        sizes, forward, backward, launches=(apart, apart if passes.backward_in + passes.backward_out else 0.0)
-    )
-
-
-def _dropout(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
-    """Nothing without dropout; fused into the residual add by most frameworks (then only the mask travels)."""
-    if sizes.job.training.dropout <= 0:
-        return _result(sizes, 0.0, 0.0, launches=(0.0, 0.0))
-    tensor = block.tensors[operator.output]
-    elements = sizes.elements(tensor, derivation.rules[operator.name].output)
-    apart = 0.0 if fused(sizes, "dropout_add") else 2.0 * sizes.element_bytes(tensor)
-    accelerator = sizes.job.cluster.accelerator
-    moved = elements * (1.0 + apart) * sizes.job.framework.elementwise_factor
-    seconds = memory_bound_seconds(moved, accelerator)
-    launches = 0.0 if apart == 0.0 else 1.0
-    return _result(sizes, seconds, seconds, launches=(launches, launches))
 
 
 _CostFunction = Callable[[Operator, Block, Derivation, Sizes], OperatorCost]

@@ -1,0 +1,45 @@
+"""What one operator costs, and whether a framework fuses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.costs.sizes import FloatArray, Sizes
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """Arrays of shape (rows,) for one micro-batch: seconds of forward, input gradient and weight gradient; FLOPs; launches.
+
+    FLOPs count matmuls and attention as PyTorch's FlopCounterMode does: the full square even when causal.
+    """
+
+    forward_s: FloatArray
+    input_gradient_s: FloatArray
+    weight_gradient_s: FloatArray
+    forward_flops: FloatArray
+    backward_flops: FloatArray
+    launches_forward: FloatArray
+    launches_backward: FloatArray
+
+
+def operator_result(
+    sizes: Sizes,
+    forward: FloatArray | float,
+    input_gradient: FloatArray | float,
+    weight_gradient: FloatArray | float = 0.0,
+    flops: tuple[FloatArray | float, FloatArray | float] = (0.0, 0.0),
+    launches: tuple[FloatArray | float, FloatArray | float] = (1.0, 1.0),
+) -> OperatorCost:
+    """The cost of one operator from arrays or plain numbers; (forward, backward) for FLOPs and launches."""
+    zero = np.zeros(len(sizes.layouts))
+    return OperatorCost(
+        *(zero + part for part in (forward, input_gradient, weight_gradient, *flops, *launches))
+    )
+
+
+def fused(sizes: Sizes, what: str) -> bool:
+    """Whether the framework (or a compiler) runs this pattern as one kernel."""
+    return sizes.job.training.compile or what in sizes.job.framework.fusions

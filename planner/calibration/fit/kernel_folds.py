@@ -52,10 +52,10 @@ def _left_out(block: Block) -> Iterator[tuple[tuple[Path, int], float]]:
     folds = [fold_numbers(table.folds) for table in block.tables]
     for fold in range(FOLDS):
         kept = [_rows(table, of != fold) for table, of in zip(block.tables, folds, strict=True)]
-        if not all(len(rows.lines) for rows in kept):
-            kept = [rows for rows in kept if rows.lines]
-        fit = block.fit(kept, start)
-        predicted = block.predict(fit.values)
+        known = [rows for rows in kept if rows.lines]
+        # with nothing else to learn from the priors are all there is
+        values = block.fit(known, start).values if known else {c.key: c.prior for c in block.constants}
+        predicted = block.predict(values)
         offset = 0
         for table, of in zip(block.tables, folds, strict=True):
             for row in np.flatnonzero(of == fold).tolist():

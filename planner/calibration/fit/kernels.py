@@ -15,7 +15,15 @@ from planner.calibration.fit.points import FloatArray, PointsFit, fit_points
 from planner.calibration.fit.scopes import Values, accelerator_with
 from planner.errors import PlannerError
 from planner.hardware.accelerators import load_accelerator
-from planner.hardware.calibration import CalibratedScope, Calibration, FittedConstant, kernels_alone
+from planner.hardware.calibration import (
+    HALF,
+    MATMUL,
+    CalibratedScope,
+    Calibration,
+    FittedConstant,
+    kernel_value,
+    kernels_alone,
+)
 from planner.hardware.types import Accelerator
 from planner.validation.csv_rows import CsvRows, read_rows
 from planner.validation.files import measurement_files
@@ -118,7 +126,10 @@ def _constants_of(table: Timings, priors: Mapping[str, Accelerator]) -> Iterator
             continue
         if table.kind == "matmul":
             yield Key("architecture", architecture, "launch_s"), kernels.launch_s
-            yield Key("accelerator", chip, "alone.matmul"), kernels.alone.get("matmul", 0.8)
+            in_step = kernel_value(accelerator, f"matmul_efficiency.{HALF}")
+            plateau = kernels.alone.get(MATMUL, in_step)
+            if plateau is not None:
+                yield Key("accelerator", chip, f"alone.{MATMUL}"), plateau
             if accelerator.compute_units is not None:
                 for shape in SHAPE_OF_MATMULS:
                     yield Key("architecture", architecture, shape), getattr(kernels, shape)

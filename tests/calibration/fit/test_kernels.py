@@ -64,6 +64,13 @@ def test_left_out_shapes_are_predicted_by_the_others(tmp_path: Path) -> None:
     assert all(set(point.others) == {LEFT_OUT, "priors only"} for point in comparison.points)
 
 
+def test_a_single_row_left_out_is_predicted_by_priors(tmp_path: Path) -> None:
+    file = tmp_path / "gemm_fp16.csv"
+    file.write_text("gpu,m,n,k,time_us\nh100,4096,4096,4096,300\n")
+    point = compare_with_left_out([file]).points[0]
+    assert point.others[LEFT_OUT] == pytest.approx(point.others["priors only"])
+
+
 def test_equal_keys_share_a_fold_and_folds_are_even() -> None:
     keys = [(n, n % 7) for n in range(50)] * 2
     numbers = fold_numbers(keys)

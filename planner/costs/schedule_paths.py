@@ -243,7 +243,7 @@ def _zb_h2_hops(p: FloatArray, v: FloatArray, m: FloatArray) -> FloatArray:
 
 
 def _zb_v_hops(p: FloatArray, v: FloatArray, m: FloatArray) -> FloatArray:
-    """5p - 7 from m = 2p - 1 on, 4(p - 1) up to m = p + 1; between, off by 2 at most."""
+    """5p - 7 from m = 2p - 1 on, 4(p - 1) up to m = p + 1; between, up to 4 less than simulated for p <= 9."""
     few = 4.0 * (p - 1.0) + np.maximum(m - p - 2.0, 0.0)
     return np.where(m >= 2.0 * p - 1.0, 5.0 * p - 7.0, few)
 

@@ -128,7 +128,7 @@ def test_unequal_ranks(
 @QUICK
 @given(SHAPES)
 def test_hops(shape: Shape) -> None:
-    """f = bi = w, under zb_h1 and interleaved_zb (one path of several there) w < f < bi; zb_v with few m up to 2 less."""
+    """f = bi = w, under zb_h1 and interleaved_zb (one path of several there) w < f < bi; zb_v with few m up to 4 less (p <= 9)."""
     name, p, _, m = shape
     times = (1.0, 1.3, 0.9) if name in ("zb_h1", "interleaved_zb") else (1.0, 1.0, 1.0)
     short = 1e-5
@@ -136,7 +136,7 @@ def test_hops(shape: Shape) -> None:
     crossed = (simulated(shape, stages, short) - simulated(shape, stages)) / short
     table = columns(shape)
     found = hop_count(table["schedule"], table["pp"], table["vpp"], table["micro_batches"])[0]
-    off = 2.0 if name == "zb_v" and p < m < 2 * p - 1 else 0.0
+    off = 4.0 if name == "zb_v" and p < m < 2 * p - 1 else 0.0
     assert -off - 1e-3 <= found - crossed <= 1e-3
 
 

@@ -128,7 +128,7 @@ def test_unequal_ranks(
 @QUICK
 @given(SHAPES)
 def test_hops(shape: Shape) -> None:
-    """f = bi = w, under zb_h1 and interleaved_zb (one path of several there) w < f < bi; zb_v with few m up to 4 less (p <= 9)."""
+    """f = bi = w, under zb_h1 and interleaved_zb (one path of several there) w < f < bi; zb_v with few m up to 4 less."""
     name, p, _, m = shape
     times = (1.0, 1.3, 0.9) if name in ("zb_h1", "interleaved_zb") else (1.0, 1.0, 1.0)
     short = 1e-5

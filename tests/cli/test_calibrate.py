@@ -45,9 +45,23 @@ def test_fit_writes_a_calibration_and_tells_errors(
     assert set(calibration.frameworks) == {"megatron-lm"}
 
 
+def test_tables_of_kernels_make_a_calibration_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = RUNS.parents[1] / "kernels_attention_fp16.csv"
+    target = tmp_path / "kernels.yaml"
+    assert run(["calibrate", "fit", str(table), "-o", str(target), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    calibration = load_calibration(target)
+    assert calibration.model_dump(mode="json") == answer["calibration"]
+    assert (calibration.name, calibration.data, calibration.rows) == ("published-kernels", "kernels", 114)
+    assert set(calibration.attention) == {"flash1", "flash2", "flash3", "unfused"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([str(RUNS), str(RUNS.parents[1] / "kernels_gemm_fp16.csv")], "one kind at a time"),
         (["nowhere.yaml"], "nowhere.yaml"),
         ([str(RUNS), "--renewals", "0"], "--renewals"),
         ([str(RUNS), "--stiffness", "soft"], "--stiffness"),

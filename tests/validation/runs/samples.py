@@ -53,8 +53,8 @@ def row(identity: str, **sections: dict[str, Any]) -> RunRow:
 
 
 def expressed(identity: str, **sections: dict[str, Any]) -> Expressed:
-    """The readings of such a row."""
-    return express(row(identity, **sections), shelf())
+    """The readings of such a row, corrected as every row is before it is predicted."""
+    return express(load_votes().corrected(row(identity, **sections)), shelf())
 
 
 def with_error(outcome: Outcome, error: float) -> Outcome:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from planner import __version__
 from planner.jobs.types import Job
 
@@ -25,8 +27,16 @@ def provenance(job: Job) -> dict[str, str]:
         "framework": fingerprint(job.framework.model_dump(exclude={"notes"})),
     }
     if job.cluster.calibration is not None:
-        found["calibration"] = _digest(Path(job.cluster.calibration).read_bytes())
+        found["calibration"] = _digest(
+            b"".join(file.read_bytes() for file in _files(job.cluster.calibration))
+        )
     return found
+
+
+def _files(calibration: str) -> list[Path]:
+    """The files behind a calibration: itself, or those of the catalogue's folder."""
+    path = Path(calibration)
+    return sorted(path.glob("*.yaml")) if path.is_dir() else [path]
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
@@ -35,7 +45,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def fingerprint(value: Any) -> str:
-    """A short hash of a tree of frozen dataclasses, mappings, sequences and scalars."""
+    """A short hash of a tree of frozen dataclasses, pydantic models, mappings, sequences and scalars."""
     return _digest(json.dumps(_canonical(value), sort_keys=True).encode())
 
 
@@ -47,6 +57,8 @@ def _canonical(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {f.name: _canonical(getattr(value, f.name)) for f in fields if f.name not in _NOT_HASHED}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {str(key): _canonical(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):

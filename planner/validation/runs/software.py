@@ -10,6 +10,7 @@ from planner.jobs.types import MoeOptions, Training
 from planner.validation.runs.refusal import Refused, lacking
 from planner.validation.runs.rows import RunRow
 from planner.validation.runs.shelf import Shelf
+from planner.validation.runs.unknown import release_of
 
 _BY_WORDS = (
     ("megatron-deepspeed", "megatron-deepspeed"),
@@ -37,6 +38,11 @@ _RECIPES = {
 _BF16_GRADIENTS = ("nemo", "megatron-bridge")
 """Software whose benchmark recipes keep and sum gradients in bf16: grad_sync_dtype=bf16 in the launcher scripts of NeMo 1
 (NVIDIA DGX Cloud benchmarking), grad_reduce_in_fp32=False in the performance recipes of NeMo 2 and Megatron-Bridge."""
+
+_CUDNN_SINCE = (24, 9)
+"""First release of NeMo whose launcher leaves cuDNN's attention on. Before, it exports NVTE_FUSED_ATTN=0 (launcher_scripts/conf/
+config.yaml of NVIDIA/NeMo-Framework-Launcher, tags 24.01 to 24.07; removed in commit 04b8d098), and Transformer Engine, which
+prefers cuDNN on Hopper, runs FlashAttention 2 there (transformer_engine/pytorch/attention.py, v1.3 to v1.9)."""
 
 _OVERLAP_FLAGS = {
     "overlap-grad-reduce": ("dp_reduce",),
@@ -77,7 +83,15 @@ def framework_of(
     profile = shelf.once(key, lambda: calibrated_framework(load_framework(name), calibration))
     if "reuse-fp32-param" in row.layout.optimizer_memory:
         profile = shelf.once((*key, "reuse"), lambda: _reusing_master(profile))
+    if _before_cudnn(row):
+        profile = profile.model_copy(update={"flash_kernel": {"default": "flash2"}})
     return profile, assumed
+
+
+def _before_cudnn(row: RunRow) -> bool:
+    """Whether NeMo's launcher switched cuDNN's attention off in the release of a row."""
+    nemo = row.framework == "megatron-core" and (row.software or "").startswith("NeMo")
+    return nemo and () < release_of(row) < _CUDNN_SINCE
 
 
 def _reusing_master(profile: Framework) -> Framework:

@@ -222,6 +222,13 @@ def with_constants(framework: Framework, values: Mapping[str, float]) -> Framewo
     return framework.model_copy(update=update)
 
 
+def at_stated(framework: Framework, stated: Framework) -> Framework:
+    """The profile with the constants that its file states instead of fitted ones; what a run changed of it besides (attention
+    kernels of a release, byte laws) stays."""
+    constants = {name: getattr(stated, name) for name in ("hidden", "host", "elementwise_factor")}
+    return framework.model_copy(update=constants | {"calibrated": None})
+
+
 def calibrated_framework(framework: Framework, calibration: str | None) -> Framework:
     """The profile with the constants that were fitted for it, and a note of it; unchanged without a calibration.
 

@@ -20,7 +20,7 @@ from planner.hardware.calibration import (
 )
 from planner.hardware.calibration_files import catalogue_parts, joined
 from planner.hardware.types import Accelerator
-from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR, load_framework, with_constants
+from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR, at_stated, load_framework, with_constants
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
 
@@ -87,7 +87,7 @@ def at_priors(job: Job, once: Once) -> Job:
     accelerator = once(("prior accelerator", name), lambda: _apart_from_runs(name))
     levels = tuple(replace(level, in_step_efficiency=1.0) for level in cluster.network)
     profile = job.framework.name
-    framework = once(("prior framework", profile), lambda: load_framework(profile))
+    framework = at_stated(job.framework, once(("prior framework", profile), lambda: load_framework(profile)))
     uncalibrated = replace(cluster, accelerator=accelerator, network=levels, calibration=None)
     return replace(job, cluster=uncalibrated, framework=framework)
 

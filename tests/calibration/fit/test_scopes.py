@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from planner.calibration.fit.constants import RULES, Constant, Key, chip_of, constant, members_of
 from planner.calibration.fit.problem import Problem, vote_weights
-from planner.calibration.fit.scopes import constants_of, with_values
+from planner.calibration.fit.scopes import at_priors, constants_of, with_values
 from planner.jobs.framework import load_framework, with_constants
 from tests.calibration.fit.problems import published
 
@@ -110,3 +111,13 @@ def test_groups_weigh_the_root_of_their_votes(sample: Problem) -> None:
         mine = [i for i, m in enumerate(sample.measurements) if m.group == group]
         votes = len({sample.measurements[i].vote for i in mine})
         assert float(np.sum(weights[mine])) == pytest.approx(math.sqrt(votes))
+
+
+def test_without_fitted_constants_a_run_keeps_the_kernels_of_its_release(sample: Problem) -> None:
+    job = sample.batches[0].job
+    stated = load_framework(job.framework.name)
+    fitted = with_constants(stated, {"elementwise_factor": 1.7, "host_factor": 3.0})
+    older = fitted.model_copy(update={"flash_kernel": {"default": "flash1"}, "calibrated": "some runs"})
+    plain = at_priors(replace(job, framework=older), lambda key, build: build()).framework
+    assert plain.flash_kernel == {"default": "flash1"}
+    assert plain == stated.model_copy(update={"flash_kernel": {"default": "flash1"}})

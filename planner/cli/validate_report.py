@@ -60,7 +60,7 @@ def _answer(
     if not folder.is_dir():
         raise PlannerError(f"'{docs}' is no folder", field="--docs")
     text = None if readme is None else _text(readme)
-    pictures = {kind: f"accuracy-{kind}.svg" for kind in ("runs", "kernels", "collectives")}
+    pictures = {kind: f"accuracy-{kind}.png" for kind in ("runs", "kernels", "collectives")}
     paths = {"runs": runs, "kernels": kernels, "collectives": collectives}
     calls = {
         kind: [kind, *paths[kind], "--plot", str(folder / picture)] for kind, picture in pictures.items()

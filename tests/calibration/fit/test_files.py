@@ -210,6 +210,22 @@ def test_no_constant_of_the_catalogue_is_at_a_bound() -> None:
     assert checked > len(RULES)
 
 
+def test_the_catalogue_has_few_constants() -> None:
+    """Six per network kind and per framework profile, all kinds of data together; twelve per chip and precision family."""
+    calibration = committed()
+    names: dict[tuple[str, str], set[str]] = {}
+    for part in calibration.parts or (calibration,):
+        for kind, scopes in part.sections().items():
+            for scope, found in scopes.items():
+                names.setdefault((kind, scope), set()).update(found.constants)
+    for (kind, scope), own in names.items():
+        if kind == "accelerator":
+            rates = {name for name in own if name.startswith("matmul_efficiency.")}
+            assert len(own - rates) + 1 <= 12, scope
+        elif kind in ("network", "framework"):
+            assert len(own) <= 6, scope
+
+
 def test_the_catalogue_applies_its_calibration() -> None:
     calibration = committed()
     cluster = load_cluster("h100-superpod")

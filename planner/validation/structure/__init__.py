@@ -1,0 +1,1 @@
+"""Structure of real PyTorch programs traced on fake tensors, against predictions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,13 +21,19 @@ ScopeKind = Literal["accelerator", "architecture", "attention", "network", "fram
 """What a constant belongs to: a chip, an architecture's kernel library, a generation of attention kernels, a kind of
 network, a framework profile."""
 
-Data = Literal["runs", "kernels", "collectives"]
-"""What was measured."""
+Published = Literal["runs", "kernels", "collectives"]
+Own = Literal["steps", "log", "device", "network"]
+Data = Literal[Published, Own]
+"""What was measured: published data, of which the catalogue has one file each, or a user's own."""
 
 _MEASURED: Mapping[Data, str] = {
     "runs": "published runs",
     "kernels": "measured kernels",
     "collectives": "measured collectives",
+    "steps": "own training runs",
+    "log": "timings of own collectives",
+    "device": "kernels of the own device",
+    "network": "collectives of the own network",
 }
 
 
@@ -144,6 +150,11 @@ def joined(parts: Sequence[Calibration]) -> Calibration:
                 raise PlannerError(
                     f"{constant} of the {kind} {member} is defined by two calibrations: {owners[place]}, {part.name}"
                 )
+    return _together(parts)
+
+
+def _together(parts: Sequence[Calibration]) -> Calibration:
+    """Several calibrations as one; of a constant that several define the last one's value counts."""
     return Calibration(
         name=" + ".join(part.name for part in parts),
         date=max(part.date for part in parts),
@@ -167,7 +178,10 @@ def default_calibration() -> Path | None:
 
 
 def applied_calibration(path: Path) -> Calibration:
-    """What a prediction uses that names this file: its constants, and those that the catalogue has from other kinds of data.
+    """What a prediction uses that names this file: its constants and those of the catalogue.
+
+    A file fitted to published data replaces the catalogue's of the same kind; one fitted to a user's own measurements lies
+    over the catalogue: what it states counts, all else stays.
 
     Raises:
         PlannerError: as ``load_calibration``.
@@ -175,7 +189,20 @@ def applied_calibration(path: Path) -> Calibration:
     chosen = load_calibration(path)
     if path.is_dir():
         return chosen
-    return joined([chosen, *catalogue_parts(besides=chosen.data)])
+    others = catalogue_parts(besides=chosen.data)
+    return overlaid(chosen, others) if chosen.data in get_args(Own) else joined([chosen, *others])
+
+
+def overlaid(chosen: Calibration, others: Sequence[Calibration]) -> Calibration:
+    """A calibration over others: a constant that several state is that of the chosen one.
+
+    Raises:
+        PlannerError: two of the others define the same constant.
+    """
+    if not others:
+        return chosen
+    below = joined(others)
+    return _together([*(below.parts or (below,)), *(chosen.parts or (chosen,))])
 
 
 def catalogue_parts(besides: Data) -> list[Calibration]:

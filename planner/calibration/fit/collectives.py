@@ -145,6 +145,23 @@ def fit_collectives(
     """
     read = [sweep for sweeps, _ in read_collectives(paths) for sweep in sweeps]
     parts = priced(sweep for sweep in read if sweep.apart is None)
+    fitted = fit_priced(parts, progress)
+    if not fitted:
+        raise PlannerError("the files hold no timing of a collective library whose network is stated")
+    return Calibration(
+        name=name,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        data="collectives",
+        data_sha256=data_digest(collective_files(paths)),
+        rows=sum(len(part.sweep.timings) for part in parts),
+        networks=fitted,
+    )
+
+
+def fit_priced(
+    parts: Sequence[Priced], progress: Progress = lambda done, message: None
+) -> dict[str, CalibratedScope]:
+    """Fitted constants by kind of network; none of a kind that fewer than ``LEAST_TIMINGS`` timings cross."""
     fitted: dict[str, CalibratedScope] = {}
     groups = _together(parts)
     for index, group in enumerate(groups):
@@ -157,16 +174,7 @@ def fit_collectives(
             values = fit_values(tuple(constants.values()), whole, ACROSS_SOURCES)
             moved = {key: made for key, made in constants.items() if _moved(made, values[key])}
             fitted |= _scopes(moved, values, group)
-    if not fitted:
-        raise PlannerError("the files hold no timing of a collective library whose network is stated")
-    return Calibration(
-        name=name,
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        data="collectives",
-        data_sha256=data_digest(collective_files(paths)),
-        rows=sum(len(part.sweep.timings) for part in parts),
-        networks=dict(sorted(fitted.items())),
-    )
+    return dict(sorted(fitted.items()))
 
 
 def _moved(made: Constant, value: float) -> bool:

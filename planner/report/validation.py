@@ -128,7 +128,8 @@ def _incomplete(console: Console, score: Score) -> None:
     """Rows that leave settings open: inside the interval, and the assignment that explains a model best."""
     if not score.assignments:
         return
-    headings = ("family", "model", "rows", "time median", "memory mean", "best assignment of what is open")
+    figures = ("rows", "time median", "memory mean", "memory tau")
+    headings = ("family", "model", *figures, "best assignment of what is open")
     left = ("family", "model", "best assignment of what is open")
     table = new_table("Incomplete rows: one assignment for all rows of a model, % error", headings, left=left)
     with_choice = [item for item in score.assignments if item.setting]
@@ -140,6 +141,7 @@ def _incomplete(console: Console, score: Score) -> None:
             str(item.rows),
             _percent(_median(item.time)),
             _percent(_mean(item.memory)),
+            "-" if item.memory_tau is None else f"{item.memory_tau:.2f}",
             words,
         )
     if with_choice:

@@ -13,6 +13,7 @@ from planner.report.accuracy.runs import (
     groups_section,
     left_out_section,
     memory_section,
+    open_section,
     order_section,
     worst_section,
 )
@@ -48,6 +49,7 @@ def accuracy_page(sources: Sources, pictures: Mapping[str, str]) -> str:
     parts += ["## The largest errors", worst_section(sources)]
     parts += ["## Order of layouts", order_section(sources)]
     parts += ["## Memory", memory_section(sources.runs["memory"])]
+    parts += ["## Rows that leave settings open", open_section(sources.runs["assignments"])]
     parts += ["## Kernels", "Errors beyond rounding.", kernels_section(sources.kernels)]
     parts += [_picture(pictures, "kernels", "predicted against measured kernels")]
     parts += ["## Collectives", collectives_section(sources.collectives)]

@@ -13,6 +13,9 @@ WORST = 10
 COSTLY = 0.08
 """Regret from which a set is listed."""
 
+MANY = 4
+"""Rows from which the one assignment of a model's open settings says something."""
+
 
 def groups_section(runs: Json) -> str:
     """Errors of step time by group."""
@@ -134,6 +137,26 @@ def memory_section(memory: Json) -> str:
         ),
     )
     return table(headings, _memory_rows(memory["groups"])) + "\n" + square
+
+
+def open_section(assignments: Sequence[Json]) -> str:
+    """Models whose rows leave settings open, each under the one assignment that explains all of its rows best."""
+    headings = ("family", "model", "rows", "time, mean", "memory, mean", "order of memory, tau", "assignment")
+    chosen = [item for item in assignments if item["setting"] and item["rows"] >= MANY]
+    return table(
+        headings,
+        (
+            (
+                item["family"],
+                item["model"],
+                f"{item['rows']} of {item['of']}",
+                *(percent((item[name] or {}).get("mean_ape")) for name in ("time", "memory")),
+                number(item["memory_tau"]),
+                ", ".join(f"{name} {value}" for name, value in item["setting"].items()),
+            )
+            for item in chosen
+        ),
+    )
 
 
 def _memory_rows(groups: Sequence[Json]) -> Iterator[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.validation.runs.outcome import Outcome
-from planner.validation.runs.statistics import ErrorSummary, summarise
+from planner.validation.runs.statistics import ErrorSummary, kendall_tau, summarise
 
 MOST_ASSIGNMENTS = 512
 
@@ -24,6 +24,7 @@ class Assignment:
         rows: rows that could be read under it; of: rows of the model.
         places: id of such a row -> which of its readings that is.
         time, memory: errors under it.
+        memory_tau: Kendall's tau of predicted and measured memory of its distinct figures, None without an order.
     """
 
     family: str
@@ -36,6 +37,7 @@ class Assignment:
     time: ErrorSummary | None
     memory: ErrorSummary | None
     places: Mapping[str, int]
+    memory_tau: float | None = None
 
 
 def best_assignments(outcomes: Iterable[Outcome]) -> list[Assignment]:
@@ -57,7 +59,19 @@ def _best(key: tuple[str, str, str, str], members: list[Outcome]) -> Assignment 
     most = max(item[3] for item in tried)
     setting, times, sizes, rows = min((item for item in tried if item[3] == most), key=_misfit)
     places = {o.row.id: place for o in members if (place := _place(o, setting)) is not None}
-    return Assignment(*key, setting, rows, len(members), summarise(times), summarise(sizes), places)
+    tau = _memory_tau(members, places)
+    return Assignment(*key, setting, rows, len(members), summarise(times), summarise(sizes), places, tau)
+
+
+def _memory_tau(members: list[Outcome], places: Mapping[str, int]) -> float | None:
+    """Order of the fullest figures, copies (equal bytes measured and predicted) counted once."""
+    points: dict[tuple[float, float], None] = {}
+    for outcome in members:
+        place = places.get(outcome.row.id)
+        if place is not None and outcome.memory:
+            fullest = max(outcome.memory, key=lambda figure: figure.measured_bytes)
+            points[fullest.measured_bytes, fullest.by_setting[place]] = None
+    return kendall_tau([one for one, _ in points], [other for _, other in points]) if points else None
 
 
 def _misfit(item: tuple[Mapping[str, Any], list[float], list[float], int]) -> float:

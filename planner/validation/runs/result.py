@@ -102,6 +102,7 @@ def _assignment(item: Assignment) -> dict[str, Any]:
         "of": item.of,
         "time": _errors(item.time) if item.time else None,
         "memory": _errors(item.memory) if item.memory else None,
+        "memory_tau": item.memory_tau,
     }
 
 

@@ -42,6 +42,20 @@ MEMORY: dict[str, Any] = {
     "worst": -0.015,
     "bias": 0.003,
 }
+
+
+def opened(rows: int) -> dict[str, Any]:
+    """A model whose rows leave the recompute open."""
+    errors = {"memory": {"mean_ape": 0.031}, "time": None, "memory_tau": 1.0}
+    return {
+        "family": "open",
+        "model": f"of {rows}",
+        "setting": {"recompute": "none"},
+        "rows": rows,
+        "of": 12,
+    } | errors
+
+
 GROUP: dict[str, Any] = {
     "family": "some",
     "accelerator": "a100",
@@ -87,6 +101,7 @@ RUNS: dict[str, Any] = {
     ],
     "memory": {"groups": [MEMORY], "fit_table": FITS},
     "experts": EXPERTS,
+    "assignments": [opened(12), opened(3)],
 }
 ERRORS = {"median_ape": 0.05, "mean_ape": 0.06}
 INSIDE = {"inside": 0.8, "width": 0.33}
@@ -218,6 +233,8 @@ def test_the_page_holds_every_section() -> None:
     page = accuracy_page(SOURCES, {"runs": "runs.svg"})
     for words in ("1,234 complete", "something is wrong", "![", "| some | a100 | 9 | 8 |", "0.55 (missed)"):
         assert words in page
+    assert "| open | of 12 | 12 of 12 | - | 3.1 % | 1.00 | recompute none |" in page
+    assert "| of 3 |" not in page
     without = accuracy_page(replace(SOURCES, left_out=None, notes=Notes()), {})
     assert "Left out of the fit" not in without
     assert "![" not in without

@@ -49,7 +49,7 @@ class Call:
     nbytes: int
 
 
-class CallCounter(TorchDispatchMode):
+class CallCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every collective that runs inside, of real and of fake tensors.
 
     Args:
@@ -57,7 +57,7 @@ class CallCounter(TorchDispatchMode):
     """
 
     def __init__(self, axis_of: Callable[[str], str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.axis_of = axis_of
         self.calls: Counter[Call] = Counter()
 

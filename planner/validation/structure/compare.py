@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -116,8 +116,8 @@ def _persistent(states: StateBytes, trace: Trace) -> Iterator[Term]:
 
 def _communication(rows: Iterable[CommunicationRow], trace: Trace) -> Iterator[Term]:
     """Calls per step of every kind: collective, axis, pass and bytes are the name, so a wrong size is two wrong terms."""
-    predicted: Counter[tuple[str, str, str, float]] = Counter()
-    traced: Counter[tuple[str, str, str, float]] = Counter()
+    predicted: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
+    traced: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     for row in rows:
         predicted[row.axis, row.collective, row.pass_, round(row.bytes_per_call, 3)] += row.calls_per_step
     for call in trace.calls:

@@ -121,10 +121,10 @@ class LiveBytes:
 
     def _gone(self, key: int, entry: Storage) -> Callable[[object], None]:
         def forget(reference: object) -> None:
+            self._shrink(entry.nbytes)
             known = self._known.get(key)
             if known is not None and known[0] is reference:
                 del self._known[key]
-            self._shrink(entry.nbytes)
 
         return forget
 

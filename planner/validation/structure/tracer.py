@@ -16,7 +16,7 @@ from planner.validation.structure.live import LiveBytes
 from planner.validation.trainer.phases import current_phase
 
 
-class Tracer(CallCounter):
+class Tracer(CallCounter):  # type: ignore[no-untyped-call]
     """A dispatch mode that stands above a fake one.
 
     FLOPs are those of PyTorch's ``FlopCounterMode``: 2 m n k of a matmul, attention as the full square, its backward 2.5

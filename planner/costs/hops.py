@@ -62,7 +62,7 @@ def exposed_hops(
 ) -> FloatArray:
     """Seconds of the step in which the pipeline waits for hops between its ranks, shape (rows,).
 
-    Short hops are waited for as often as the schedule has no slack for them. Long ones fill the link of the rank that sends
+    Short hops are waited for as often as ``waited_hops`` says. Long ones fill the link of the rank that sends
     most, whatever the framework overlaps: the pipeline then lasts as long as that rank's messages, after the first one has
     come to it from rank 0 and until the last one is back there.
 
@@ -71,13 +71,35 @@ def exposed_hops(
     """
     if group.pp == 1:
         return np.zeros(len(layouts))
-    c = layouts.columns
-    share = 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
-    count = hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
+    share = _exposed_share(job)
     hop = hop_times(job, layouts, prices, group)
-    way = 2.0 * np.maximum(c["pp"] - 2, 0)
+    way = 2.0 * np.maximum(layouts.columns["pp"] - 2, 0)
     filled = _messages_sent(layouts, share) * hop.sending + share * way * hop.total
-    return np.maximum(share * count * hop.total, filled - pipeline_s)
+    return np.maximum(waited_hops(job, layouts) * hop.total, filled - pipeline_s)
+
+
+def _exposed_share(job: Job) -> float:
+    return 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
+
+
+def blocks_hops(job: Job) -> bool:
+    """Whether ranks of interleaved schedules stand still while they send, unless the job says what of hops is hidden."""
+    return job.framework.blocking_hops and "pp" not in job.training.overlap
+
+
+def waited_hops(job: Job, layouts: Layouts) -> FloatArray:
+    """How many whole hops the pipeline waits for, shape (rows,).
+
+    As many as the schedule has no slack for, less the hidden share. Where interleaved passes block until their message is
+    delivered, the busiest rank waits for all that it sends (2 m v with more than two ranks), and filling and draining the
+    pipeline takes 2 (p - 1) more.
+    """
+    c = layouts.columns
+    count = _exposed_share(job) * hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
+    if not blocks_hops(job):
+        return count
+    blocking = c["schedule"] == SCHEDULES.index("interleaved_1f1b")
+    return np.where(blocking, _messages_sent(layouts, 1.0) + 2.0 * (c["pp"] - 1.0), count)
 
 
 def _messages_sent(layouts: Layouts, share: float) -> FloatArray:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from planner.errors import PlannerError, suggest
 from planner.hardware.calibration import applied_calibration
-from planner.hardware.types import Generation
+from planner.hardware.types import Accelerator, Generation
 
 FRAMEWORKS = (
     "megatron-lm",
@@ -150,11 +150,15 @@ class Framework(_Frozen):
         False,
         description="without sequence parallelism each tp rank sends its part of the stream to the next stage",
     )
+    blocking_hops: bool = Field(
+        False,
+        description="ranks of interleaved schedules stand still until each message to another stage is delivered",
+    )
     loss_kernels: Literal["pytorch", "megatron"] = Field(
         "pytorch", description="whose cross entropy runs where it is not fused into one kernel"
     )
     flash_kernel: dict[str, Generation] = Field(
-        {"default": "flash2"},
+        {"default": "flash2", "cpu": "flash_cpu"},
         description="generation of its fused attention by architecture of the accelerator, and elsewhere (default)",
     )
     elementwise_factor: float = Field(
@@ -220,6 +224,13 @@ def with_constants(framework: Framework, values: Mapping[str, float]) -> Framewo
     if host:
         update["host"] = framework.host.model_copy(update=host)
     return framework.model_copy(update=update)
+
+
+def on_device(framework: Framework, accelerator: Accelerator) -> Framework:
+    """The profile on a device; where one core computes, launches and moves messages, no traffic hides behind computation."""
+    if not accelerator.synchronous:
+        return framework
+    return framework.model_copy(update={"hidden": Hidden(**dict.fromkeys(Hidden.model_fields, 0.0))})
 
 
 def at_stated(framework: Framework, stated: Framework) -> Framework:

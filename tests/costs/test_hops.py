@@ -93,3 +93,25 @@ def test_ranks_that_hold_the_same_stream_send_a_part_each(
     found = predict(job, Layout(tp=4, sp=sp, pp=2, micro_batches=8))
     sent = {row.bytes_per_call for row in found.communication if row.axis == "pp"}
     assert sent == {HOP_BYTES / parts}
+
+
+@pytest.mark.parametrize(
+    ("ranks", "chunks", "micro_batches"), [(2, 2, 8), (2, 4, 16), (4, 2, 16), (4, 2, 32)]
+)
+def test_blocking_hops_are_waited_for_after_every_pass(
+    make_job: MakeJob, ranks: int, chunks: int, micro_batches: int
+) -> None:
+    """A middle rank waits for 2 v messages of 30 ms per micro-batch, one of two ranks for 2 v - 1, and 2 (p - 1) fill and drain
+    the pipeline; a job that states what of its hops is hidden does not block."""
+    stated = slow_pipeline(make_job, ranks, micro_batches, 1e14)
+    blocking = stated.framework.model_copy(update={"blocking_hops": True})
+    job = replace(stated, framework=blocking, training=replace(stated.training, overlap={}))
+    layout = Layout(pp=ranks, vpp=chunks, schedule="interleaved_1f1b", micro_batches=micro_batches)
+    exposed = predict(job, layout).time.exposed["pp"]
+    sent = micro_batches * (2 * chunks - (ranks == 2))
+    assert exposed == pytest.approx((sent + 2 * (ranks - 1)) * 0.03, rel=1e-3)
+    assert predict(job, layout).step_time_s == pytest.approx(simulate(job, layout).step_time_s, rel=0.06)
+    free = replace(stated, framework=blocking)
+    assert predict(free, layout).time.exposed["pp"] == pytest.approx(
+        2 * (ranks * chunks - 1) * 0.03, rel=1e-3
+    )

@@ -17,7 +17,7 @@ from planner.simulator.links import NetworkLinks, message_route
 from planner.simulator.lowering.passes import Moved, moved_by
 from planner.simulator.lowering.rank import LoweredRank
 from planner.simulator.lowering.stamp import SPAN
-from planner.simulator.program import ProgramBuilder, TaskKind, What
+from planner.simulator.program import NONE, ProgramBuilder, TaskKind, What
 from planner.simulator.schedules.dependencies import dependencies, flatten
 from planner.simulator.schedules.schedule import Integers, Kind, Schedule
 
@@ -79,6 +79,7 @@ class HopLowering:
     Args:
         columns: (pipelines, ranks), devices of each pipeline in order.
         hidden: share of a hop that the framework overlaps: the receiver does not wait for it.
+        blocking: the sender's next action waits for the hop, too.
     """
 
     builder: ProgramBuilder
@@ -87,6 +88,7 @@ class HopLowering:
     cluster: Cluster
     columns: Integers
     hidden: float
+    blocking: bool
     sharing: bool
 
     def lower(self, message: Message, ranks: Sequence[LoweredRank], sizes: NDArray[np.float64]) -> None:
@@ -107,9 +109,18 @@ class HopLowering:
                 hop = self._add(message, rows, sender, receiver, moved.share(1.0 - self.hidden))
                 self.builder.after(hop, before)
                 self.builder.after(ranks[message.receiver].entry[message.needed[rows], place[receiver]], hop)
+                if self.blocking:
+                    self._hold(ranks[message.sender].entry[:, column], message.sent[rows], hop)
                 if self.hidden > 0.0:
                     rest = self._add(message, rows, sender, receiver, moved.share(self.hidden), offset=1)
                     self.builder.after(rest, before)
+
+    def _hold(self, entry: Integers, sent: Integers, hop: Integers) -> None:
+        """Lets what the sender computes next wait for the hop; ``entry``: (actions,), of the sender."""
+        computing = np.flatnonzero(entry != NONE)
+        following = np.searchsorted(computing, sent, side="right")
+        there = following < len(computing)
+        self.builder.after(entry[computing[following[there]]], hop[there])
 
     def _add(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.costs.hops import blocks_hops
 from planner.errors import PlannerError
 from planner.jobs.prediction import EXPOSED_AXES
 from planner.jobs.types import Job
@@ -174,9 +175,10 @@ def _hops(
 ) -> None:
     if layout.pp == 1:
         return
-    hidden = float(job.training.overlap.get("pp", job.framework.hidden.pp))
+    blocking = layout.schedule == "interleaved_1f1b" and blocks_hops(job)
+    hidden = 0.0 if blocking else float(job.training.overlap.get("pp", job.framework.hidden.pp))
     columns = device_groups(layout, "pp")
-    hops = HopLowering(builder, network, actors, job.cluster, columns, hidden, options.sharing)
+    hops = HopLowering(builder, network, actors, job.cluster, columns, hidden, blocking, options.sharing)
     streams = np.array([[stage.stream_bytes for stage in one.stages] for one in priced]) / schedule.slices
     for message in messages(schedule):
         stage = schedule.model_stage[message.output_stage]

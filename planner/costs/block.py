@@ -229,7 +229,8 @@ def _pass(
     device = busy + sum(exposed.values(), zero)
     routed = routed + exposed["ep"] + exposed["etp"]
     launched = host.total + out_of_step(sizes, transfers)
-    waits = np.maximum(late_launches(device, launched), routed_wait_s(host, routed))
+    synchronous = sizes.job.cluster.accelerator.synchronous
+    waits = np.maximum(late_launches(device, launched, synchronous=synchronous), routed_wait_s(host, routed))
     return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)
 
 

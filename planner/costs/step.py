@@ -246,6 +246,19 @@ def _offload(
     return exposed, stalls
 
 
+def _beside_others(passes: FloatArray, wait: FloatArray, sharing: float) -> FloatArray:
+    """Seconds that a rank waits in a pipeline whose ranks share cores.
+
+    Passes are priced with all processes busy. A rank that waits leaves its core to the others, so the pipeline takes the
+    longer of its work and of its longest path at the speed of a core of one's own (Graham's two bounds of list schedules,
+    SIAM J. Appl. Math. 17, 1969).
+
+    Args:
+        passes: of the rank; wait: with cores of their own; sharing: processes per core.
+    """
+    return wait if sharing == 1.0 else np.maximum((passes + wait) / sharing - passes, 0.0)
+
+
 @dataclass(frozen=True)
 class StepTime:
     """Step of every row: total, and the parts that belong to no single stage class, shape (rows,)."""
@@ -265,7 +278,12 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     distinct = _Distinct.of(layouts)
     stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
     passes = [(*t.paced, t.weight) for t in stages]
-    waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
+    waits = [
+        _beside_others(time.passes, wait, job.cluster.devices_per_core)
+        for time, wait in zip(
+            stages, waiting(layouts.columns, [stage.ranks for stage in group.classes], passes), strict=True
+        )
+    ]
     pipeline = np.max(
         np.stack([time.passes + wait for time, wait in zip(stages, waits, strict=True)]), axis=0
     )

@@ -197,6 +197,7 @@ class HostFile(Strict):
     link: ByteRate | None = None
     shared_by: Whole = 1
     nvme: Nvme | None = None
+    cores: Whole | None = None
 
 
 class ClusterFile(Strict):

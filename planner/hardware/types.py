@@ -13,9 +13,14 @@ Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4", "in
 
 Fabric = Literal["switch", "full_mesh", "ring", "torus", "rail", "fat_tree", "dragonfly"]
 
-Generation = Literal["unfused", "flash1", "flash2", "flash3", "flash4", "triton", "cudnn", "splash"]
+Generation = Literal[
+    "unfused", "flash1", "flash2", "flash3", "flash4", "triton", "cudnn", "splash", "flash_cpu"
+]
 """Generations of attention kernels: scores in memory; FlashAttention 1 to 4 and their ports to other devices; the Triton port
-of FlashAttention 1; cuDNN's fused kernels; Pallas' Splash on TPU."""
+of FlashAttention 1; cuDNN's fused kernels; Pallas' Splash on TPU; PyTorch's own kernel for CPUs."""
+
+CPU = "cpu"
+"""Architecture of accelerators that are cores of the host itself."""
 
 Grade = Literal["A", "B", "C"]
 """A: read in a text; B: published figure recalled, not re-read; C: sources disagree."""
@@ -121,6 +126,11 @@ class Accelerator:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     notes: str | None = None
 
+    @property
+    def synchronous(self) -> bool:
+        """Whether the cores that compute also run the host program and move messages, so that nothing of it overlaps."""
+        return self.architecture == CPU
+
 
 @dataclass(frozen=True)
 class NetworkLevel:
@@ -182,6 +192,7 @@ class Host:
         link_bandwidth: bytes/s between one device and its host, one direction, when it transfers alone.
         shared_by: devices that share one such link.
         nvme_bytes, nvme_read, nvme_write: capacity and bytes/s of one node's local drives together.
+        cores: of the node, where its devices are processes on them; None: not stated, as many as devices.
     """
 
     memory_bytes: float | None = None
@@ -190,6 +201,7 @@ class Host:
     nvme_bytes: float | None = None
     nvme_read: float | None = None
     nvme_write: float | None = None
+    cores: int | None = None
 
 
 @dataclass(frozen=True)
@@ -232,3 +244,10 @@ class Cluster:
     @cached_property
     def devices(self) -> int:
         return self.nodes * self.devices_per_node
+
+    @property
+    def devices_per_core(self) -> float:
+        """Processes that share one core of the host, at least 1; 1 for devices that are no cores of it."""
+        if not self.accelerator.synchronous or self.host.cores is None:
+            return 1.0
+        return max(self.devices_per_node / self.host.cores, 1.0)

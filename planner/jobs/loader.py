@@ -14,7 +14,7 @@ from planner.hardware.loader import load_cluster
 from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
 from planner.jobs.files import JobFile, SearchSection, TrainingSection
-from planner.jobs.framework import calibrated_framework, load_framework
+from planner.jobs.framework import calibrated_framework, load_framework, on_device
 from planner.jobs.lengths import equal_length
 from planner.jobs.rules import faults
 from planner.jobs.types import Job, LossOptions, MoeOptions, SearchOptions, Training
@@ -90,7 +90,7 @@ def resolve(place: JobDocument) -> Job:
         line=place.document.line((*place.at, "training", "framework")),
         field=".".join(map(str, (*place.at, "training", "framework"))),
     )
-    framework = calibrated_framework(profile, cluster.calibration)
+    framework = on_device(calibrated_framework(profile, cluster.calibration), cluster.accelerator)
     training = _training(place, file.training, model)
     search = _search(file.search)
     for path, message in faults(model, cluster, framework, training, search):

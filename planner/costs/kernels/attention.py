@@ -84,7 +84,9 @@ def attention_seconds(
     rate = peak_flops(accelerator, base) * table[kernel]
     work = flops * (backward_ratio(kernel) if backward else 1.0) / rate
     masked = causal and kernel != UNFUSED  # which computes the whole square
-    short = 1.0 + (shape.causal_half if masked else shape.full_half) / tokens
+    short = 1.0 + shape.full_half / tokens
+    if masked:  # at worst the whole square, twice what is left of it
+        short = np.minimum(1.0 + shape.causal_half / tokens, 2.0 * short)
     if kernel != UNFUSED:
         return work * short / _width_factor(shape, head_dim) + np.where(flops > 0, kernels.launch_s, 0.0)
     if head_dim % ALIGNED:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.pipelining import PipelineStage
+from torch.distributed.pipelining._utils import InferenceMode
 from torch.distributed.pipelining.schedules import REDUCE_GRAD, _PipelineScheduleRuntime
-from torch.distributed.pipelining.stage import InferenceMode
 
 from planner.simulator.schedules.csv_file import write_schedule
 from planner.simulator.schedules.of_layout import layout_schedule
@@ -64,8 +64,8 @@ class Pipeline:
 
     Args:
         settings: of the run.
-        stages: virtual stage -> its module: ``forward(tokens or hidden, labels=...)`` gives hidden or, with the head, the
-            loss of the micro-batch.
+        stages: virtual stage -> its module, of tokens or the stream, gives the stream or logits; the last one's
+            ``loss(logits, labels)`` the loss of the micro-batch.
         hidden: an example of what passes between stages (any device; only its shape and dtype count).
         tokens: an example of what the first stage takes.
         group: of the pipeline ranks. on_last_pass: called with a virtual stage when its last backward pass is through.
@@ -88,7 +88,8 @@ class Pipeline:
             _stage(module, index, schedule.stages, hidden, tokens, settings.device, group)
             for index, module in stages.items()
         ]
-        self._runtime = _runtime(schedule, self._stages)
+        last = stages.get(schedule.stages - 1)
+        self._runtime = _runtime(schedule, self._stages, None if last is None else last.loss)
         if on_last_pass is not None:
             self._runtime.register_custom_function(REDUCE_GRAD, _reduction(self._stages, on_last_pass))
         _prepare(self._runtime, self._stages)
@@ -105,7 +106,7 @@ class Pipeline:
             stage.clear_runtime_states()
         self._runtime._step_microbatches(
             [(batch.tokens,) for batch in batches],
-            [{"labels": batch.labels} for batch in batches],
+            [{} for _ in batches],
             [batch.labels for batch in batches],
             losses,
             return_outputs=False,
@@ -124,24 +125,23 @@ def _stage(
 ) -> PipelineStage:
     """Its inputs and outputs are stated, so that nothing needs to be tried out or sent to find them."""
     takes = tokens if index == 0 else hidden
-    gives = hidden.new_empty(()).requires_grad_() if index == count - 1 else hidden
-    return PipelineStage(module, index, count, torch.device(device), takes, gives, group=group)
+    return PipelineStage(module, index, count, torch.device(device), takes, hidden, group=group)
 
 
-def _runtime(schedule: Schedule, stages: list[PipelineStage]) -> _PipelineScheduleRuntime:
+def _runtime(schedule: Schedule, stages: list[PipelineStage], loss: Any) -> _PipelineScheduleRuntime:
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         file = Path(folder, "schedule.csv")
         write_schedule(file, schedule, comms=True)
         runtime = _PipelineScheduleRuntime(  # type: ignore[no-untyped-call]
-            stages, schedule.micro_batches, loss_fn=_loss_of_head, scale_grads=False
+            stages, schedule.micro_batches, loss_fn=loss or _no_loss, scale_grads=False
         )
         runtime._load_csv(str(file), format="compute_comms")
     return runtime
 
 
-def _loss_of_head(output: Tensor, labels: Tensor) -> Tensor:
-    """The last stage has computed its loss already."""
-    return output
+def _no_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Stands for the loss on ranks without the last stage: the runtime takes a loss function for a backward pass."""
+    return logits
 
 
 def _prepare(runtime: _PipelineScheduleRuntime, stages: list[PipelineStage]) -> None:

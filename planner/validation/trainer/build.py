@@ -1,0 +1,58 @@
+"""A rank's part of a run put together: its stages with their weights, replicas, recompute and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+
+from planner.errors import PlannerError
+from planner.validation.trainer.data.flat import FlatReplicas
+from planner.validation.trainer.groups import Groups
+from planner.validation.trainer.initial import fill
+from planner.validation.trainer.model.stage import Stage, build_stage
+from planner.validation.trainer.optimizer import FlatAdamW
+from planner.validation.trainer.pipeline import StagePart
+from planner.validation.trainer.recompute import repeat_whole
+from planner.validation.trainer.settings import Settings
+
+
+@dataclass(frozen=True)
+class Built:
+    """Stages in the order of the rank's virtual stages, their replicas, and what updates them."""
+
+    modules: list[Stage]
+    replicas: FlatReplicas
+    optimizer: FlatAdamW
+
+
+def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Built:
+    """Everything of a rank on its device, with the initial weights.
+
+    Raises:
+        PlannerError: states that are sharded in a way that the trainer does not run.
+    """
+    modules = [
+        build_stage(settings, groups, part.layers, embedding=part.embedding, head=part.head) for part in parts
+    ]
+    _recompute(settings, modules)
+    device = torch.device(settings.device)
+    for module in modules:
+        module.to_empty(device=device)
+        fill(module, groups, settings.seed, tied=settings.model.tied_embeddings)
+    replicas = FlatReplicas(modules, settings, groups)
+    return Built(modules, replicas, FlatAdamW(replicas, settings))
+
+
+def _recompute(settings: Settings, modules: Sequence[Stage]) -> None:
+    layout = settings.layout
+    if layout.recompute.mode == "full":
+        layers = chain.from_iterable(module.layers.values() for module in modules)
+        early = settings.framework.recompute_stops_early
+        repeat_whole(layers, first=layout.recompute_layers, stops_early=early)
+    elif layout.recompute.mode != "none":
+        raise PlannerError(
+            "the reference trainer does not run this: found selective; none or full", field="layout.recompute"
+        )

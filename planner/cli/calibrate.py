@@ -10,7 +10,12 @@ import click
 
 from planner.errors import suggest
 
-WAYS: Mapping[str, str] = MappingProxyType({"fit": "Fit the constants to published or your own runs."})
+WAYS: Mapping[str, str] = MappingProxyType(
+    {
+        "fit": "Fit the constants to published or your own runs.",
+        "log": "Constants of links from output of nccl-tests or rccl-tests.",
+    }
+)
 
 
 class _Ways(click.Group):

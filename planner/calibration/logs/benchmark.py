@@ -136,6 +136,7 @@ def _same_machine(facts: Facts) -> Facts:
     """What another table without a list of devices shares with the one before."""
     return Facts(
         ranks=dict(facts.ranks),
+        most_on_host=facts.most_on_host,
         repeated=facts.repeated,
         communicator=facts.communicator,
         local_ranks=facts.local_ranks,

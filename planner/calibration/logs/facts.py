@@ -34,7 +34,7 @@ _BEGINS = re.compile(r"\bnThread\s+\d+\s+nGpus\s+\d+")
 _DEVICES = re.compile(r"\bUsing devices\b")
 _HEADING = re.compile(r"\bout-of-place\b|\bsize\s*(?:\(B\))?\s+count\b")
 _RANK = re.compile(
-    r"\bRank\s+(?P<rank>\d+)\s+(?:Group\s+(?P<group>\d+)\s+)?Pid\s+\d+\s+on\s+(?P<host>\S+)\s+device\s+\d+"
+    r"\bRank\s+(?P<rank>\d+)\s+(?:Group\s+(?P<group>\d+)\s+)?Pid\s+\d+\s+on\s+(?P<host>\S+)\s+device\s+(?P<index>\d+)"
     r"\s+\[[0-9a-fA-Fx:.]*\]\s*(?P<device>.*)$"
 )
 _COMMUNICATOR = re.compile(r"\brank\s+\d+\s+n[rR]anks\s+(?P<ranks>\d+)")
@@ -53,6 +53,7 @@ class Facts:
     Args:
         program: the binary's name without ``_perf``; None while no line named it.
         ranks: (group, rank) -> host and device, of the list of devices.
+        most_on_host: one more than the largest number of a device on its host.
         repeated: a rank was listed twice: processes that do not know of each other.
         communicator: ranks, and ranks per node, that the library said it joined.
         over_efa: the library said that it uses Amazon's adapter.
@@ -60,6 +61,7 @@ class Facts:
 
     program: str | None = None
     ranks: dict[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    most_on_host: int = 1
     repeated: bool = False
     communicator: int | None = None
     local_ranks: int | None = None
@@ -77,6 +79,7 @@ class Facts:
         if rank is not None:
             key = (int(rank["group"] or 0), int(rank["rank"]))
             self.repeated = self.repeated or key in self.ranks
+            self.most_on_host = max(self.most_on_host, int(rank["index"]) + 1)
             self.ranks[key] = (rank["host"], rank["device"].strip().removesuffix("\\"))
 
     def _take_library(self, text: str) -> None:
@@ -101,9 +104,12 @@ class Facts:
 
     @property
     def listed_per_node(self) -> int | None:
-        """Ranks on the fullest host."""
+        """Ranks on the fullest host; of a list that was cut, at least as many as its devices are numbered."""
         hosts = Counter(host for (group, _), (host, _) in self.ranks.items() if group == 0)
-        return max(hosts.values()) if hosts else self.local_ranks
+        if not hosts:
+            return self.local_ranks
+        fullest = max(hosts.values())
+        return fullest if sum(hosts.values()) == self.listed_ranks else max(fullest, self.most_on_host)
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def identify(test: Benchmark, collective: Collective | None, ranks: int | None) 
             test, rows[0], "busbw is 0: one rank, or processes that do not know of each other, move nothing"
         )
     named = collective or (BINARIES[program] if program is not None else None)
-    known = ranks or _known_ranks(test)
+    known = ranks or _known_ranks(test, rows)
     members, told = _ranks(test, rows, named, known, factor, given=ranks is not None)
     notes += told
     chosen = named or _collective(test, rows, members, factor)
@@ -68,8 +68,15 @@ def identify(test: Benchmark, collective: Collective | None, ranks: int | None) 
     return Identity(chosen, members, tuple(rows), tuple(notes))
 
 
-def _known_ranks(test: Benchmark) -> int | None:
-    return test.facts.listed_ranks or test.facts.communicator
+def _known_ranks(test: Benchmark, rows: Sequence[Row]) -> int | None:
+    """Ranks by the buffers that are shared out, else by the devices, else as the library said."""
+    return _parts(max(rows, key=lambda row: row.size)) or test.facts.listed_ranks or test.facts.communicator
+
+
+def _parts(row: Row) -> int | None:
+    """Parts of which ``count`` is one, where there are several: one for each rank."""
+    parts = round(row.size / (TYPE_BYTES[row.type] * row.count)) if row.count else 1
+    return parts if parts > 1 else None
 
 
 def _agreeing(test: Benchmark) -> tuple[list[Row], list[str]]:
@@ -240,8 +247,8 @@ def _wrong_bus(timed: Timed, factor: float, what: str) -> str | None:
 
 def _wrong_count(row: Row) -> str | None:
     """A count is that of the whole buffer or of one rank's part of it."""
-    parts = row.size / (TYPE_BYTES[row.type] * row.count) if row.count else 1.0
-    if parts >= 1.0 - 1e-9 and abs(parts - round(parts)) <= 1e-6 * parts:
+    part = TYPE_BYTES[row.type] * row.count
+    if not part or (row.size >= part and row.size % part == 0):
         return None
     return (
         f"columns contradict each other: {row.count} elements of {row.type} are no part of {row.size} bytes"

@@ -39,6 +39,7 @@ _START = re.compile(
     + r")(?=[\s|]|$)(?P<rest>.*)$"
 )
 _NUMBER = re.compile(r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|N/A")
+_LABEL = re.compile(r"\[\d+\](?=\s|$)")  # of a launcher that marks what each rank prints
 _WORD = re.compile(r"[a-zA-Z_]+")
 
 
@@ -91,7 +92,7 @@ def row_in(number: int, text: str) -> Row | None:
     Raises:
         BrokenRowError: it begins like a row and has another number of columns, or a word among them.
     """
-    start = _START.search(text)
+    start = _START.search(_LABEL.sub(" ", text))
     if start is None:
         return None
     cells = [cell.rstrip("*") for cell in start["rest"].replace("|", " ").split()]

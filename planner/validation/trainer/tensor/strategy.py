@@ -47,6 +47,10 @@ class TensorParallel(Protocol):
         """Layers with cut outputs that read the same stream."""
         ...
 
+    def shared(self, x: Tensor) -> Tensor:
+        """Something without heads, made where the stream is, that every head's rank needs whole."""
+        ...
+
     def row(self, x: Tensor, linear: Linear) -> Tensor:
         """A layer with cut inputs; its result is summed into the stream."""
         ...
@@ -82,6 +86,10 @@ class Whole:
     def columns(self, x: Tensor, *linears: Linear) -> tuple[Tensor, ...]:
         """Each layer by itself."""
         return tuple(linear(x) for linear in linears)
+
+    def shared(self, x: Tensor) -> Tensor:
+        """It is whole."""
+        return x
 
     def row(self, x: Tensor, linear: Linear) -> Tensor:
         """The layer."""

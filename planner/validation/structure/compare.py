@@ -17,7 +17,7 @@ from planner.jobs.prediction import CommunicationRow, RankPrediction
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
-from planner.validation.structure.record import Trace
+from planner.validation.structure.record import Trace, TracedCall
 
 EXACT = 1e-12
 """Relative difference that is rounding: sums of integers in floating point."""
@@ -96,7 +96,7 @@ def compare(job: Job, layout: Layout, pipeline_rank: int, trace: Trace) -> tuple
     figures = figures_of(job, layout, pipeline_rank)
     return (
         *_flops(job, layout, figures, trace),
-        *_communication(figures.rank.communication, trace),
+        *communication_terms(figures.rank.communication, trace.calls),
         *_persistent(figures.states, trace),
         Term("peak", "peak", figures.rank.memory.peak_bytes, trace.peak_bytes, _peak_allowed(job, layout)),
     )
@@ -114,13 +114,13 @@ def _persistent(states: StateBytes, trace: Trace) -> Iterator[Term]:
         yield Term("persistent", name, float(getattr(states, name)[0]), trace.persistent.get(name, 0))
 
 
-def _communication(rows: Iterable[CommunicationRow], trace: Trace) -> Iterator[Term]:
+def communication_terms(rows: Iterable[CommunicationRow], calls: Iterable[TracedCall]) -> Iterator[Term]:
     """Calls per step of every kind: collective, axis, pass and bytes are the name, so a wrong size is two wrong terms."""
     predicted: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     traced: defaultdict[tuple[str, str, str, float], float] = defaultdict(float)
     for row in rows:
         predicted[row.axis, row.collective, row.pass_, round(row.bytes_per_call, 3)] += row.calls_per_step
-    for call in trace.calls:
+    for call in calls:
         traced[call.axis, call.collective, call.pass_, float(call.nbytes)] += call.calls
     for key in sorted({**predicted, **traced}):
         axis, collective, pass_, nbytes = key

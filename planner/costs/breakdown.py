@@ -12,10 +12,11 @@ from planner.costs.collectives import Algorithm, collective_cost
 from planner.costs.hops import hop_times
 from planner.costs.pipeline import hop_count, splits_backward
 from planner.costs.prices import PriceRows
-from planner.costs.replicas import Flow, Occasion
+from planner.costs.replicas import Flow, Occasion, replica_flows
+from planner.costs.shard_units import stage_parts
 from planner.costs.stages import StageClass, StageGroup
-from planner.costs.states import stage_elements
-from planner.costs.step import StageTime, stage_flows
+from planner.costs.states import shard_groups
+from planner.costs.step import StageTime
 from planner.costs.transfers import Transfer, strides_of
 from planner.jobs.prediction import EXPOSED_AXES, CommunicationRow, Pass, TimeBreakdown
 from planner.jobs.types import Job
@@ -163,11 +164,8 @@ _PASS_OF: Mapping[Occasion, Pass] = {
 
 
 def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
-    counts = (stage.recomputed, stage.plain)
-    expert = prices.total("expert", *counts)
-    dense = stage_elements(job, row, stage, prices.total("dense", *counts))
     m = float(row.columns["micro_batches"][0])
-    for flow in stage_flows(job, row, stage, dense, expert):
+    for flow in replica_flows(job, row, shard_groups(row), stage_parts(job, row, prices, stage)):
         if flow.calls[0]:
             times = 1.0 if flow.occasion.startswith("step") else m
             yield _row(flow.what, flow.collective, flow.axis, _PASS_OF[flow.occasion], flow, times)

@@ -2,17 +2,20 @@
 
 One rule covers ZeRO 0-3, FSDP, HSDP, hpZ and three-level partitioning: gradients are reduced into the largest shard group
 of gradients and optimizer state, summed over the remaining replicas, and parameters are gathered wherever they are used
-with a wider placement than they are stored in (arXiv 1910.02054, 2304.11277, 2306.10209, 2501.04266).
+with a wider placement than they are stored in (arXiv 1910.02054, 2304.11277, 2306.10209, 2501.04266). FSDP stores parameters
+where it stores gradients, and sums over the other replicas in every micro-batch (torch/distributed/fsdp/_fully_shard).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
+from planner.costs.shard_units import Part, StageParts, whole
 from planner.costs.sizes import FloatArray
 from planner.costs.states import Groups, GroupSizes, gradient_bytes
 from planner.costs.transfers import strides_of
@@ -84,61 +87,86 @@ class _Request:
     calls: FloatArray | float
 
 
-def replica_flows(
-    job: Job, layouts: Layouts, groups: Groups, dense: FloatArray, expert: FloatArray, units: int
-) -> tuple[Flow, ...]:
+def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts) -> tuple[Flow, ...]:
     """All data-parallel collectives of one pipeline rank.
 
     Args:
         layouts: rows (usually distinct combinations of ``TRAFFIC_KNOBS``).
         groups: shard groups of the rows.
-        dense, expert: local elements of the rank's parameters.
-        units: separately gathered parts (layers) of the rank.
+        parts: the rank's parameters; units of several sizes give a flow for each.
     """
     strides = strides_of(layouts)
     one = np.ones(len(layouts), dtype=np.int64)
     attention = _two_axes(layouts.cp, strides["cp"], layouts.columns["dp"], strides["dp"])
     experts = _Members(layouts.edp, strides["edp"], one, one)
     flows: list[Flow] = []
-    for request in _requests(job, dense, groups.dense, units):
+    for request in _requests(job, parts.dense, groups.dense):
         flows.append(_priced(job, "dp", attention, request))
-    for request in _requests(job, expert, groups.expert, units):
+    for request in _requests(job, parts.expert, groups.expert):
         flows.append(_priced(job, "edp", experts, request))
     return tuple(flows)
 
 
-def _requests(job: Job, elements: FloatArray, sizes: GroupSizes, units: int) -> list[_Request]:
+def _requests(job: Job, parts: Sequence[Part], sizes: GroupSizes) -> list[_Request]:
     """Collectives that the sharding of some parameters implies; those that move nothing are left out."""
-    law = job.framework.state_law(job.training.precision)
-    pieces = float(max(units, 1))
-    whole = elements * gradient_bytes(job)[1]
+    asked = [request for part in parts for request in _in_passes(job, part, sizes)]
     bucket = job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes)
-    buckets = np.maximum(np.ceil(whole / bucket), 1.0) if bucket else pieces
-    reduced = np.maximum(sizes.gradients, sizes.optimizer)
-    gathered = elements * law.gathered
-    quantised = job.training.parameter_gather_bytes
-    ahead = gathered if quantised is None else elements * quantised
+    for part in (whole(parts),) if bucket else parts:
+        travelling = part.elements * gradient_bytes(job)[1]
+        calls = np.maximum(np.ceil(travelling / bucket), 1.0) if bucket else float(part.count)
+        asked += _in_step(job, part, sizes, calls)
+    return [request for request in asked if bool((request.nbytes > 0).any())]
+
+
+def _in_passes(job: Job, part: Part, sizes: GroupSizes) -> list[_Request]:
+    """Collectives of every micro-batch, one for each unit."""
+    law, fsdp = job.framework.state_law(job.training.precision), job.framework.shard_runtime != "zero"
+    reduced, source = _reduced(sizes), np.where(fsdp, _stored(sizes), sizes.parameters)
     back = np.where(sizes.secondary > 0, sizes.secondary, sizes.parameters)
-    often, sharded = sizes.gradients > 1, sizes.parameters > 1
-    scattered = np.where(often, whole, 0.0)
-    once = np.where(~often & (reduced > 1), whole, 0.0)
-    summed = np.where(sizes.replicas > reduced, whole / reduced, 0.0)
-    updated = np.where(sizes.optimizer > sizes.parameters, gathered / sizes.parameters, 0.0)
-    others, wider = sizes.replicas / reduced, sizes.optimizer / sizes.parameters
-    first, second = np.where(sharded, ahead, 0.0), np.where(sharded, gathered, 0.0)
-    asked = [
-        _Request("gradients", "micro_reduce", "reduce_scatter", 1.0, reduced, scattered, pieces),
-        _Request("gradients", "step_reduce", "reduce_scatter", 1.0, reduced, once, buckets),
+    quantised = job.training.parameter_gather_bytes
+    ahead = law.gathered if quantised is None else quantised
+    scattered = np.where(sizes.gradients > 1, part.elements * gradient_bytes(job)[1], 0.0)
+    summed = np.where(fsdp & (sizes.replicas > reduced), scattered / reduced, 0.0)
+    first = np.where(source > 1, part.elements * ahead, 0.0)
+    second = np.where(sizes.parameters > 1, (part.elements - part.kept) * law.gathered, 0.0)
+    others, calls = sizes.replicas / reduced, float(part.count)
+    return [
+        _Request("gradients", "micro_reduce", "reduce_scatter", 1.0, reduced, scattered, calls),
+        _Request("gradients of other replicas", "micro_reduce", "all_reduce", reduced, others, summed, calls),
+        _Request("parameters", "forward_gather", "all_gather", 1.0, source, first, calls),
         _Request(
-            "gradients of other replicas", "step_reduce", "all_reduce", reduced, others, summed, buckets
-        ),
-        _Request("parameters", "forward_gather", "all_gather", 1.0, sizes.parameters, first, pieces),
-        _Request("parameters", "backward_gather", "all_gather", 1.0, back, second, pieces),
-        _Request(
-            "updated parameters", "step_gather", "all_gather", sizes.parameters, wider, updated, buckets
+            "parameters", "backward_gather", "all_gather", 1.0, back, second, calls - float(part.kept_count)
         ),
     ]
-    return [request for request in asked if bool((request.nbytes > 0).any())]
+
+
+def _in_step(job: Job, part: Part, sizes: GroupSizes, calls: FloatArray | float) -> list[_Request]:
+    """Collectives of the optimizer step."""
+    law, fsdp = job.framework.state_law(job.training.precision), job.framework.shard_runtime != "zero"
+    reduced, often = _reduced(sizes), sizes.gradients > 1
+    travelling = part.elements * gradient_bytes(job)[1]
+    once = np.where(~often & (reduced > 1), travelling, 0.0)
+    summed = np.where((sizes.replicas > reduced) & ~(fsdp & often), travelling / reduced, 0.0)
+    target = np.where(fsdp, _stored(sizes), sizes.parameters)
+    updated = np.where(sizes.optimizer > target, part.elements * law.gathered / target, 0.0)
+    others, wider = sizes.replicas / reduced, sizes.optimizer / target
+    return [
+        _Request("gradients", "step_reduce", "reduce_scatter", 1.0, reduced, once, calls),
+        _Request("gradients of other replicas", "step_reduce", "all_reduce", reduced, others, summed, calls),
+        _Request("updated parameters", "step_gather", "all_gather", target, wider, updated, calls),
+    ]
+
+
+def _reduced(sizes: GroupSizes) -> FloatArray:
+    """Ranks that gradients are scattered over."""
+    return np.maximum(sizes.gradients, sizes.optimizer)
+
+
+def _stored(sizes: GroupSizes) -> FloatArray:
+    """Ranks that share parameters between passes under FSDP: those of their gradients (SHARD_GRAD_OP and
+    ``reshard_after_forward=False`` keep gathered parameters through forward and backward only).
+    """
+    return np.maximum(sizes.parameters, sizes.gradients)
 
 
 def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) -> _Members:

@@ -19,7 +19,8 @@ from planner.costs.optimizer import update_seconds
 from planner.costs.overlap import Exposed, exposed_traffic
 from planner.costs.pipeline import splits_backward, waiting
 from planner.costs.prices import PriceRows
-from planner.costs.replicas import TRAFFIC_KNOBS, Flow, Occasion, replica_flows
+from planner.costs.replicas import TRAFFIC_KNOBS, Occasion, replica_flows
+from planner.costs.shard_units import StageParts, stage_parts
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import (
@@ -139,9 +140,10 @@ def stage_time(
     expert = prices.take(distinct.first).total("expert", *counts)
     own = prices.take(distinct.first).total("dense", *counts)
     dense = stage_elements(job, distinct.layouts, stage, own)
+    parts = stage_parts(job, distinct.layouts, prices.take(distinct.first), stage).whole
     traffic = exposed_traffic(
         job,
-        _traffic_seconds(job, stage, distinct, dense, expert),
+        _traffic_seconds(job, distinct, parts),
         spare[0],
         spare[1],
         micro_batches,
@@ -172,19 +174,12 @@ def stage_time(
     )
 
 
-def stage_flows(
-    job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray, expert: FloatArray
-) -> tuple[Flow, ...]:
-    """Data-parallel collectives of a stage; every layer (or other block) is gathered on its own."""
-    return replica_flows(job, layouts, shard_groups(layouts), dense, expert, stage.units)
-
-
 def _traffic_seconds(
-    job: Job, stage: StageClass, distinct: _Distinct, dense: FloatArray, expert: FloatArray
+    job: Job, distinct: _Distinct, parts: StageParts
 ) -> Mapping[tuple[str, Occasion], FloatArray]:
     """(axis, occasion) -> seconds of one occasion, shape (rows,)."""
     seconds: dict[tuple[str, Occasion], FloatArray] = {}
-    for flow in stage_flows(job, distinct.layouts, stage, dense, expert):
+    for flow in replica_flows(job, distinct.layouts, distinct.groups, parts):
         key = (flow.axis, flow.occasion)
         seconds[key] = seconds[key] + flow.seconds if key in seconds else flow.seconds
     return {key: value[distinct.inverse] for key, value in seconds.items()}

@@ -42,6 +42,8 @@ Feature = Literal[
     "offload",
 ]
 
+ShardRuntime = Literal["zero", "fsdp1", "fsdp2"]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -146,6 +148,10 @@ class Framework(_Frozen):
         "and those of attention; None: the modules are checkpointed one by one and keep their inputs",
     )
     embedding_as_layer: bool = False
+    shard_runtime: ShardRuntime = Field(
+        "zero",
+        description="who moves sharded states: FSDP1 or FSDP2 of PyTorch, or a ZeRO-like distributed optimizer",
+    )
     scatters_hops: bool = Field(
         False,
         description="without sequence parallelism each tp rank sends its part of the stream to the next stage",
@@ -153,6 +159,14 @@ class Framework(_Frozen):
     blocking_hops: bool = Field(
         False,
         description="ranks of interleaved schedules stand still until each message to another stage is delivered",
+    )
+    gradients_added_apart: bool = Field(
+        False,
+        description="a kernel of its own adds a weight's 16-bit gradient to the fp32 one, not the matmul itself",
+    )
+    pads_values: bool = Field(
+        False,
+        description="attention kernels take heads of one width: narrower values (MLA) are padded to that of the queries",
     )
     loss_kernels: Literal["pytorch", "megatron"] = Field(
         "pytorch", description="whose cross entropy runs where it is not fused into one kernel"

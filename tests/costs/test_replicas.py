@@ -9,6 +9,7 @@ import pytest
 
 from planner.costs.offload import tier_rates
 from planner.costs.replicas import replica_flows
+from planner.costs.shard_units import Part, StageParts
 from planner.costs.states import gradient_bytes, optimizer_bytes, shard_groups, state_bytes, tier_fraction
 from planner.hardware.types import Host
 from planner.layouts.knobs import parse_layout
@@ -19,11 +20,16 @@ ELEMENTS = 64e6
 LAYERS = 8
 
 
+def parts(dense: float = 0.0, expert: float = 0.0) -> StageParts:
+    """Elements in equal layers."""
+    return StageParts((Part(np.array([dense]), LAYERS),), (Part(np.array([expert]), LAYERS),))
+
+
 def flows(make_job: Any, knobs: str) -> dict[tuple[str, str], tuple[int, float]]:
     """(occasion, collective) -> (ranks, bytes of all calls) of 64M dense elements in 8 layers on 16 devices."""
     job = make_job(DENSE, devices=16, global_batch=64)
     row = from_layouts([parse_layout(knobs, job)])
-    found = replica_flows(job, row, shard_groups(row), np.array([ELEMENTS]), np.array([0.0]), LAYERS)
+    found = replica_flows(job, row, shard_groups(row), parts(dense=ELEMENTS))
     return {
         (f.occasion, f.collective): (int(f.ranks[0]), float((f.nbytes * f.calls)[0]))
         for f in found
@@ -173,7 +179,7 @@ def test_routed_experts_reduce_over_their_own_replicas(
     """Expert gradients (2 bytes in the ideal profile) travel over edp = tp cp dp / (etp ep) ranks."""
     job = make_job(MOE, devices=16, global_batch=64)
     row = from_layouts([parse_layout(knobs, job)])
-    found = replica_flows(job, row, shard_groups(row), np.array([0.0]), np.array([ELEMENTS]), LAYERS)
+    found = replica_flows(job, row, shard_groups(row), parts(expert=ELEMENTS))
     moved = {
         (f.axis, f.occasion, f.collective): (int(f.ranks[0]), float((f.nbytes * f.calls)[0]) / ELEMENTS)
         for f in found

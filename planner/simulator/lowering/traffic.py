@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.costs.overlap import hidden_shares
-from planner.costs.replicas import Occasion
-from planner.costs.states import stage_elements
-from planner.costs.step import stage_flows
+from planner.costs.replicas import Occasion, replica_flows
+from planner.costs.shard_units import stage_parts
+from planner.costs.states import shard_groups
 from planner.simulator.lowering.passes import BlockCost, Moved, PricedLayout, moved_by
 
 
@@ -41,11 +41,9 @@ class ReplicaTraffic:
 def rank_traffic(priced: PricedLayout, rank: int) -> tuple[ReplicaTraffic, ...]:
     """All data-parallel collectives of a pipeline rank."""
     stage = priced.ranks[rank]
-    counts = (stage.recomputed, stage.plain)
-    expert = priced.prices.total("expert", *counts)
-    dense = stage_elements(priced.job, priced.row, stage, priced.prices.total("dense", *counts))
+    parts = stage_parts(priced.job, priced.row, priced.prices, stage).whole
     shares = hidden_shares(priced.job)
-    flows = stage_flows(priced.job, priced.row, stage, dense, expert)
+    flows = replica_flows(priced.job, priced.row, shard_groups(priced.row), parts)
     return tuple(
         ReplicaTraffic(
             what=flow.what,

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import torch
-
 from planner.errors import PlannerError
-from planner.validation.trainer.data.flat import FlatReplicas
+from planner.validation.trainer.data.replicas import Replicas, attach_replicas
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.initial import fill
 from planner.validation.trainer.model.stage import Stage, build_stage
-from planner.validation.trainer.optimizer import FlatAdamW
+from planner.validation.trainer.optimizer import Optimizer, make_optimizer
 from planner.validation.trainer.pipeline import StagePart
 from planner.validation.trainer.recompute import repeat_whole
 from planner.validation.trainer.settings import Settings
@@ -24,8 +22,8 @@ class Built:
     """Stages in the order of the rank's virtual stages, their replicas, and what updates them."""
 
     modules: list[Stage]
-    replicas: FlatReplicas
-    optimizer: FlatAdamW
+    replicas: Replicas
+    optimizer: Optimizer
 
 
 def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Built:
@@ -38,12 +36,12 @@ def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Bui
         build_stage(settings, groups, part.layers, embedding=part.embedding, head=part.head) for part in parts
     ]
     _recompute(settings, modules)
-    device = torch.device(settings.device)
+    stages = {part.index: module for part, module in zip(parts, modules, strict=True)}
+    replicas = attach_replicas(stages, settings, groups)
+    replicas.materialise(settings.device)
     for module in modules:
-        module.to_empty(device=device)
         fill(module, groups, settings.seed, tied=settings.model.tied_embeddings)
-    replicas = FlatReplicas(modules, settings, groups)
-    return Built(modules, replicas, FlatAdamW(replicas, settings))
+    return Built(modules, replicas, make_optimizer(replicas, settings))
 
 
 def _recompute(settings: Settings, modules: Sequence[Stage]) -> None:

@@ -5,30 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from planner.validation.trainer.data.flat import FlatReplicas
+from planner.validation.trainer.data.replicas import Replicas
 from planner.validation.trainer.phases import phase
 from planner.validation.trainer.settings import Settings
 
 BETAS, EPSILON = (0.9, 0.95), 1e-8
 
 
-class FlatAdamW:
-    """AdamW of flat slices.
+class Optimizer:
+    """AdamW of the weights that this rank updates, elementwise on its part of them.
 
     Args:
-        replicas: give the slices and their gradients, and publish the result.
-        settings: learning rate, weight decay, and the state law that asks for a master copy.
+        replicas: give weights and gradients, and publish the result.
+        settings: learning rate, weight decay (on all weights), and the state law that asks for a master copy.
     """
 
-    def __init__(self, replicas: FlatReplicas, settings: Settings) -> None:
+    def __init__(self, replicas: Replicas, settings: Settings) -> None:
         self._replicas = replicas
         keeps_master = settings.law.master > 0 and not settings.double
-        self._masters: list[tuple[nn.Parameter, Tensor]] = [
-            (nn.Parameter(values.to(torch.float32, copy=True) if keeps_master else values), values)
-            for values, _ in replicas.updated()
+        self._updated: list[tuple[nn.Parameter, Tensor]] = [
+            (nn.Parameter(weight.to(torch.float32, copy=True) if keeps_master else weight), weight)
+            for weight in replicas.weights()
         ]
         self._adamw = torch.optim.AdamW(
-            [master for master, _ in self._masters],
+            [master for master, _ in self._updated],
             lr=settings.learning_rate,
             betas=BETAS,
             eps=EPSILON,
@@ -39,7 +39,7 @@ class FlatAdamW:
     def step(self) -> None:
         """One update; every rank holds the new weights afterwards."""
         with phase("optimizer"):
-            for (master, _), (_, gradient) in zip(self._masters, self._replicas.updated(), strict=True):
+            for (master, _), gradient in zip(self._updated, self._replicas.weight_gradients(), strict=True):
                 master.grad = gradient.to(master.dtype)
             self._adamw.step()
             self._copy_masters()
@@ -47,11 +47,16 @@ class FlatAdamW:
 
     @torch.no_grad()
     def _copy_masters(self) -> None:
-        for master, values in self._masters:
+        for master, weight in self._updated:
             master.grad = None
-            if master.data_ptr() != values.data_ptr():
-                values.copy_(master)
+            if master.dtype != weight.dtype:
+                weight.copy_(master)
 
     def zero_grad(self) -> None:
         """Gradients of the next step start at zero."""
         self._replicas.zero_gradients()
+
+
+def make_optimizer(replicas: Replicas, settings: Settings) -> Optimizer:
+    """The optimizer of a run, once the weights have their initial values (a master copy starts from them)."""
+    return Optimizer(replicas, settings)

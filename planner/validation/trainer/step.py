@@ -10,12 +10,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from planner.validation.trainer.batches import Batch, micro_batches
-from planner.validation.trainer.cuts import Piece, owned_parameters, piece
+from planner.validation.trainer.cuts import Piece, piece
 from planner.validation.trainer.phases import phase
 from planner.validation.trainer.pipeline import Pipeline, StagePart, stage_parts
 from planner.validation.trainer.settings import Settings
 
 if TYPE_CHECKING:
+    from planner.validation.trainer.data.replicas import Replicas
     from planner.validation.trainer.groups import Groups
 
 TOKENS, HEAD = "embedding.tokens.weight", "head.output.weight"
@@ -54,21 +55,16 @@ class Trainer:
             if len(self.parts) > 1 or self.settings.layout.pp > 1
             else self._loop(batches)
         )
-        sum_tied(self.settings, self.groups, self.parts, self.modules)
+        sum_tied(self.settings, self.groups, self.parts, self.modules, self.replicas)
         self.replicas.finish()
         self.optimizer.step()
         return loss
 
     def gradient_pieces(self) -> list[Piece]:
         """This rank's parts of the gradients of the last step, by name; all ranks must call it (shards are gathered)."""
-        for bucket in self.replicas.buckets:
-            if bucket.shards > 1:
-                own = bucket.own(bucket.gradients).clone()
-                dist.all_gather_into_tensor(bucket.gradients, own, group=self.groups.group("shard"))
         return [
-            piece(owned.name, _gradient(owned.parameter), owned.cuts, self.groups)
-            for module in self.modules
-            for owned in owned_parameters(module)
+            piece(owned.name, gradient, owned.cuts, self.groups)
+            for owned, gradient in self.replicas.gradients()
         ]
 
     def _placed(self, batch: Batch) -> Batch:
@@ -78,7 +74,8 @@ class Trainer:
     def _loop(self, batches: Sequence[Batch]) -> Tensor:
         stage = self.modules[0]
         losses = []
-        for batch in batches:
+        for index, batch in enumerate(batches, 1):
+            self.replicas.last_backward(self.parts[0].index, index == len(batches))
             loss = stage.loss(stage(batch.tokens), batch.labels)
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
@@ -90,7 +87,9 @@ class Trainer:
             hidden = self._hidden(batches[0])
             group = self.groups.group("pp")
             assert group is not None
-            self._pipeline = Pipeline(self.settings, stages, hidden, batches[0].tokens, group, self._collect)
+            self._pipeline = Pipeline(
+                self.settings, stages, hidden, batches[0].tokens, group, self.replicas.collect
+            )
         return self._pipeline.run(batches)
 
     def _hidden(self, batch: Batch) -> Tensor:
@@ -103,26 +102,14 @@ class Trainer:
         shape = (sequences, length, settings.model.hidden)
         return torch.empty(shape, dtype=dtype, device=settings.device).requires_grad_()
 
-    def _collect(self, stage: int) -> None:
-        """Weight passes of a split backward leave gradients on the parameters without calling their hooks."""
-        for part, module in zip(self.parts, self.modules, strict=True):
-            if part.index == stage:
-                collect_gradients(module)
-
-
-@torch.no_grad()
-def collect_gradients(module: nn.Module) -> None:
-    """Add gradients that no hook has moved to the ``main_grad`` of their parameters."""
-    for parameter in module.parameters():
-        main: Tensor | None = getattr(parameter, "main_grad", None)
-        if main is not None and parameter.grad is not None:
-            main.add_(parameter.grad)
-            parameter.grad = None
-
 
 @torch.no_grad()
 def sum_tied(
-    settings: Settings, groups: Groups, parts: Sequence[StagePart], modules: Sequence[nn.Module]
+    settings: Settings,
+    groups: Groups,
+    parts: Sequence[StagePart],
+    modules: Sequence[nn.Module],
+    replicas: Replicas,
 ) -> None:
     """Both copies of a tied table, on the first and the last stage, get the sum of their gradients.
 
@@ -131,7 +118,7 @@ def sum_tied(
     if not settings.model.tied_embeddings or (len(parts) == 1 and settings.layout.pp == 1):
         return
     tables = [
-        _gradient(dict(module.named_parameters())[name])
+        replicas.gradient(dict(module.named_parameters())[name])
         for part, module in zip(parts, modules, strict=True)
         for here, name in ((part.embedding, TOKENS), (part.head, HEAD))
         if here
@@ -143,10 +130,3 @@ def sum_tied(
     elif tables:
         with phase("backward"):
             dist.all_reduce(tables[0], group=groups.group("ends"))
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    main: Tensor | None = getattr(parameter, "main_grad", None)
-    found = parameter.grad if main is None else main
-    assert found is not None
-    return found

@@ -1,4 +1,4 @@
-"""ZeRO 0 and 1 over flat buckets: gradients summed over all replicas or reduce-scattered, weights gathered after the update.
+"""ZeRO 0 and 1 over flat buckets: gradients summed over replicas or reduce-scattered, updated weights gathered.
 
 As Megatron-LM's DistributedDataParallel and distributed optimizer lay them out: parameters and gradients of a bucket are
 views of one buffer each, and a rank updates its slice of the bucket (Megatron-LM, docs/source/api-guide/dist_optimizer).
@@ -6,7 +6,7 @@ views of one buffer each, and a rank updates its slice of the bucket (Megatron-L
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,23 +15,29 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from planner.errors import PlannerError
+from planner.validation.trainer.cuts import Owned, owned_parameters
+from planner.validation.trainer.data.holders import Holder, holders_of
+from planner.validation.trainer.data.partial import sum_partial
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.phases import phase
 from planner.validation.trainer.settings import Settings
 
-DENSE, EXPERT = "dp_cp", "edp"
-_PARTS = {DENSE: ("shard", "replicate"), EXPERT: ("expert_shard", "expert_replicate")}
+_PARTS = {"dp_cp": ("shard", "replicate"), "edp": ("expert_shard", "expert_replicate")}
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Flat weights and gradients of some parameters; ``values`` and ``gradients`` are padded to the shard group."""
+    """Flat weights and gradients of some parameters; ``values`` and ``gradients`` are padded to the shard group.
+
+    ``members``: each parameter, a view of ``values``, and its view of ``gradients``.
+    """
 
     axis: str
     values: Tensor
     gradients: Tensor
     shards: int
     index: int
+    members: tuple[tuple[nn.Parameter, Tensor], ...]
 
     def own(self, whole: Tensor) -> Tensor:
         """The slice that this rank updates."""
@@ -42,63 +48,93 @@ class FlatReplicas:
     """Stages whose gradients are summed over replicas in flat buckets.
 
     Args:
-        stages: modules on a real device with their initial weights; their parameters become views of the buckets.
+        stages: virtual stage -> its module; ``materialise`` makes its parameters views of the buckets.
         settings, groups: of the run; the optimizer's shard group decides between all-reduce and reduce-scatter.
 
     Raises:
         PlannerError: the layout shards gradients or weights too (ZeRO 2 and 3).
     """
 
-    def __init__(self, stages: Sequence[nn.Module], settings: Settings, groups: Groups) -> None:
+    def __init__(self, stages: Mapping[int, nn.Module], settings: Settings, groups: Groups) -> None:
         shard = settings.layout.shard
         if shard.parameters > 1 or shard.gradients > 1:
             raise PlannerError(
                 "flat buckets keep whole weights and gradients on every rank: ZeRO stage 0 or 1",
                 field="layout.shard",
             )
-        self._groups = groups
-        self._partial = [
-            (parameter, axis)
-            for stage in stages
-            for parameter in stage.parameters()
-            if (axis := getattr(parameter, "sums", None)) is not None and groups.size(axis) > 1
-        ]
-        self._sharded = settings.layout.shard.optimizer > 1
-        dtype = torch.float64 if settings.double else _gradient_dtype(settings)
-        limit = settings.bucket_bytes or float("inf")
-        self.buckets = [
-            self._bucket(axis, list(chosen), dtype)
-            for stage in stages
-            for axis, members in groupby(sorted(_unique(stage), key=_axis), key=_axis)
-            for chosen in _split(list(members), limit, dtype.itemsize)
-        ]
+        self._stages, self._settings, self._groups = dict(stages), settings, groups
+        self._buckets: dict[int, list[Bucket]] = {}
+        self._gradients: dict[int, Tensor] = {}
 
-    def _bucket(self, axis: str, parameters: list[nn.Parameter], dtype: torch.dtype) -> Bucket:
+    @property
+    def buckets(self) -> list[Bucket]:
+        """Of all stages, each stage's in the order in which backward fills them."""
+        return [bucket for buckets in self._buckets.values() for bucket in buckets]
+
+    def materialise(self, device: str) -> None:
+        """Flat storage; parameters that already have values keep them."""
+        settings = self._settings
+        dtype = torch.float64 if settings.double else _gradient_dtype(settings)
+        for index, stage in self._stages.items():
+            holders = holders_of(stage)
+            backwards = list(owned_parameters(stage))[::-1]
+            self._buckets[index] = [
+                self._bucket(axis, chosen, dtype, device, holders)
+                for axis, members in groupby(sorted(backwards, key=_axis), key=_axis)
+                for chosen in _split(list(members), settings.bucket_bytes or float("inf"), dtype.itemsize)
+            ]
+        members = (member for bucket in self.buckets for member in bucket.members)
+        self._gradients = {id(weight): gradient for weight, gradient in members}
+
+    def _bucket(
+        self,
+        axis: str,
+        chosen: Sequence[Owned],
+        dtype: torch.dtype,
+        device: str,
+        holders: Mapping[int, list[Holder]],
+    ) -> Bucket:
         name = _PARTS[axis][0]
-        shards = self._groups.size(name) if self._sharded else 1
-        count = sum(parameter.numel() for parameter in parameters)
-        size = -(-count // shards) * shards
-        values = torch.zeros(size, dtype=parameters[0].dtype, device=parameters[0].device)
-        gradients = torch.zeros(size, dtype=dtype, device=values.device)
-        start = 0
-        for parameter in parameters:
-            part = slice(start, start + parameter.numel())
-            values[part].copy_(parameter.detach().reshape(-1))
-            parameter.data = values[part].view_as(parameter)
-            _accumulate_into(parameter, gradients[part].view_as(parameter))
+        sharded = self._settings.layout.shard.optimizer > 1
+        shards = self._groups.size(name) if sharded else 1
+        size = -(-sum(owned.parameter.numel() for owned in chosen) // shards) * shards
+        values = torch.zeros(size, dtype=chosen[0].parameter.dtype, device=device)
+        gradients = torch.zeros(size, dtype=dtype, device=device)
+        members, start = [], 0
+        for owned in chosen:
+            shape, part = owned.parameter.shape, slice(start, start + owned.parameter.numel())
+            if not owned.parameter.is_meta:
+                values[part].copy_(owned.parameter.detach().reshape(-1))
+            weight = nn.Parameter(values[part].view(shape))
+            for holder, local in holders[id(owned.parameter)]:
+                setattr(holder, local, weight)
+            members.append((weight, gradients[part].view(shape)))
+            _accumulate_into(*members[-1])
             start = part.stop
-        return Bucket(axis, values, gradients, shards, self._groups.index(name) if self._sharded else 0)
+        index = self._groups.index(name) if sharded else 0
+        return Bucket(axis, values, gradients, shards, index, tuple(members))
+
+    def last_backward(self, stage: int, last: bool) -> None:
+        """Nothing: buckets wait for ``finish``."""
+
+    def collect(self, stage: int) -> None:
+        """See ``Replicas``."""
+        for bucket in self._buckets[stage]:
+            for weight, gradient in bucket.members:
+                _add(weight, gradient)
+
+    def gradient(self, parameter: nn.Parameter) -> Tensor:
+        """See ``Replicas``."""
+        return self._gradients[id(parameter)]
 
     def finish(self) -> None:
-        """Sum the gradients over the replicas once all micro-batches have been through backward."""
+        """See ``Replicas``; what sequence shards left partial comes last, as in Megatron-LM's ``finalize_model_grads``."""
         with phase("backward"):
             for bucket in self.buckets:
                 self._reduce(bucket)
-        with phase(
-            "optimizer"
-        ):  # what sequence shards left partial, summed last as Megatron-LM's finalize_model_grads does
-            for parameter, axis in self._partial:
-                dist.all_reduce(parameter.main_grad, group=self._groups.group(axis))  # type: ignore[attr-defined]
+        with phase("optimizer"):
+            for owned in self._owned():
+                sum_partial(owned, self.gradient(owned.parameter), self._groups)
 
     def _reduce(self, bucket: Bucket) -> None:
         shard, rest = _PARTS[bucket.axis]
@@ -112,46 +148,58 @@ class FlatReplicas:
             dist.all_reduce(own, group=self._groups.group(rest))
         bucket.own(bucket.gradients).copy_(own)
 
-    def updated(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(weights, gradient) of every slice that this rank's optimizer updates."""
-        for bucket in self.buckets:
-            yield bucket.own(bucket.values), bucket.own(bucket.gradients)
+    def weights(self) -> list[Tensor]:
+        """This rank's slices."""
+        return [bucket.own(bucket.values) for bucket in self.buckets]
+
+    def weight_gradients(self) -> list[Tensor]:
+        """Of this rank's slices."""
+        return [bucket.own(bucket.gradients) for bucket in self.buckets]
 
     def publish(self) -> None:
         """Give the updated slices to all ranks that hold the weights."""
         for bucket in self.buckets:
-            if bucket.shards > 1:
-                group = self._groups.group(_PARTS[bucket.axis][0])
-                dist.all_gather_into_tensor(bucket.values, bucket.own(bucket.values).clone(), group=group)
+            self._gather(bucket, bucket.values)
 
     def zero_gradients(self) -> None:
         """Ready for the next step."""
         for bucket in self.buckets:
             bucket.gradients.zero_()
 
+    def gradients(self) -> Iterator[tuple[Owned, Tensor]]:
+        """See ``Replicas``; slices of other ranks are fetched."""
+        for bucket in self.buckets:
+            self._gather(bucket, bucket.gradients)
+        for owned in self._owned():
+            yield owned, self.gradient(owned.parameter)
+
+    def _owned(self) -> Iterator[Owned]:
+        for stage in self._stages.values():
+            yield from owned_parameters(stage)
+
+    def _gather(self, bucket: Bucket, whole: Tensor) -> None:
+        if bucket.shards > 1:
+            group = self._groups.group(_PARTS[bucket.axis][0])
+            dist.all_gather_into_tensor(whole, bucket.own(whole).clone(), group=group)
+
 
 def _gradient_dtype(settings: Settings) -> torch.dtype:
     whole = settings.law.gradients >= 4.0
-    return torch.float32 if whole else getattr(torch, settings.compute_dtype)
+    dtype: torch.dtype = torch.float32 if whole else getattr(torch, settings.compute_dtype)
+    return dtype
 
 
-def _axis(parameter: nn.Parameter) -> str:
-    """The group over which a parameter is replicated: ``dp_cp``, unless it is marked ``edp`` (routed experts)."""
-    return getattr(parameter, "replicas", DENSE)
+def _axis(owned: Owned) -> str:
+    return owned.replicas
 
 
-def _unique(stage: nn.Module) -> list[nn.Parameter]:
-    """Parameters in the order in which backward reaches them; a tied one once."""
-    return list(reversed(list(stage.parameters())))
-
-
-def _split(parameters: list[nn.Parameter], limit: float, width: int) -> Iterator[list[nn.Parameter]]:
+def _split(chosen: Sequence[Owned], limit: float, width: int) -> Iterator[list[Owned]]:
     """Buckets that close when they hold ``limit`` bytes of gradients; parameters are never cut."""
-    bucket: list[nn.Parameter] = []
+    bucket: list[Owned] = []
     held = 0
-    for parameter in parameters:
-        bucket.append(parameter)
-        held += parameter.numel() * width
+    for owned in chosen:
+        bucket.append(owned)
+        held += owned.parameter.numel() * width
         if held >= limit:
             yield bucket
             bucket, held = [], 0
@@ -159,13 +207,16 @@ def _split(parameters: list[nn.Parameter], limit: float, width: int) -> Iterator
         yield bucket
 
 
-def _accumulate_into(parameter: nn.Parameter, main_grad: Tensor) -> None:
+def _accumulate_into(weight: nn.Parameter, gradient: Tensor) -> None:
     """Add what backward makes to the bucket at once, so that no gradient of the parameter's own stays alive."""
-    parameter.main_grad = main_grad  # type: ignore[attr-defined]
 
     def add(done: Tensor) -> None:
-        assert done.grad is not None
-        main_grad.add_(done.grad)
-        done.grad = None
+        _add(done, gradient)
 
-    parameter.register_post_accumulate_grad_hook(add)  # type: ignore[no-untyped-call]
+    weight.register_post_accumulate_grad_hook(add)  # type: ignore[no-untyped-call]
+
+
+def _add(weight: Tensor, gradient: Tensor) -> None:
+    if weight.grad is not None:
+        gradient.add_(weight.grad)
+        weight.grad = None

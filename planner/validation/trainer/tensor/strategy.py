@@ -112,9 +112,9 @@ def tensor_parallel(settings: Settings, groups: Groups) -> TensorParallel:
     if settings.layout.tp == 1:
         return Whole()
     if settings.convention == "pytorch":
-        from planner.validation.trainer.tensor.dtensor import DTensorParallel
+        from planner.validation.trainer.tensor.dtensor import dtensor_parallel
 
-        return DTensorParallel(settings, groups)
+        return dtensor_parallel(settings, groups)
     from planner.validation.trainer.tensor.megatron import MegatronParallel
 
     return MegatronParallel(settings, groups)

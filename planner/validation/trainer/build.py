@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
-from planner.errors import PlannerError
 from planner.validation.trainer.data.replicas import Replicas, attach_replicas
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.initial import fill
 from planner.validation.trainer.model.stage import Stage, build_stage
 from planner.validation.trainer.optimizer import Optimizer, make_optimizer
 from planner.validation.trainer.pipeline import StagePart
-from planner.validation.trainer.recompute import repeat_whole
+from planner.validation.trainer.recompute import apply_recompute
 from planner.validation.trainer.settings import Settings
 
 
@@ -35,22 +33,10 @@ def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Bui
     modules = [
         build_stage(settings, groups, part.layers, embedding=part.embedding, head=part.head) for part in parts
     ]
-    _recompute(settings, modules)
+    apply_recompute(modules, settings)
     stages = {part.index: module for part, module in zip(parts, modules, strict=True)}
     replicas = attach_replicas(stages, settings, groups)
     replicas.materialise(settings.device)
     for module in modules:
         fill(module, groups, settings.seed, tied=settings.model.tied_embeddings)
     return Built(modules, replicas, make_optimizer(replicas, settings))
-
-
-def _recompute(settings: Settings, modules: Sequence[Stage]) -> None:
-    layout = settings.layout
-    if layout.recompute.mode == "full":
-        layers = chain.from_iterable(module.layers.values() for module in modules)
-        early = settings.framework.recompute_stops_early
-        repeat_whole(layers, first=layout.recompute_layers, stops_early=early)
-    elif layout.recompute.mode != "none":
-        raise PlannerError(
-            "the reference trainer does not run this: found selective; none or full", field="layout.recompute"
-        )

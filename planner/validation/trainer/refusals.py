@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from planner.errors import PlannerError
@@ -28,6 +29,8 @@ def require_runnable(job: Job, layout: Layout, *, double: bool = False) -> None:
         *_of_model(spec),
         *_of_training(job, double),
         *_of_layout(job, layout),
+        *_of_shards(job, layout),
+        *_of_recompute(job, layout),
         *_of_tensors(job, spec, layout),
     ):
         if asked:
@@ -82,6 +85,34 @@ def _of_layout(job: Job, layout: Layout) -> Iterator[Refusal]:
     yield layout.shard.parameters_secondary > 0, "layout.shard.parameters_secondary", "no second shard"
     maxtext = job.framework.name == "maxtext"
     yield maxtext, "training.framework", "maxtext is JAX; a PyTorch profile is needed"
+
+
+def _of_shards(job: Job, layout: Layout) -> Iterator[Refusal]:
+    from planner.validation.trainer.settings import PYTORCH_PROFILES
+
+    shard = layout.shard
+    sizes = (shard.optimizer, shard.gradients, shard.parameters)
+    ladder = all(later in (1, earlier) for earlier, later in itertools.pairwise(sizes))
+    yield (
+        not ladder,
+        "layout.shard",
+        "one shard group: of optimizer states, then gradients, then parameters too",
+    )
+    wrapped = job.framework.name in PYTORCH_PROFILES and layout.tp > 1
+    first = sizes[0] > 1 and sizes[1] == 1
+    yield (
+        wrapped and first,
+        "layout.shard.optimizer",
+        "ZeRO 1 over flat buckets needs plain tensors, not DTensor",
+    )
+
+
+def _of_recompute(job: Job, layout: Layout) -> Iterator[Refusal]:
+    by_operator = job.framework.selective_outputs is not None
+    chosen = set(layout.recompute.modules) if layout.recompute.mode == "selective" else set()
+    other = chosen & {"attention", "residual", "embedding", "head", "loss"}
+    runs = f"found {', '.join(sorted(other))}; units that are modules of a layer"
+    yield bool(other) and not by_operator, "layout.recompute.modules", runs
 
 
 def _of_tensors(job: Job, spec: ModelSpec, layout: Layout) -> Iterator[Refusal]:

@@ -22,7 +22,7 @@ ScopeKind = Literal["accelerator", "architecture", "attention", "network", "fram
 network, a framework profile."""
 
 Published = Literal["runs", "kernels", "collectives"]
-Own = Literal["steps", "log", "device", "network"]
+Own = Literal["steps", "log", "device", "network", "machine"]
 Data = Literal[Published, Own]
 """What was measured: published data, of which the catalogue has one file each, or a user's own."""
 
@@ -34,6 +34,7 @@ _MEASURED: Mapping[Data, str] = {
     "log": "timings of own collectives",
     "device": "kernels of the own device",
     "network": "collectives of the own network",
+    "machine": "measurements of the own machine",
 }
 
 
@@ -86,6 +87,9 @@ class Calibration(_Strict):
     networks: dict[str, CalibratedScope] = Field(default_factory=dict)
     frameworks: dict[str, CalibratedScope] = Field(default_factory=dict)
     spreads: Spreads | None = None
+    provenance: dict[str, str] = Field(
+        default_factory=dict, description="by what was measured: on which machine, with which software"
+    )
     parts: tuple[Calibration, ...] = Field(default=(), exclude=True)
 
     def sections(self) -> dict[ScopeKind, dict[str, CalibratedScope]]:

@@ -1,0 +1,210 @@
+"""Constants of a device from its measured kernels and blocks: one robust least squares over all points."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planner.calibration.fit.constants import Constant
+from planner.calibration.fit.digest import data_digest
+from planner.calibration.fit.points import FloatArray, PointsFit, fit_points
+from planner.calibration.fit.scopes import Values, accelerator_with, with_values
+from planner.calibration.measure.constants import BLOCK_FRAMEWORK, device_constants, host_factors
+from planner.calibration.measure.record import read_record
+from planner.calibration.measure.residuals import Residual
+from planner.calibration.measure.shapes import ADAMW_BYTES, PASSES, block_job, fields_of
+from planner.costs.kernels import attention_seconds, matmul_seconds, memory_bound_seconds
+from planner.costs.predict import predict
+from planner.hardware.accelerators import load_accelerator
+from planner.hardware.calibration import kernels_alone
+from planner.hardware.calibration_files import CalibratedScope, Calibration, FittedConstant
+from planner.hardware.types import Accelerator
+from planner.jobs.framework import HOST_FACTOR, Framework, load_framework
+from planner.jobs.types import Job
+from planner.layouts.layout import Layout
+
+BLOCK_WEIGHT, NOISY_WEIGHT = 4.0, 0.3
+"""A block is a step in small and counts as so many kernels; a noisy point counts as part of one."""
+
+ELEMENT_BYTES: Mapping[str, float] = {"fp32": 4.0, "tf32": 4.0, "fp8": 1.0}
+
+
+@dataclass(frozen=True)
+class DeviceFit:
+    """The calibration and how far its predictions are off the points."""
+
+    calibration: Calibration
+    residuals: tuple[Residual, ...]
+
+
+def fit_device(record: Path, *, name: str = "own device") -> DeviceFit:
+    """The constants of the device that a file of measurements is of.
+
+    Raises:
+        PlannerError: the file is missing or holds something else.
+    """
+    machine, points = read_record(record, "kernels")
+    accelerator = load_accelerator(str(machine["accelerator"]))
+    framework = load_framework(BLOCK_FRAMEWORK)
+    constants = device_constants(points, accelerator, framework)
+    jobs = [block_job(point, _one(accelerator)) if point["kind"] == "block" else None for point in points]
+    jobs = [None if job is None else replace(job, framework=_as_here(job)) for job in jobs]
+    measured = np.array([float(point["time_us"]) * 1e-6 for point in points])
+    weights = np.array(
+        [
+            (BLOCK_WEIGHT if point["kind"] == "block" else 1.0) * (NOISY_WEIGHT if point["noisy"] else 1.0)
+            for point in points
+        ]
+    )
+
+    def seconds(values: Values) -> FloatArray:
+        return _seconds(points, jobs, accelerator_with(accelerator, values), values, framework)
+
+    fit = fit_points(constants, seconds, measured, weights)
+    predicted = seconds(fit.values)
+    residuals = tuple(
+        Residual(str(point["kind"]), _subject(point), float(m), float(p), bool(point["noisy"]))
+        for point, m, p in zip(points, measured, predicted, strict=True)
+    )
+    return DeviceFit(_calibration(record, machine, points, accelerator, constants, fit, name), residuals)
+
+
+def _one(accelerator: Accelerator) -> Mapping[str, Any]:
+    """A cluster of one device, which sends nothing."""
+    return {
+        "accelerator": accelerator.name,
+        "nodes": 1,
+        "devices_per_node": 1,
+        "network": [{"name": "none", "kind": "loopback"}],
+    }
+
+
+def _as_here(job: Job) -> Framework:
+    """The profile with its stated host costs: what published runs taught of other hosts does not hold here."""
+    return job.framework.model_copy(update={"host": load_framework(job.framework.name).host})
+
+
+def _seconds(
+    points: Sequence[Mapping[str, Any]],
+    jobs: Sequence[Job | None],
+    accelerator: Accelerator,
+    values: Values,
+    framework: Framework,
+) -> FloatArray:
+    alone = accelerator if accelerator.synchronous else kernels_alone(accelerator)
+    generation = framework.attention_generation("flash", accelerator.architecture)
+    return np.array(
+        [
+            _kernel(point, alone, generation) if job is None else block_seconds(with_values(job, values))
+            for point, job in zip(points, jobs, strict=True)
+        ]
+    )
+
+
+def block_seconds(job: Job) -> float:
+    """Predicted seconds of one forward and backward of a job on one device."""
+    time = predict(job, Layout(micro_batch=job.training.global_batch)).time
+    return time.compute_s + time.host_s
+
+
+def _kernel(point: Mapping[str, Any], accelerator: Accelerator, generation: str) -> float:
+    """Predicted seconds of one measured kernel."""
+    sizes, kind, precision = fields_of(point), str(point["kind"]), str(point["precision"])
+    element = ELEMENT_BYTES.get(precision, 2.0)
+    if kind == "matmul":
+        m, n, k = (np.array([float(sizes[name])]) for name in ("m", "n", "k"))
+        return float(matmul_seconds(m, n, k, accelerator, precision, element)[0])
+    if kind == "attention":
+        scores = np.array([float(sizes["batch"] * sizes["heads"] * sizes["length"] ** 2)])
+        return float(
+            attention_seconds(
+                2.0 * scores * sizes["width"],  # half of the square: causal
+                scores,
+                accelerator,
+                precision,
+                generation,
+                backward=point["direction"] == "backward",
+                tokens=float(sizes["length"]),
+                causal=True,
+                head_dim=float(sizes["width"]),
+            )[0]
+        )
+    if kind == "adamw":
+        return float(memory_bound_seconds(np.array([ADAMW_BYTES * sizes["elements"]]), accelerator)[0])
+    moved = np.array([PASSES[kind] * element * sizes["elements"]])
+    operator = kind if kind in accelerator.kernels.eager else "add"
+    return float(memory_bound_seconds(moved, accelerator, operator=operator)[0])
+
+
+def _subject(point: Mapping[str, Any]) -> str:
+    skipped = ("kind", "time_us", "spread", "windows", "noisy")
+    return " ".join(f"{name} {value}" for name, value in point.items() if name not in skipped)
+
+
+def _calibration(
+    record: Path,
+    machine: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    accelerator: Accelerator,
+    constants: Sequence[Constant],
+    fit: PointsFit,
+    name: str,
+) -> Calibration:
+    source = f"{machine['host']} {machine['processes']} processes"
+    sections: dict[str, dict[str, FittedConstant]] = {"accelerator": {}, "architecture": {}}
+    factors: dict[str, CalibratedScope] = {}
+    for index, made in enumerate(constants):
+        rows = int(np.count_nonzero(fit.responses[:, index]))
+        if not rows:
+            continue
+        stated = _stated(made, fit.values[made.key], rows)
+        if made.key.name == HOST_FACTOR:
+            factors = {
+                profile: CalibratedScope(
+                    members=(profile,),
+                    families=(source,),
+                    constants={HOST_FACTOR: stated.model_copy(update={"value": float(f"{value:.5g}")})},
+                )
+                for profile, value in host_factors(fit.values[made.key])
+            }
+        else:
+            sections[made.key.kind][made.key.name] = stated
+    return Calibration(
+        name=name,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        data="device",
+        data_sha256=data_digest([record]),
+        rows=len(points),
+        provenance={"device": ", ".join(f"{key} {value}" for key, value in machine.items())},
+        accelerators=dict(_scope(accelerator.name, source, sections["accelerator"])),
+        architectures=dict(_scope(accelerator.architecture, source, sections["architecture"])),
+        frameworks=factors,
+    )
+
+
+def _stated(made: Constant, value: float, rows: int) -> FittedConstant:
+    rule = made.rule
+    return FittedConstant(
+        value=float(f"{value:.5g}"),
+        prior=float(f"{made.prior:.5g}"),
+        spread=rule.spread,
+        lower=rule.lower,
+        upper=rule.upper,
+        rows=rows,
+        groups=1,
+    )
+
+
+def _scope(
+    member: str, source: str, constants: Mapping[str, FittedConstant]
+) -> Iterator[tuple[str, CalibratedScope]]:
+    if constants:
+        yield (
+            member,
+            CalibratedScope(members=(member,), families=(source,), constants=dict(sorted(constants.items()))),
+        )

@@ -12,8 +12,11 @@ from planner.errors import suggest
 
 WAYS: Mapping[str, str] = MappingProxyType(
     {
+        "device": "Measure this device: kernels and small steps.",
+        "network": "Measure collectives between processes here, or under torchrun.",
         "fit": "Fit the constants to published or your own runs.",
         "log": "Constants of links from output of nccl-tests or rccl-tests.",
+        "steps": "Your own training runs: where predictions part from them, constants of the framework.",
     }
 )
 

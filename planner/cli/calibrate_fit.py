@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -43,17 +43,35 @@ if TYPE_CHECKING:
 @output_options
 def command(output: Output, **request: Any) -> None:
     """Fit the cost model's constants to measurements of one kind: published runs (YAML files of rows), kernels (CSV
-    tables) or collectives (CSV tables, YAML files of points); or folders of them. The other options are for runs."""
+    tables) or collectives (CSV tables, YAML files of points); or folders of them; or a file that calibrate device or
+    network wrote. The other options are for runs."""
     # processes share the cores out among themselves; threads of the linear algebra would only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from planner.calibration.fit.kinds import data_of
 
     data = data_of(request["paths"])
+    if data == "device" or data == "network":
+        _answer_own(output, data, request["paths"], request["target"])
+        return
     name = request.pop("name") or f"published-{data}"
     if data == "runs":
         _answer(output, name=name, **request)
     else:
         _answer_points(output, data, name, request["paths"], request["target"])
+
+
+def _answer_own(
+    output: Output, data: Literal["device", "network"], paths: tuple[str, ...], target: str | None
+) -> None:
+    """What ``calibrate device`` or ``network`` measured, fitted again."""
+    from pathlib import Path
+
+    from planner.cli.measured import answer
+
+    if len(paths) > 1:
+        raise PlannerError(f"found {len(paths)} files; one file of own measurements is accepted")
+    check_target(target)
+    answer(output, data, Path(paths[0]), None if target is None else Path(target))
 
 
 def _answer_points(output: Output, data: Data, name: str, paths: tuple[str, ...], target: str | None) -> None:

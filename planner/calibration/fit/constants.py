@@ -74,7 +74,7 @@ RULES: tuple[Rule, ...] = (
     Rule("accelerator", "cast_factor", "factor", 0.4, 0.1, 10.0),
     Rule("network", "in_step_efficiency", "share", 0.15, 0.05, 0.995),
     Rule("network", "*efficiency", "efficiency", 0.1, 0.05, 0.995),
-    Rule("network", "*start_s", "factor", 0.5, 5e-7, 1e-3),
+    Rule("network", "*start_s", "factor", 0.5, 5e-7, 1e-2),
     Rule("network", "*ramp", "factor", 0.7, 0.02, 20.0),
     Rule("framework", "hidden.*", "share", 0.25, 0.002, 0.998),
     Rule("framework", "elementwise_factor", "factor", 0.4, 0.2, 10.0),

@@ -17,6 +17,7 @@ ENDINGS = (".csv", ".yaml", ".yml")
 
 LARGEST_BYTES = 64 * 2**20
 
+_OWN, _KERNELS = re.compile(r"^machine:", re.MULTILINE), re.compile(r"^kernels:", re.MULTILINE)
 _COLLECTIVES = re.compile(r"^points:", re.MULTILINE)
 
 
@@ -41,6 +42,7 @@ def _data_of(file: Path) -> Data:
     if file.suffix == ".csv":
         header = sorted(header_of(file))
         return "collectives" if header == sorted(FORMATS["collectives"]) else "kernels"
-    return (
-        "collectives" if _COLLECTIVES.search(read_text(file, "YAML", limit_bytes=LARGEST_BYTES)) else "runs"
-    )
+    text = read_text(file, "YAML", limit_bytes=LARGEST_BYTES)
+    if _OWN.search(text):
+        return "device" if _KERNELS.search(text) else "network"
+    return "collectives" if _COLLECTIVES.search(text) else "runs"

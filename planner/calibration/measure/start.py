@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from planner.calibration.measure.grid import Budget
-from planner.calibration.measure.machine import this_machine
 from planner.calibration.measure.record import record_path
 from planner.errors import PlannerError
 from planner.hardware.accelerators import load_accelerator
@@ -66,7 +65,7 @@ def measure_device(options: DeviceOptions, target: Path, progress: Progress) -> 
                 f"found '{name}'; of {accelerator.name} can be measured: {', '.join(known)}",
                 field="--precision",
             )
-    _require_device(options.device)
+    require_device(options.device)
     request = {**asdict(options), "precisions": options.precisions or known}
     record = record_path(target, "device")
     _run(
@@ -98,7 +97,7 @@ def measure_network(
     require_torch()
     devices = load_cluster(cluster, calibrated=False).devices
     if backend == "nccl":
-        _require_device("cuda")
+        require_device("cuda")
     record = record_path(target, "network")
     described = cluster if isinstance(cluster, str) else dict(cluster)
     request = {
@@ -120,11 +119,6 @@ def measure_network(
 def under_torchrun() -> bool:
     """Whether this process is a rank that a launcher has started."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def local_cluster(processes: int) -> dict[str, Any]:
-    """The cluster of this computer alone."""
-    return this_machine(processes)
 
 
 def _run(
@@ -161,7 +155,13 @@ def _tell(line: str, progress: Progress) -> None:
     progress(float(done), str(what))
 
 
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Refuse ``cuda`` where there is none.
+
+    Raises:
+        PlannerError: PyTorch or a CUDA device is missing.
+    """
+    require_torch()
     if device != "cuda":
         return
     import torch

@@ -16,6 +16,7 @@ from planner.costs.stages import StageClass
 from planner.costs.states import (
     Groups,
     StateBytes,
+    parameter_shards,
     shard_groups,
     stage_elements,
     state_bytes,
@@ -165,7 +166,9 @@ def _instants(part: _Part, activations: FloatArray) -> list[dict[str, FloatArray
     step = common | {
         "gradients": stored,
         "activations": np.zeros_like(stored),
-        "gathered_parameters": np.where(part.groups.dense.parameters > 1, 0.0, common["gathered_parameters"]),
+        "gathered_parameters": np.where(
+            parameter_shards(part.job, part.groups.dense) > 1, 0.0, common["gathered_parameters"]
+        ),
         "optimizer_transient": part.law.update
         * updated_elements(part.states, part.groups)
         * tier_fraction(part.layouts, "optimizer", "hbm"),

@@ -17,8 +17,9 @@ import numpy as np
 from planner.costs.collectives import CollectiveCost, collective_cost
 from planner.costs.shard_units import Part, StageParts, whole
 from planner.costs.sizes import FloatArray
-from planner.costs.states import Groups, GroupSizes, gradient_bytes
+from planner.costs.states import Groups, GroupSizes, gradient_bytes, parameter_shards
 from planner.costs.transfers import strides_of
+from planner.jobs.framework import StateLaw
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, spread
@@ -121,7 +122,7 @@ def _requests(job: Job, parts: Sequence[Part], sizes: GroupSizes) -> list[_Reque
 def _in_passes(job: Job, part: Part, sizes: GroupSizes) -> list[_Request]:
     """Collectives of every micro-batch, one for each unit."""
     law, fsdp = job.framework.state_law(job.training.precision), job.framework.shard_runtime != "zero"
-    reduced, source = _reduced(sizes), np.where(fsdp, _stored(sizes), sizes.parameters)
+    reduced, source = _reduced(law, sizes), parameter_shards(job, sizes)
     back = np.where(sizes.secondary > 0, sizes.secondary, sizes.parameters)
     quantised = job.training.parameter_gather_bytes
     ahead = law.gathered if quantised is None else quantised
@@ -143,11 +144,11 @@ def _in_passes(job: Job, part: Part, sizes: GroupSizes) -> list[_Request]:
 def _in_step(job: Job, part: Part, sizes: GroupSizes, calls: FloatArray | float) -> list[_Request]:
     """Collectives of the optimizer step."""
     law, fsdp = job.framework.state_law(job.training.precision), job.framework.shard_runtime != "zero"
-    reduced, often = _reduced(sizes), sizes.gradients > 1
+    reduced, often = _reduced(law, sizes), sizes.gradients > 1
     travelling = part.elements * gradient_bytes(job)[1]
     once = np.where(~often & (reduced > 1), travelling, 0.0)
     summed = np.where((sizes.replicas > reduced) & ~(fsdp & often), travelling / reduced, 0.0)
-    target = np.where(fsdp, _stored(sizes), sizes.parameters)
+    target = parameter_shards(job, sizes)
     updated = np.where(sizes.optimizer > target, part.elements * law.gathered / target, 0.0)
     others, wider = sizes.replicas / reduced, sizes.optimizer / target
     return [
@@ -157,16 +158,9 @@ def _in_step(job: Job, part: Part, sizes: GroupSizes, calls: FloatArray | float)
     ]
 
 
-def _reduced(sizes: GroupSizes) -> FloatArray:
+def _reduced(law: StateLaw, sizes: GroupSizes) -> FloatArray:
     """Ranks that gradients are scattered over."""
-    return np.maximum(sizes.gradients, sizes.optimizer)
-
-
-def _stored(sizes: GroupSizes) -> FloatArray:
-    """Ranks that share parameters between passes under FSDP: those of their gradients (SHARD_GRAD_OP and
-    ``reshard_after_forward=False`` keep gathered parameters through forward and backward only).
-    """
-    return np.maximum(sizes.parameters, sizes.gradients)
+    return sizes.gradients if law.sums_whole else np.maximum(sizes.gradients, sizes.optimizer)
 
 
 def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) -> _Members:

@@ -95,6 +95,17 @@ def shard_groups(layouts: Layouts) -> Groups:
     )
 
 
+def parameter_shards(job: Job, sizes: GroupSizes) -> FloatArray:
+    """Ranks that share parameters from step to step.
+
+    Under FSDP at least those that share gradients: SHARD_GRAD_OP and ``reshard_after_forward=False`` keep gathered parameters
+    from a micro-batch's forward to its backward only (torch/distributed/fsdp).
+    """
+    if job.framework.shard_runtime == "zero":
+        return sizes.parameters
+    return np.maximum(sizes.parameters, sizes.gradients)
+
+
 @dataclass(frozen=True)
 class StateBytes:
     """Bytes of one rank's states before offload, and the elements behind them, shape (rows,)."""
@@ -156,7 +167,9 @@ def state_bytes(job: Job, groups: Groups, dense: FloatArray, expert: FloatArray)
     own, experts = groups.dense, groups.expert
     second = np.where(own.secondary > 0, law.gathered * dense / np.maximum(own.secondary, 1.0), 0.0)
     return StateBytes(
-        parameters=law.parameters * (dense / own.parameters + expert / experts.parameters) + second,
+        parameters=law.parameters
+        * (dense / parameter_shards(job, own) + expert / parameter_shards(job, experts))
+        + second,
         gradients=stored * (dense / own.gradients + expert / experts.gradients),
         optimizer=optimizer_bytes(job) * (dense / own.optimizer + expert / experts.optimizer),
         dense_elements=dense,

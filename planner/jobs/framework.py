@@ -61,6 +61,14 @@ class StateLaw(_Frozen):
     )
     gathered: float = Field(2.0, description="dtype of gathered parameters when they are sharded")
     reduced: float = Field(description="dtype in which gradients travel")
+    accumulation: float = Field(
+        0.0,
+        description="HBM traffic in which kernels of their own add a micro-batch's gradient to the one kept; "
+        "0 where the matmul adds to it, or each micro-batch's is reduced",
+    )
+    sums_whole: bool = Field(
+        False, description="each replica sums whole gradients though it updates a part of them (ZeRO-1)"
+    )
 
 
 class Hidden(_Frozen):
@@ -159,10 +167,6 @@ class Framework(_Frozen):
     blocking_hops: bool = Field(
         False,
         description="ranks of interleaved schedules stand still until each message to another stage is delivered",
-    )
-    gradients_added_apart: bool = Field(
-        False,
-        description="a kernel of its own adds a weight's 16-bit gradient to the fp32 one, not the matmul itself",
     )
     pads_values: bool = Field(
         False,

@@ -5,6 +5,7 @@ The residual stream stays a plain tensor between modules, so that pipelines can 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -92,7 +93,10 @@ def _layer(layer: nn.Module, settings: Settings) -> Plan:
         for name in ("attention_norm", "mlp_norm"):
             plan[name] = SequenceParallel(sequence_dim=SEQUENCE, use_local_output=True)
     names = dict(layer.named_modules())
-    plan |= _branch("attention", ("q", "k", "v"), "out", settings, arguments=2)
+    if settings.model.mla is None:
+        plan |= _branch("attention", ("q", "k", "v"), "out", settings, arguments=2)
+    else:
+        plan |= _latent(names, settings)
     for name in ("attention.q_norm", "attention.k_norm"):
         if name in names:  # over heads, which ranks share out
             plan[name] = SequenceParallel(sequence_dim=2, use_local_output=True)
@@ -118,6 +122,14 @@ def _branch(name: str, wide: tuple[str, ...], narrow: str, settings: Settings, *
             input_layouts=(stream, *others), desired_input_layouts=(Replicate(), *others)
         )
     return plan
+
+
+def _latent(names: Mapping[str, nn.Module], settings: Settings) -> Plan:
+    """MLA: latents are made where the stream is; only the projections up from them have heads to cut."""
+    stream = _stream(settings)
+    wide = [name for name in ("attention.q", "attention.q_up", "attention.kv_up") if name in names]
+    plan: Plan = {name: ColwiseParallel(input_layouts=stream) for name in wide}
+    return plan | {"attention.out": RowwiseParallel(output_layouts=stream)}
 
 
 def _head(settings: Settings) -> Plan:

@@ -69,6 +69,7 @@ def pattern_of(layouts: Layouts, job: Job) -> list[tuple[Pattern, np.ndarray]]:
             vocab_parallel_loss=loss.vocab_parallel,
             regather_inputs=framework.regather_inputs,
             shared_input_hook=framework.shared_input_hook,
+            gathers_tokens=job.training.moe.dispatcher == "allgather",
         )
         groups.append((pattern, np.flatnonzero(inverse.ravel() == index)))
     return groups

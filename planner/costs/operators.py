@@ -42,6 +42,11 @@ and of the copy (6). Megatron-LM's ``vocab_parallel_cross_entropy`` runs a kerne
 PERMUTE_PASSES = {"dispatch": (4.0, 4.0), "combine": (3.0, 3.0)}
 """Reads and writes of the routed tokens, forward and backward, on both sides of the all-to-all."""
 
+GATHERED_PASSES = {"dispatch": (4.0, 7.0), "combine": (9.0, 8.0)}
+"""The same where the tokens of all ranks are gathered: the rank's own are picked and then sorted by expert, answers scattered
+back, weighted and added up, by separate kernels; the gradient of a gather adds into zeros (allgather_token_permutation and
+allgather_token_unpermutation of Ascend/MindSpeed, mindspeed/core/transformer/moe/token_dispatcher.py)."""
+
 
 def operator_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     """Cost of one operator; members of a fused group other than its first cost nothing (the first carries the sum)."""
@@ -77,7 +82,14 @@ def gradient_traffic(sizes: Sizes) -> float | None:
     gradient_accumulation_fusion).
     """
     law = sizes.job.framework.state_law(sizes.job.training.precision)
-    return 2.0 * law.gradients if min(law.gradients, law.reduced) >= 4.0 and law.master > 0.0 else None
+    kept = min(law.gradients, law.reduced) >= 4.0 and law.master > 0.0
+    return 2.0 * law.gradients if kept and not law.accumulation else None
+
+
+def _adding_apart(elements: FloatArray, sizes: Sizes) -> FloatArray | float:
+    """Seconds in which kernels of their own add a weight's gradient to the one that is kept."""
+    law = sizes.job.framework.state_law(sizes.job.training.precision)
+    return memory_bound_seconds(law.accumulation * elements, sizes.job.cluster.accelerator)
 
 
 _Sizes = tuple[FloatArray, FloatArray, FloatArray]
@@ -123,6 +135,7 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     flops = 2.0 * m * n * k
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
     data = data + cast_seconds(m * n, accelerator, precision, recipe)
+    weights = weights + _adding_apart(experts * n * k, sizes)
     launches = 1.0 if sizes.job.framework.host.expert_s == 0.0 else experts
     return operator_result(
         sizes, forward, data, weights, (flops, 2.0 * flops), (np.minimum(launches, 1.0), 2.0)
@@ -143,7 +156,8 @@ def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: 
     )
     heads = sizes.local([a for a in query.axes if a.name in ("heads", "kv_heads")], placements[0])
     keys = float(np.max([sizes.axis(a) for a in key.axes if a.name in ("sequence", "sequence_kv")]))
-    head_dims = float(sum((t.axes[-1].size or 0) for t in (query, value)))
+    width, width_v = ((t.axes[-1].size or 0) for t in (query, value))
+    head_dims = float(width + (max(width, width_v) if sizes.job.framework.pads_values else width_v))
     causal, window = bool(operator.attributes.get("causal", False)), operator.attributes.get("window")
     seen = visible_keys(keys, causal, float(window) if window else None)
     square = 2.0 * sizes.batch * tokens * keys * heads * head_dims
@@ -230,7 +244,9 @@ def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Si
     nbytes = sizes.bytes(block.tensors[name], derivation.outputs[name])
     accelerator = sizes.job.cluster.accelerator
     nbytes = nbytes * sizes.job.framework.elementwise_factor
-    forward, backward = (memory_bound_seconds(p * nbytes, accelerator) for p in PERMUTE_PASSES[operator.kind])
+    gathered = sizes.job.training.moe.dispatcher == "allgather"
+    passes = (GATHERED_PASSES if gathered else PERMUTE_PASSES)[operator.kind]
+    forward, backward = (memory_bound_seconds(p * nbytes, accelerator) for p in passes)
     return operator_result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
 
 

@@ -113,6 +113,8 @@ def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray
         got = sizes.elements(tensor, exchange.target)
         width = 4.0 if exchange.dtype == "fp32" else sizes.element_bytes(tensor)
         total = total + np.maximum(sent, got) * width
+    if exchange.axis == "ep" and exchange.collective != "all_to_all":
+        return total * sizes.degrees["ep"]  # the tokens of all ranks; the stream itself is not cut over ep
     return total
 
 

@@ -19,6 +19,7 @@ class Pattern:
         vocab_parallel_loss: logits stay sharded over tp.
         regather_inputs: gathered inputs are stored sharded and gathered again for the weight gradient.
         shared_input_hook: one backward reduction serves all consumers of an input (else one each).
+        gathers_tokens: experts gather the tokens of all ranks and pick their own (else rows travel by all-to-all).
     """
 
     tp: bool = False
@@ -32,6 +33,7 @@ class Pattern:
     vocab_parallel_loss: bool = True
     regather_inputs: bool = True
     shared_input_hook: bool = True
+    gathers_tokens: bool = False
 
     def has(self, axis: BlockAxis) -> bool:
         """Whether the mesh axis is larger than one."""

@@ -6,7 +6,7 @@ Einsums follow from the axes of their weight; operators that are no einsum regis
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.layouts.sharding.pattern import Pattern
 from planner.layouts.sharding.placement import PARTIAL, TOKENS, BlockAxis, Collective, Placement
@@ -143,7 +143,7 @@ def _attention(operator: Operator, block: Block, pattern: Pattern, placed: Mappi
 def _dispatch(operator: Operator, block: Block, pattern: Pattern, placed: Mapping[str, Placement]) -> Rule:
     target = pattern.expert_stream
     sources = tuple(pattern.stream for _ in operator.inputs)
-    return Rule(sources, sources, target, _all_to_all(operator.output, pattern))
+    return Rule(sources, sources, target, _to_experts(operator.inputs[0], operator.output, pattern))
 
 
 def _combine(operator: Operator, block: Block, pattern: Pattern, placed: Mapping[str, Placement]) -> Rule:
@@ -151,14 +151,22 @@ def _combine(operator: Operator, block: Block, pattern: Pattern, placed: Mapping
         pattern.expert_stream if "expert_tokens" in block.tensors[name].axis_names else pattern.stream
         for name in operator.inputs
     )
-    return Rule(inputs, inputs, pattern.stream, _all_to_all(operator.inputs[0], pattern))
+    exchanges = _to_experts(operator.output, operator.inputs[0], pattern)
+    if pattern.gathers_tokens:  # the way back is the adjoint of the way there
+        exchanges = tuple(replace(item, backward=not item.backward) for item in exchanges)
+    return Rule(inputs, inputs, pattern.stream, exchanges)
 
 
-def _all_to_all(name: str, pattern: Pattern) -> tuple[Intrinsic, ...]:
+def _to_experts(tokens: str, rows: str, pattern: Pattern) -> tuple[Intrinsic, ...]:
+    """How a dispatch reaches the experts, forward and backward: the routed rows travel, or the tokens are gathered once and
+    partial sums of their gradients scattered (MoEAllGatherTokenDispatcher of NVIDIA/Megatron-LM)."""
     if not pattern.ep:
         return ()
+    if pattern.gathers_tokens:
+        gathered = Intrinsic("ep", "all_gather", (tokens,), pattern.stream, backward=False)
+        return gathered, replace(gathered, collective="reduce_scatter", backward=True)
     placement = pattern.expert_stream
-    return tuple(Intrinsic("ep", "all_to_all", (name,), placement, backward) for backward in (False, True))
+    return tuple(Intrinsic("ep", "all_to_all", (rows,), placement, backward) for backward in (False, True))
 
 
 def _embedding(operator: Operator, block: Block, pattern: Pattern, placed: Mapping[str, Placement]) -> Rule:

@@ -1,0 +1,80 @@
+"""What a framework does apart, pads or gathers: gradients of weights, values of latent attention, tokens of experts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from planner.costs.operators import OperatorCost, operator_cost
+from planner.costs.predict import predict
+from planner.costs.sizes import Sizes
+from planner.jobs.types import Dispatcher, Job, MoeOptions
+from planner.layouts.layout import Layout
+from planner.layouts.layouts import from_layouts
+from planner.layouts.sharding import Pattern, derive
+from tests.costs.samples import DENSE, MOE
+
+LATENT = DENSE | {
+    "kv_heads": 16,
+    "mla": {
+        "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    },
+}  # fmt: skip
+TOKENS = 4096
+
+
+def _with(job: Job, **habits: bool) -> Job:
+    return replace(job, framework=job.framework.model_copy(update=habits))
+
+
+def _cost(job: Job, kind: str, output: str | None = None) -> OperatorCost:
+    block = next(block for block in job.model.blocks.values() if block.kind == "layer")
+    sizes = Sizes(from_layouts([Layout(dp=job.devices)]), job, block)
+    operator = next(o for o in block.operators if o.kind == kind and output in (None, o.output))
+    return operator_cost(operator, block, derive(block, Pattern()), sizes)
+
+
+def test_values_are_padded_to_the_width_of_queries(make_job: Any) -> None:
+    """2 x tokens x keys x heads x (192 + 128), or (192 + 192) where kernels take heads of one width."""
+    job = make_job(LATENT, devices=8, seq_len=TOKENS, framework="megatron-core")
+    for pads, widths in ((False, 192 + 128), (True, 192 + 192)):
+        found = _cost(_with(job, pads_values=pads), "attention").forward_flops[0]
+        assert found == pytest.approx(2 * TOKENS * TOKENS * 16 * widths)
+
+
+def test_equal_heads_are_not_padded(make_job: Any) -> None:
+    job = make_job(DENSE, devices=8, seq_len=TOKENS, framework="megatron-core")
+    plain, padded = (_cost(_with(job, pads_values=pads), "attention") for pads in (False, True))
+    assert plain.forward_flops[0] == padded.forward_flops[0]
+
+
+def test_gradients_added_apart_pass_memory_once_more(make_job: Any) -> None:
+    """A kernel reads 2 bytes per weight and reads and writes 4; at 32,768 tokens the matmul itself waits for computing."""
+    job = make_job(DENSE, devices=8, seq_len=32768, framework="megatron-core")
+    inside, apart = (
+        sum(_cost(_with(job, gradients_added_apart=habit), "einsum").weight_gradient_s)
+        for habit in (False, True)
+    )
+    weights = 1024 * (1024 + 2 * 256)  # queries of 16 heads, keys and values of 4: one product
+    accelerator = job.cluster.accelerator
+    rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
+    assert apart - inside == pytest.approx(10 * weights / rate, rel=0.05)
+
+
+@pytest.mark.parametrize(("dispatcher", "collectives", "copies"), [
+    ("alltoall", {"all_to_all"}, 2),  # rows to the two experts of each token
+    ("allgather", {"all_gather", "reduce_scatter"}, 4),  # every token to all four ranks
+])  # fmt: skip
+def test_tokens_of_experts_travel_as_rows_or_all_of_them(
+    make_job: Any, dispatcher: Dispatcher, collectives: set[str], copies: int
+) -> None:
+    training = {"moe": MoeOptions(dispatcher=dispatcher)}
+    job = make_job(
+        MOE, devices=4, global_batch=4, seq_len=TOKENS, framework="megatron-core", training=training
+    )
+    rows = [row for row in predict(job, Layout(dp=4, ep=4)).communication if row.axis == "ep"]
+    assert {row.collective for row in rows} == collectives
+    assert {row.bytes_per_call for row in rows} == {copies * TOKENS * 1024 * 2}
+    assert sum(row.calls_per_step for row in rows) == 7 * 4  # seven layers with experts, two each way

@@ -83,16 +83,16 @@ def test_units_of_four_replicas() -> None:
     )
     for run in runs.values():
         _assert_equal(run)
-    # sums over replicas once per step; reduce-scatters per micro-batch (FSDP2 without no_sync)
+    # whole gradients are summed once per step; shards in every micro-batch (FSDP2 without no_sync)
     assert _calls(runs["zero0"]) == {"all_reduce": UNITS}
-    scattered = UNITS * MICRO_BATCHES
-    assert _calls(runs["zero2"]) == {"all_gather": UNITS, "reduce_scatter": scattered}
+    passes = UNITS * MICRO_BATCHES
+    assert _calls(runs["zero2"]) == {"all_gather": passes, "reduce_scatter": passes}
     # backward begins with the head, whose weights forward has kept
     gathered = (2 * UNITS - 1) * MICRO_BATCHES
-    assert _calls(runs["zero3"]) == {"all_gather": gathered, "reduce_scatter": scattered}
-    summed = {"all_reduce": UNITS}
-    assert _calls(runs["hsdp"]) == {"all_gather": gathered, "reduce_scatter": scattered} | summed
-    assert _calls(runs["hsdp2"]) == {"all_gather": UNITS, "reduce_scatter": scattered} | summed
+    assert _calls(runs["zero3"]) == {"all_gather": gathered, "reduce_scatter": passes}
+    summed = {"all_reduce": passes}
+    assert _calls(runs["hsdp"]) == {"all_gather": gathered, "reduce_scatter": passes} | summed
+    assert _calls(runs["hsdp2"]) == {"all_gather": passes, "reduce_scatter": passes} | summed
 
 
 def test_two_replicas_with_flat_buckets_and_with_tied_tables() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor
 
 from planner.validation.trainer.cuts import Owned
 from planner.validation.trainer.groups import Groups
@@ -16,13 +16,13 @@ def sum_partial(owned: Owned, gradient: Tensor, groups: Groups) -> None:
         dist.all_reduce(local(gradient), group=groups.group(owned.partial))
 
 
-def without_partial(gradient: Tensor) -> Tensor:
-    """The gradient with every partial placement of a DTensor summed."""
-    if not isinstance(gradient, DTensor) or not any(place.is_partial() for place in gradient.placements):
+def placed_like(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient of a DTensor laid out as the parameter: partial sums are summed, whole ones cut."""
+    if not isinstance(gradient, DTensor) or not isinstance(parameter, DTensor):
         return gradient
-    return gradient.redistribute(
-        placements=[Replicate() if place.is_partial() else place for place in gradient.placements]
-    )
+    if gradient.placements == parameter.placements:
+        return gradient
+    return gradient.redistribute(placements=parameter.placements)
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch.distributed.tensor import Shard
 
 from planner.validation.trainer.cuts import Owned, owned_parameters
 from planner.validation.trainer.data.holders import holders_of
-from planner.validation.trainer.data.partial import local, sum_partial, without_partial
+from planner.validation.trainer.data.partial import local, placed_like, sum_partial
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.phases import phase
 from planner.validation.trainer.settings import Settings
@@ -37,8 +37,7 @@ class UnitReplicas:
 
     def __init__(self, stages: Mapping[int, nn.Module], settings: Settings, groups: Groups) -> None:
         self._stages, self._groups = dict(stages), groups
-        shard = settings.layout.shard
-        self._sharded, self._regathers = shard.gradients > 1, shard.parameters > 1
+        self._sharded = settings.layout.shard.gradients > 1
         for stage in self._stages.values():
             _wrap(stage, settings, groups)
 
@@ -52,16 +51,10 @@ class UnitReplicas:
                     setattr(other, alias, getattr(first, name))
 
     def last_backward(self, stage: int, last: bool) -> None:
-        """Sums over replicas wait for the last pass; reduce-scatters do not. ZeRO 2 keeps its weights until then."""
+        """Whole gradients wait for the last pass; sharded ones are reduced in each, as fully_shard does by default."""
         module = self._stages[stage]
-        if not isinstance(module, FSDPModule):
-            return
-        if not self._sharded:
+        if isinstance(module, FSDPModule) and not self._sharded:
             module.set_requires_gradient_sync(last)
-            return
-        module.set_requires_all_reduce(last)
-        if not self._regathers:
-            module.set_reshard_after_backward(last)
 
     def collect(self, stage: int) -> None:
         """Nothing: gradients stay at the parameters."""
@@ -75,10 +68,8 @@ class UnitReplicas:
         """See ``Replicas``."""
         with phase("optimizer"):
             for owned, gradient in self._found():
-                whole = without_partial(gradient)
-                if whole is not gradient:
-                    owned.parameter.grad = whole
-                sum_partial(owned, whole, self._groups)
+                owned.parameter.grad = placed_like(gradient, owned.parameter)
+                sum_partial(owned, owned.parameter.grad, self._groups)
 
     def weights(self) -> list[Tensor]:
         """See ``Replicas``."""

@@ -94,7 +94,7 @@ def rank_communication(
     rows = [
         *_block_rows(row, prices, stage),
         *_replica_rows(job, row, prices, stage),
-        *_hop_rows(job, row, prices, group),
+        *_hop_rows(job, row, prices, group, stage),
     ]
     merged: dict[object, CommunicationRow] = {}
     for item in rows:
@@ -171,7 +171,9 @@ def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) 
             yield _row(flow.what, flow.collective, flow.axis, _PASS_OF[flow.occasion], flow, times)
 
 
-def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> Iterator[CommunicationRow]:
+def _hop_rows(
+    job: Job, row: Layouts, prices: PriceRows, group: StageGroup, stage: StageClass
+) -> Iterator[CommunicationRow]:
     """Sends of the residual stream, counted at the sender: forward to the next rank, gradients to the previous one."""
     if group.pp == 1:
         return
@@ -182,8 +184,11 @@ def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> I
     c = row.columns
     waits = float(hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])[0])
     seconds = float(hop_times(job, row, prices, group).total[0])
-    passes: tuple[Pass, ...] = ("forward", "backward")
-    for pass_ in passes:
+    passes: tuple[tuple[Pass, int], ...] = (("forward", 1), ("backward", -1))
+    for pass_, towards in passes:
+        messages = m * group.turns * _senders(stage, group, towards)
+        if messages == 0.0:
+            continue
         yield CommunicationRow(
             what="residual stream",
             collective="send_recv",
@@ -193,7 +198,17 @@ def _hop_rows(job: Job, row: Layouts, prices: PriceRows, group: StageGroup) -> I
             ranks_per_level=tuple(float(x) for x in reach.ranks_per_level[0]),
             algorithm=Algorithm(int(cost.algorithm[0])).label,
             bytes_per_call=stream,
-            calls_per_step=m * group.vpp,
+            calls_per_step=messages,
             seconds=seconds * max(m * group.vpp, waits / 2.0),
             exposed_s=0.0,
         )
+
+
+def _senders(stage: StageClass, group: StageGroup, towards: int) -> int:
+    """Virtual stages of a rank whose result goes to another rank: not from the end of the chain, nor over a V's fold."""
+    both_directions = group.placement == 2
+    last = group.pp * (1 if both_directions else max(group.vpp, 2 if group.placement == 1 else 1)) - 1
+    return sum(
+        0 <= place + towards <= last and (both_directions or place + towards not in stage.virtual_stages)
+        for place in stage.virtual_stages
+    )

@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining._utils import InferenceMode
-from torch.distributed.pipelining.schedules import REDUCE_GRAD, _PipelineScheduleRuntime
+from torch.distributed.pipelining.schedules import (
+    REDUCE_GRAD,
+    _batch_p2p,
+    _PipelineScheduleRuntime,
+    _wait_batch_p2p,
+)
 
 from planner.simulator.schedules.csv_file import write_schedule
 from planner.simulator.schedules.of_layout import layout_schedule
 from planner.simulator.schedules.schedule import Schedule
 from planner.validation.trainer.batches import Batch
+from planner.validation.trainer.phases import phase
 from planner.validation.trainer.settings import Settings
 
 
@@ -111,7 +117,27 @@ class Pipeline:
             losses,
             return_outputs=False,
         )
+        for stage in self._stages:
+            stage.wait()
         return torch.stack([loss.detach() for loss in losses]).sum() if losses else None
+
+
+class _Stage(PipelineStage):
+    """A stage that posts the gradients it sends itself, as part of the backward pass that made them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.posted: list[Any] = []
+
+    def get_bwd_send_ops(self, bwd_chunk_id: int) -> list[Any]:
+        with phase("backward"):
+            self.posted.append(_batch_p2p(super().get_bwd_send_ops(bwd_chunk_id)))
+        return []
+
+    def wait(self) -> None:
+        """Until everything posted is sent."""
+        while self.posted:
+            _wait_batch_p2p(self.posted.pop())
 
 
 def _stage(
@@ -122,13 +148,13 @@ def _stage(
     tokens: Tensor,
     device: str,
     group: ProcessGroup,
-) -> PipelineStage:
+) -> _Stage:
     """Its inputs and outputs are stated, so that nothing needs to be tried out or sent to find them."""
     takes = tokens if index == 0 else hidden
-    return PipelineStage(module, index, count, torch.device(device), takes, hidden, group=group)
+    return _Stage(module, index, count, torch.device(device), takes, hidden, group=group)
 
 
-def _runtime(schedule: Schedule, stages: list[PipelineStage], loss: Any) -> _PipelineScheduleRuntime:
+def _runtime(schedule: Schedule, stages: list[_Stage], loss: Any) -> _PipelineScheduleRuntime:
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         file = Path(folder, "schedule.csv")
         write_schedule(file, schedule, comms=True)
@@ -144,7 +170,7 @@ def _no_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return logits
 
 
-def _prepare(runtime: _PipelineScheduleRuntime, stages: list[PipelineStage]) -> None:
+def _prepare(runtime: _PipelineScheduleRuntime, stages: list[_Stage]) -> None:
     """What the runtime's first step would do after a vote among the ranks on whether shapes are known: they are."""
     count = runtime._n_microbatches
     for stage in stages:
@@ -156,7 +182,7 @@ def _prepare(runtime: _PipelineScheduleRuntime, stages: list[PipelineStage]) -> 
     runtime._stages_forward_initialized = runtime._stages_backward_initialized = True
 
 
-def _reduction(stages: list[PipelineStage], on_last_pass: Any) -> Any:
+def _reduction(stages: list[_Stage], on_last_pass: Any) -> Any:
     """PyTorch's own reduction of a stage (of FSDP), then the caller's."""
 
     def reduce(action: Any, context: Any) -> None:

@@ -1,0 +1,104 @@
+"""What is run: a job of a small model and a layout, from the built-in list or from plan files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from planner.documents import load_document
+from planner.errors import PlannerError
+from planner.jobs.loader import load_job
+from planner.jobs.plan import read_plan
+from planner.jobs.types import Job
+from planner.layouts.knobs import parse_layout
+from planner.layouts.layout import Layout
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layout to run for real.
+
+    Args:
+        name: for tables. short: part of the short form.
+    """
+
+    name: str
+    job: Job
+    layout: Layout
+    short: bool = False
+
+    @property
+    def processes(self) -> int:
+        layout = self.layout
+        return layout.tp * layout.cp * layout.pp * layout.dp
+
+
+def local_cluster(processes: int, calibration: str | None = None) -> dict[str, Any]:
+    """This machine as a cluster: every process a device of the kind ``cpu``, joined by loopback."""
+    cluster: dict[str, Any] = {
+        "name": "this-machine",
+        "accelerator": "cpu",
+        "nodes": 1,
+        "devices_per_node": processes,
+        "network": [{"name": "loopback", "kind": "loopback"}],
+    }
+    return cluster if calibration is None else {**cluster, "calibration": calibration}
+
+
+def built_in(*, short: bool = False, calibration: str | None = None) -> list[Case]:
+    """The built-in cases; only the short form's when ``short``."""
+    path = resources.files("planner.validation.real_runs").joinpath("cases.yaml")
+    with resources.as_file(path) as file:
+        data = load_document(file).data
+    chosen = (entry for entry in data["cases"] if entry.get("short", False) or not short)
+    return [_case(entry, data["models"], data["training"], calibration) for entry in chosen]
+
+
+def _case(
+    entry: Mapping[str, Any], models: Mapping[str, Any], training: Mapping[str, Any], calibration: str | None
+) -> Case:
+    knobs = str(entry["layout"])
+    processes = _processes(knobs)
+    section = {**training, **entry.get("training", {}), "framework": entry["framework"]}
+    model = {"name": entry["model"], "seq_len": section["seq_len"], **models[entry["model"]]}
+    job = load_job(
+        {
+            "name": entry["name"],
+            "model": model,
+            "cluster": local_cluster(processes, calibration),
+            "devices": processes,
+            "training": section,
+        }
+    )
+    return Case(entry["name"], job, parse_layout(knobs, job), entry.get("short", False))
+
+
+def _processes(knobs: str) -> int:
+    """Product of the degrees that a case states; every case states its dp when it is not 1."""
+    from planner.layouts.knob_text import parse_knob_text
+
+    given = parse_knob_text(knobs)
+    product = 1
+    for name in ("tp", "cp", "pp", "dp"):
+        product *= int(given.get(name, 1))
+    return product
+
+
+def of_plans(paths: Sequence[str], most: int) -> list[Case]:
+    """The layouts of plan files.
+
+    Raises:
+        PlannerError: no plan, or one that needs more than ``most`` processes.
+    """
+    cases = []
+    for path in paths:
+        plan = read_plan(path)
+        layout = parse_layout(plan.knobs, plan.job, file=path, line=plan.line("layout"))
+        case = Case(plan.name, plan.job, layout)
+        if case.processes > most:
+            message = f"needs {case.processes} processes, at most {most} run here"
+            raise PlannerError(message, file=path, field="layout")
+        cases.append(case)
+    return cases

@@ -1,0 +1,132 @@
+"""A real run against the same training on one process, and against what is predicted of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from planner.costs.predict import predict
+from planner.jobs.prediction import Prediction
+from planner.validation.real_runs.cases import Case
+from planner.validation.real_runs.launch import Finished
+from planner.validation.structure.compare import Term, communication_terms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+ALLOWED_DOUBLE, ALLOWED_SINGLE = 1e-6, 1e-4
+"""Largest relative error of losses and gradients in 64 and in 32 bits."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One case.
+
+    Args:
+        loss_error, gradient_error: largest relative error against one process in 64 bits, over steps and parameters.
+        single_loss_error: of the losses in the job's own precision.
+        communication: (rank, term), calls predicted and made.
+        seconds: timed steps, of the slowest rank; predicted_s: of one step.
+        failed_because: why it did not run, else None.
+    """
+
+    name: str
+    processes: int
+    loss_error: float = 0.0
+    single_loss_error: float = 0.0
+    gradient_error: float = 0.0
+    communication: tuple[tuple[int, Term], ...] = ()
+    seconds: tuple[float, ...] = ()
+    predicted_s: float | None = None
+    failed_because: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether it trains as one process does."""
+        single = self.single_loss_error <= ALLOWED_SINGLE
+        double = max(self.loss_error, self.gradient_error) <= ALLOWED_DOUBLE
+        return self.failed_because is None and double and single
+
+    @property
+    def bytes_exact(self) -> bool:
+        """Whether every rank made the predicted calls and no others."""
+        return self.failed_because is None and all(term.passed for _, term in self.communication)
+
+    @property
+    def passed(self) -> bool:
+        return self.equal and self.bytes_exact
+
+    @property
+    def measured_s(self) -> float | None:
+        """Median of the timed steps."""
+        return median(self.seconds) if self.seconds else None
+
+    @property
+    def spread(self) -> float | None:
+        """(max - min) / median of the timed steps."""
+        return (max(self.seconds) - min(self.seconds)) / median(self.seconds) if self.seconds else None
+
+    @property
+    def time_error(self) -> float | None:
+        """predicted / measured - 1."""
+        if self.measured_s is None or self.predicted_s is None:
+            return None
+        return self.predicted_s / self.measured_s - 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; of the communication what differs."""
+        differs = [{"rank": rank, **term.to_json()} for rank, term in self.communication if not term.passed]
+        figures = {"equal": self.equal, "bytes_exact": self.bytes_exact, "passed": self.passed}
+        times = {"measured_s": self.measured_s, "spread": self.spread, "time_error": self.time_error}
+        terms = {"communication": len(self.communication), "communication_differs": differs}
+        return asdict(self) | terms | figures | times
+
+
+def compare(case: Case, alone: Finished, double: Finished, plain: Finished) -> Outcome:
+    """The outcome of a case.
+
+    Args:
+        alone: one process in 64 bits. double: the layout in 64 bits. plain: the layout in the job's precision.
+    """
+    prediction = predict(case.job, case.layout)
+    return Outcome(
+        name=case.name,
+        processes=case.processes,
+        loss_error=_largest(alone.result.losses, double.result.losses),
+        single_loss_error=_largest(alone.result.losses, plain.result.losses),
+        gradient_error=gradient_error(alone.gradients, double.gradients),
+        communication=communication(prediction, plain),
+        seconds=plain.result.seconds,
+        predicted_s=prediction.step_time_s,
+    )
+
+
+def communication(prediction: Prediction, run: Finished) -> tuple[tuple[int, Term], ...]:
+    """(rank, calls per step predicted and made) of every kind of call of every rank."""
+    return tuple(
+        (rank.rank, term)
+        for rank in run.result.ranks
+        for term in communication_terms(prediction.ranks[rank.pipeline_rank].communication, rank.calls)
+    )
+
+
+def gradient_error(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> float:
+    """Largest error of a parameter's gradient, by norms; infinite when one is missing or has gaps."""
+    import torch
+
+    if expected.keys() != found.keys():
+        return float("inf")
+    worst = 0.0
+    for name, gradient in expected.items():
+        error = float(
+            torch.linalg.vector_norm(found[name].double() - gradient) / torch.linalg.vector_norm(gradient)
+        )
+        worst = max(worst, error if error == error else float("inf"))
+    return worst
+
+
+def _largest(expected: tuple[float, ...], found: tuple[float, ...]) -> float:
+    return max(abs(b / a - 1.0) for a, b in zip(expected, found, strict=True))

@@ -6,6 +6,7 @@ The fit starts from the constants that the job uses now and is pulled back to th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,16 +118,22 @@ def fit_steps(
 
 def _problem(runs: Sequence[OwnRun]) -> Problem:
     several = len({run.layout for run in runs}) >= SEVERAL
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, run in enumerate(runs):
+        members[id(run.job)].append(index)
     constants: dict[Key, tuple[int, Constant]] = {}
     batches: list[Batch] = []
-    for run in runs:
-        layouts = from_layouts([run.layout])
+    places: dict[int, tuple[int, int]] = {}
+    for indices in members.values():
+        job = runs[indices[0]].job
+        layouts = from_layouts([runs[index].layout for index in indices])
         mine = []
-        for key, prior in constants_of(run.job, layouts):
-            made = constant(key, _current(run.job, key, prior))
+        for key, prior in constants_of(job, layouts):
+            made = constant(key, _current(job, key, prior))
             if made is not None and (several or key.kind == "framework"):
                 mine.append(constants.setdefault(key, (len(constants), made))[0])
-        batches.append(Batch(run.job, layouts, tuple(dict.fromkeys(mine))))
+        places |= {index: (len(batches), place) for place, index in enumerate(indices)}
+        batches.append(Batch(job, layouts, tuple(dict.fromkeys(mine))))
     measurements = tuple(
         Measurement(
             id=run.name,
@@ -135,7 +142,7 @@ def _problem(runs: Sequence[OwnRun]) -> Problem:
             shape=None,
             vote=index,
             seconds=run.step.seconds,
-            places=((index, 0),),
+            places=(places[index],),
         )
         for index, run in enumerate(runs)
     )

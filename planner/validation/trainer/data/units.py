@@ -156,9 +156,11 @@ def _unit(module: Any, settings: Settings, *, last: bool = False, mesh: DeviceMe
 
 
 def _cut_dimension(parameter: nn.Parameter, ranks: int) -> Shard | None:
-    """Stacked experts fewer than the ranks are cut along the next dimension, instead of padding to one expert per rank."""
-    stacked = parameter.dim() == 3 and parameter.shape[0] < ranks and parameter.shape[1] % ranks == 0
-    return Shard(1) if stacked else None
+    """Stacked experts fewer than the ranks are cut along another dimension, instead of padding to one expert per rank."""
+    if parameter.dim() < 3 or parameter.shape[0] >= ranks:
+        return None
+    even = (dim for dim in range(1, parameter.dim()) if parameter.shape[dim] % ranks == 0)
+    return next((Shard(dim) for dim in even), None)
 
 
 def _mesh(settings: Settings, groups: Groups, replicas: str, shards: str) -> DeviceMesh | None:

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check": "Is a layout legal? Rules, rank groups, memory.",
         "compare": "Explain the difference between plans.",
         "validate": "Predictions against published runs, kernels and collectives.",
+        "run": "Run a plan's layout for real on this machine.",
         "calibrate": "Fit the constants of the cost model to measured runs.",
         "collective": "Expected time and bandwidth of a collective.",
         "hardware": "The catalogue of accelerators and clusters.",

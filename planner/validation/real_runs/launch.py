@@ -35,6 +35,7 @@ def run_all(
     *,
     timed: int = 0,
     timeout_s: float = TIMEOUT_S,
+    port: int | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> list[Finished]:
     """Run several settings of equal world size one after the other in the same processes.
@@ -51,7 +52,7 @@ def run_all(
             folder.mkdir()
             (folder / SETTINGS).write_text(settings.to_json(), encoding="utf-8")
         arguments = [str(timed), *map(str, folders)]
-        run_processes(TRAINER, arguments, runs[0].world_size, timeout_s=timeout_s, on_line=on_line)
+        run_processes(TRAINER, arguments, runs[0].world_size, timeout_s=timeout_s, port=port, on_line=on_line)
         return [_finished(settings, folder) for settings, folder in zip(runs, folders, strict=True)]
 
 

@@ -47,16 +47,20 @@ def command(
     LOG is what Megatron-LM, torchtitan, DeepSpeed or MaxText printed, or a CSV table of runs (docs/calibrate-from-logs.md)."""
     from planner.calibration.fit.writing import write_calibration
     from planner.calibration.steps.report import report_steps
+    from planner.errors import NoAnswerError
     from planner.report.steps import show_steps
 
     check_target(target)
     overrides = parse_settings(settings) | ({} if devices is None else {"devices": devices})
     jobs = _jobs(job_file, plans, overrides)
-    runs = _runs(files, jobs, layouts)
     with output.progress() as progress:
+        progress(0.0, "reading logs")
+        runs = _runs(files, jobs, layouts)
         found = report_steps(runs, files, name, progress)
     output.emit(found.to_json(), lambda console: show_steps(console, found, quiet=output.quiet))
     if target is not None:
+        if not any(found.fit.calibration.sections().values()):
+            raise NoAnswerError("the runs agree with the constants in use; there is nothing to write")
         write_calibration(target, found.fit.calibration)
         output.note(f"calibration: {target}")
 

@@ -7,7 +7,7 @@ The fit starts from the constants that the job uses now and is pulled back to th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from planner.calibration.fit.result import LEAST_RESPONSE, at_bound, calibration
 from planner.calibration.fit.scopes import constants_of
 from planner.calibration.fit.solve import solve, spreads
 from planner.calibration.steps.runs import OwnRun
-from planner.hardware.calibration import Calibration, applied_calibration
+from planner.hardware.calibration import Calibration, ScopeKind, applied_calibration
 from planner.jobs.framework import EXPERT_FACTOR, HOST_FACTOR
 from planner.jobs.types import Job
 from planner.layouts.layouts import from_layouts
@@ -37,11 +37,22 @@ NOISE = 0.03
 """Log error of a measured step: the same configuration, run by a later release, differs by as much in the median. Moving a
 constant by one spread of its prior is as dear as this error in every run."""
 
+LEAST_MOVE = 0.05
+"""A constant that the fit leaves this close to where it was, in spreads, is not written: the value before stands."""
+
 FAR = 2.0
 """Spreads of its prior beyond which a constant is farther from other runs than a framework explains."""
 
 ALIKE = 0.97
 """Cosine of two constants' effects on all runs from which the runs cannot tell them apart."""
+
+_SECTIONS: Mapping[ScopeKind, str] = {
+    "accelerator": "accelerators",
+    "architecture": "architectures",
+    "attention": "attention",
+    "network": "networks",
+    "framework": "frameworks",
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ class StepsFit:
 
     Args:
         before, after: predicted seconds of every run.
+        moved: constants that the runs respond to; calibration: those that the fit moved.
         alike: constants whose effects the runs cannot tell apart.
     """
 
@@ -106,7 +118,8 @@ def fit_steps(
         for index, (made, position) in enumerate(zip(problem.constants, fit.linear.position, strict=True))
         if np.abs(effects[:, index]).max() >= LEAST_RESPONSE
     )
-    calibration = _absolute(calibration_of(problem, fit, name, data_digest(files)), runs[0].job)
+    whole = _absolute(calibration_of(problem, fit, name, data_digest(files)), runs[0].job)
+    calibration = _moved_only(whole, {made.key for made in moved if abs(made.spreads) >= LEAST_MOVE})
     return StepsFit(
         before=np.exp(fit.prior_seconds),
         after=np.exp(fit.linear.seconds),
@@ -179,6 +192,22 @@ def _alike(problem: Problem, effects: FloatArray) -> tuple[tuple[Key, ...], ...]
         else:
             groups.append([index])
     return tuple(tuple(problem.constants[i].key for i in group) for group in groups if len(group) > 1)
+
+
+def _moved_only(found: Calibration, keys: set[Key]) -> Calibration:
+    """The calibration with those constants, and without scopes that hold none."""
+    update = {}
+    for kind, scopes in found.sections().items():
+        kept = {
+            name: {c: figure for c, figure in scope.constants.items() if Key(kind, name, c) in keys}
+            for name, scope in scopes.items()
+        }
+        update[_SECTIONS[kind]] = {
+            name: scope.model_copy(update={"constants": kept[name]})
+            for name, scope in scopes.items()
+            if kept[name]
+        }
+    return found.model_copy(update=update)
 
 
 def _absolute(found: Calibration, job: Job) -> Calibration:

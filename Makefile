@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PICTURE := build/llama3-70b-h100.png
 
-.PHONY: help demo test lint bench browser clean distclean
+.PHONY: help demo test validate lint bench browser clean distclean
 
 help:
 	@echo "make demo   plan llama3-70b on 64 H100: ranking and a picture"
 	@echo "make test   lint, types, import contract, tests"
+	@echo "make validate  real torch.distributed runs on this machine (long)"
 	@echo "make bench  layouts and events per second, search times"
 	@echo "make browser  traces in Perfetto and in our page (needs Chromium)"
 	@echo "make lint   lint, types, import contract only"
@@ -34,6 +35,9 @@ demo: $(VENV)/.runtime
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+validate: $(VENV)/.test
+	$(BIN)/plan validate torch
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

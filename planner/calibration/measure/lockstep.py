@@ -46,7 +46,7 @@ def measure_points(
             warm_up(call, place.device)
         calls = _calls(call, length, place) if together else None
         windows: list[float] = []
-        while not enough(windows):
+        while not enough(windows, length):
             _meet(place)
             taken = 0.0 if call is None else window(call, length, place.device, calls)
             windows.append(_mean(taken, place))

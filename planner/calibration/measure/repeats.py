@@ -10,6 +10,9 @@ import numpy as np
 FEWEST, MOST = 5, 15
 """Windows of one point: never fewer; not more, however much they scatter."""
 
+FEWEST_LONG, LONGEST_S = 3, 1.5
+"""Points whose windows take long need fewer of them: not more once they have taken so many seconds together."""
+
 STEADY = 0.02
 """Relative spread (median absolute deviation) at which a point is done."""
 
@@ -49,8 +52,16 @@ def summarise(windows: Sequence[float]) -> Summary:
     return Summary(middle, spread, len(values), drift)
 
 
-def enough(windows: Sequence[float]) -> bool:
-    """Whether more windows would tell no more: steady, or as many as there may be."""
+def enough(windows: Sequence[float], shortest_s: float = 0.0) -> bool:
+    """Whether more windows would tell no more, or take too long.
+
+    Args:
+        windows: seconds per call.
+        shortest_s: that a window lasts, where its calls are shorter.
+    """
+    spent = sum(max(seconds, shortest_s) for seconds in windows)
+    if len(windows) >= FEWEST_LONG and spent >= LONGEST_S:
+        return True
     if len(windows) < FEWEST:
         return False
     return len(windows) >= MOST or summarise(windows).spread <= STEADY

@@ -95,11 +95,11 @@ def _layer(layer: nn.Module, settings: Settings) -> Plan:
     names = dict(layer.named_modules())
     if settings.model.mla is None:
         plan |= _branch("attention", ("q", "k", "v"), "out", settings, arguments=2)
+        for name in ("attention.q_norm", "attention.k_norm"):
+            if name in names:  # over heads, which ranks share out
+                plan[name] = SequenceParallel(sequence_dim=2, use_local_output=True)
     else:
         plan |= _latent(names, settings)
-    for name in ("attention.q_norm", "attention.k_norm"):
-        if name in names:  # over heads, which ranks share out
-            plan[name] = SequenceParallel(sequence_dim=2, use_local_output=True)
     for mlp in ("mlp", "moe.shared_experts"):
         if mlp in names:
             wide = tuple(name for name in ("gate", "up") if f"{mlp}.{name}" in names)

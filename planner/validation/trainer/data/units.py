@@ -187,9 +187,15 @@ def _policy(settings: Settings) -> MixedPrecisionPolicy:
 
 
 def _compute_in(stage: nn.Module, settings: Settings) -> None:
-    """Matmuls of unwrapped fp32 weights in the settings' dtype: PyTorch's autocast, as torchtitan does without FSDP."""
+    """Matmuls of unwrapped fp32 weights in the settings' dtype: PyTorch's autocast, as torchtitan does without FSDP.
+
+    The stream gets that dtype too, where it begins, as it has between units of FSDP.
+    """
     if settings.compute_dtype == settings.parameter_dtype:
         return
     dtype = getattr(torch, settings.compute_dtype)
     forward = torch.autocast(settings.device, dtype)(stage.forward)
     setattr(stage, "forward", forward)  # noqa: B010
+    embedding = getattr(stage, "embedding", None)
+    if embedding is not None:
+        embedding.register_forward_hook(lambda module, inputs, stream: stream.to(dtype))

@@ -21,5 +21,6 @@ def rope_table(places: Tensor, width: int, *, device: torch.device, dtype: torch
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Queries or keys (batch, tokens, heads, width) turned by their places."""
+    table = table.to(x.dtype)  # under autocast the stream may be wider than its projections
     first, second = x.chunk(2, dim=-1)
     return x * table[0] + torch.cat([-second, first], dim=-1) * table[1]

@@ -11,6 +11,7 @@ from planner.calibration.fit.kinds import data_of
 from planner.calibration.fit.writing import merge_calibration
 from planner.calibration.measure.fit_device import fit_device
 from planner.calibration.measure.fit_network import fit_network
+from planner.calibration.measure.grid import Point
 from planner.calibration.measure.machine import this_machine
 from planner.calibration.measure.record import open_record
 from planner.calibration.measure.repeats import Summary
@@ -28,7 +29,7 @@ def device_record(path: Path, plateau: float, streamed: float) -> Path:
     record = open_record(path, "kernels", MACHINE, {})
     for m, n, k in ((256, 256, 256), (512, 512, 512), (1024, 512, 256), (1024, 1024, 1024)):
         seconds = 2.0 * m * n * k / (plateau * PEAK)
-        point = {"kind": "matmul", "precision": "fp32", "m": m, "n": n, "k": k}
+        point: Point = {"kind": "matmul", "precision": "fp32", "m": m, "n": n, "k": k}
         record.add(point, Summary(seconds, 0.01, 5, 0.0))
     for elements in (2**16, 2**18, 2**20):
         record.add(

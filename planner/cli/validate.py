@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "runs": "Published training runs: step time and memory.",
         "kernels": "Measured kernels: matmul, attention, memory-bound operators.",
         "collectives": "Measured collectives: nccl-tests tables and sweeps.",
+        "structure": "PyTorch traced on fake tensors: FLOPs, traffic and memory, exact.",
         "torch": "Real torch.distributed runs on this machine.",
         "ablation": "What each effect of the model is worth on published runs.",
         "report": "The page on accuracy and the README's table, from all of these.",

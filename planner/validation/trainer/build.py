@@ -24,8 +24,25 @@ class Built:
     optimizer: Optimizer
 
 
-def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Built:
-    """Everything of a rank on its device, with the initial weights.
+@dataclass(frozen=True)
+class Blank:
+    """Stages and replicas whose weights have no storage yet (device ``meta``)."""
+
+    settings: Settings
+    modules: list[Stage]
+    replicas: Replicas
+
+    def materialise(self, groups: Groups | None = None) -> Built:
+        """The rank's part on its device; weights have their initial values, or any when there are no ``groups``."""
+        self.replicas.materialise(self.settings.device)
+        if groups is not None:
+            for module in self.modules:
+                fill(module, groups, self.settings.seed, tied=self.settings.model.tied_embeddings)
+        return Built(self.modules, self.replicas, make_optimizer(self.replicas, self.settings))
+
+
+def blank(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Blank:
+    """Everything of a rank but storage and optimizer.
 
     Raises:
         PlannerError: states that are sharded in a way that the trainer does not run.
@@ -35,8 +52,9 @@ def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Bui
     ]
     apply_recompute(modules, settings)
     stages = {part.index: module for part, module in zip(parts, modules, strict=True)}
-    replicas = attach_replicas(stages, settings, groups)
-    replicas.materialise(settings.device)
-    for module in modules:
-        fill(module, groups, settings.seed, tied=settings.model.tied_embeddings)
-    return Built(modules, replicas, make_optimizer(replicas, settings))
+    return Blank(settings, modules, attach_replicas(stages, settings, groups))
+
+
+def build(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Built:
+    """Everything of a rank on its device, with the initial weights; see ``blank`` for errors."""
+    return blank(settings, groups, parts).materialise(groups)

@@ -52,6 +52,11 @@ class Optimizer:
             if master.dtype != weight.dtype:
                 weight.copy_(master)
 
+    def kept(self) -> list[Tensor]:
+        """What stays between steps besides the weights: moments, and master copies where there are any."""
+        moments = [state[name] for state in self._adamw.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        return moments + [master.detach() for master, weight in self._updated if master.dtype != weight.dtype]
+
     def zero_grad(self) -> None:
         """Gradients of the next step start at zero."""
         self._replicas.zero_gradients()

@@ -16,6 +16,7 @@ from planner.validation.trainer.pipeline import Pipeline, StagePart, stage_parts
 from planner.validation.trainer.settings import Settings
 
 if TYPE_CHECKING:
+    from planner.validation.trainer.build import Built
     from planner.validation.trainer.data.replicas import Replicas
     from planner.validation.trainer.groups import Groups
 
@@ -28,17 +29,18 @@ class Trainer:
 
     Args:
         settings: of the run. groups: see ``groups.make_groups``.
+        built: the rank's part of the model; None to build it with its initial weights.
 
     Raises:
         PlannerError: a layout that the trainer cannot run.
     """
 
-    def __init__(self, settings: Settings, groups: Groups) -> None:
+    def __init__(self, settings: Settings, groups: Groups, built: Built | None = None) -> None:
         from planner.validation.trainer.build import build
 
         self.settings, self.groups = settings, groups
         self.parts = stage_parts(settings, groups.index("pp"))
-        built = build(settings, groups, self.parts)
+        built = built or build(settings, groups, self.parts)
         self.modules, self.replicas, self.optimizer = built.modules, built.replicas, built.optimizer
         self._pipeline: Pipeline | None = None
 

@@ -14,6 +14,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from planner.validation.structure.tracer import Tracer
+from planner.validation.trainer.data.partial import local
 
 RANKS, ROWS, WIDTH = 4, 16, 64
 
@@ -31,12 +32,14 @@ def main() -> None:
         model.to_empty(device="cpu")
         batch = torch.empty(ROWS, WIDTH)
         tracer = Tracer(fake, lambda name: "dp")
-        stored = tracer.live.classify([p.to_local() for p in model.parameters()], "parameters")
+        stored = tracer.live.classify([local(p.detach()) for p in model.parameters()], "parameters")
         with tracer, tracer.live.resizes():
             for _ in range(2):
                 tracer.reset()
                 model(batch).sum().backward()
-                gradients = tracer.live.classify([p.grad.to_local() for p in model.parameters()], "gradients")
+                gradients = tracer.live.classify(
+                    [local(p.grad) for p in model.parameters() if p.grad is not None], "gradients"
+                )
                 model.zero_grad()
     calls = {f"{c.collective} {c.axis} {c.pass_} {c.nbytes}": n for c, n in tracer.calls.items()}
     flops = {f"{kind} {part}": n for (kind, part), n in tracer.flops.items()}

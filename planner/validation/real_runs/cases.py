@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from planner.calibration.measure.machine import this_machine
 from planner.documents import load_document
 from planner.errors import PlannerError
 from planner.jobs.loader import load_job
@@ -35,18 +36,6 @@ class Case:
         return layout.tp * layout.cp * layout.pp * layout.dp
 
 
-def local_cluster(processes: int, calibration: str | None = None) -> dict[str, Any]:
-    """This machine as a cluster: every process a device of the kind ``cpu``, joined by loopback."""
-    cluster: dict[str, Any] = {
-        "name": "this-machine",
-        "accelerator": "cpu",
-        "nodes": 1,
-        "devices_per_node": processes,
-        "network": [{"name": "loopback", "kind": "loopback"}],
-    }
-    return cluster if calibration is None else {**cluster, "calibration": calibration}
-
-
 def built_in(*, short: bool = False, calibration: str | None = None) -> list[Case]:
     """The built-in cases; only the short form's when ``short``."""
     path = resources.files("planner.validation.real_runs").joinpath("cases.yaml")
@@ -67,7 +56,7 @@ def _case(
         {
             "name": entry["name"],
             "model": model,
-            "cluster": local_cluster(processes, calibration),
+            "cluster": this_machine(processes, calibration),
             "devices": processes,
             "training": section,
         }

@@ -187,7 +187,8 @@ def _reduction(stages: list[_Stage], on_last_pass: Any) -> Any:
 
     def reduce(action: Any, context: Any) -> None:
         stage = next(stage for stage in stages if stage.stage_index == action.stage_index)
-        stage.perform_reduce_grad(1)
+        with phase("backward"):
+            stage.perform_reduce_grad(1)
         on_last_pass(action.stage_index)
 
     return reduce

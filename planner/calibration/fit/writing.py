@@ -13,7 +13,7 @@ from planner.hardware.calibration_files import CalibratedScope, Calibration, Own
 SECTIONS = ("accelerators", "architectures", "attention", "networks", "frameworks")
 
 HEAD = (
-    "# Written by `plan calibrate fit`; do not edit: run it again. Docs: docs/calibration.md.\n"
+    "# Written by `plan calibrate`; do not edit: run it again. Docs: docs/calibration.md.\n"
     "# value: fitted; prior and spread (of the logarithm; of a share, of itself): where it started and what pulls it back;\n"
     "# lower, upper: physical bounds; rows, groups: measurements that depend on it, and their sources (family x accelerator).\n"
 )

@@ -31,9 +31,7 @@ def answer(output: Output, what: Literal["device", "network"], record: Path, tar
     )
     noisy = sum(residual.noisy for residual in found.residuals)
     if noisy:
-        output.note(
-            f"{noisy} of {len(found.residuals)} points are noisy; a quiet machine helps"
-        )
+        output.note(f"{noisy} of {len(found.residuals)} points are noisy; a quiet machine helps")
     if target is not None:
         output.note(f"calibration: {target} (a cluster file names it: 'calibration: {target.name}')")
 

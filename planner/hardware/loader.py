@@ -178,7 +178,9 @@ def _host(file: HostFile, sources: Mapping[str, str]) -> tuple[Host, dict[str, E
         "nvme_write": nvme.write if nvme else None,
     }
     origins = evidence([(f"host.{name}", figure) for name, figure in figures.items()], sources)
-    return Host(shared_by=file.shared_by, cores=file.cores, **{name: value(item) for name, item in figures.items()}), origins
+    return Host(
+        shared_by=file.shared_by, cores=file.cores, **{name: value(item) for name, item in figures.items()}
+    ), origins
 
 
 def _check_host(file: ClusterFile, document: Document, at: Keys) -> None:

@@ -47,7 +47,7 @@ def test_bad_json_names_the_field() -> None:
         .to_json()
         .replace('"seq_len": 32,\n "global', '"seq_len": "many",\n "global')
     )
-    with pytest.raises(PlannerError, match="run.json: seq_len"):
+    with pytest.raises(PlannerError, match=r"run.json: seq_len"):
         Settings.from_json(text, file="run.json")
 
 

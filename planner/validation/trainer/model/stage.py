@@ -32,9 +32,13 @@ class Stage(nn.Module):
         self.embedding = Embedding(settings, groups) if embedding else None
         self.layers = nn.ModuleDict({str(index): Block(settings, groups, index) for index in layers})
         self.head = Head(settings, groups) if head else None
-        if self.embedding is not None and self.head is not None and settings.model.tied_embeddings:
-            self.head.output.weight = self.embedding.tokens.weight
+        self.tie()
         self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def tie(self) -> None:
+        """Make head and embedding one parameter, when the model ties them and both are here."""
+        if self.embedding is not None and self.head is not None and self.settings.model.tied_embeddings:
+            self.head.output.weight = self.embedding.tokens.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits when the stage has the head, else the stream for the next stage.

@@ -79,6 +79,7 @@ def shard_tensors(stage: Stage, settings: Settings, groups: Groups) -> None:
     if stage.head is not None:
         plan |= _head(settings)
     parallelize_module(stage, groups.mesh("tp"), plan)
+    stage.tie()  # each style has made a parameter of its own
     for name in plan:
         _unmark(stage.get_submodule(name))
 

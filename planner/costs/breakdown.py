@@ -164,11 +164,27 @@ _PASS_OF: Mapping[Occasion, Pass] = {
 
 
 def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
+    """Traffic of the shared states: calls and bytes by unit, seconds those of the step, which knows units of one size."""
     m = float(row.columns["micro_batches"][0])
-    for flow in replica_flows(job, row, shard_groups(row), stage_parts(job, row, prices, stage)):
+    groups, parts = shard_groups(row), stage_parts(job, row, prices, stage)
+    flows = replica_flows(job, row, groups, parts)
+    priced, listed = _by_kind(replica_flows(job, row, groups, parts.whole)), _by_kind(flows)
+    for flow in flows:
         if flow.calls[0]:
             times = 1.0 if flow.occasion.startswith("step") else m
-            yield _row(flow.what, flow.collective, flow.axis, _PASS_OF[flow.occasion], flow, times)
+            made = _row(flow.what, flow.collective, flow.axis, _PASS_OF[flow.occasion], flow, times)
+            kind = (flow.what, flow.axis, flow.occasion)
+            share = made.seconds / listed[kind] if listed[kind] else 0.0
+            yield dataclasses.replace(made, seconds=share * priced[kind])
+
+
+def _by_kind(flows: Collection[Flow]) -> dict[tuple[str, str, str], float]:
+    """Seconds of one occasion of all flows of a kind."""
+    found: dict[tuple[str, str, str], float] = {}
+    for flow in flows:
+        kind = (flow.what, flow.axis, flow.occasion)
+        found[kind] = found.get(kind, 0.0) + float(flow.seconds[0])
+    return found
 
 
 def _hop_rows(

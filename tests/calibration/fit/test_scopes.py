@@ -65,11 +65,12 @@ def test_at_most_twelve_constants_per_chip_and_precision_and_six_elsewhere(sampl
 
 
 def test_a_share_that_a_profile_states_as_zero_stays_zero() -> None:
-    profile = load_framework("megatron-deepspeed")
+    profile = load_framework("deepspeed")
     changed = with_constants(profile, {"hidden.dp": 0.9, "hidden.tp": 0.9})
     assert changed.hidden.dp_reduce == 0.9
-    assert changed.hidden.dp_gather == 0.0
     assert changed.hidden.tp == 0.0
+    pipelined = with_constants(load_framework("megatron-deepspeed"), {"hidden.dp": 0.9})
+    assert pipelined.hidden.dp_reduce == pipelined.hidden.dp_gather == 0.0
 
 
 def test_factors_of_host_work_multiply_the_profile() -> None:

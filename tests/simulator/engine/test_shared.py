@@ -213,7 +213,8 @@ def test_without_contention_both_engines_agree(program: Program) -> None:
     shared, fixed = run_shared(program), run_fixed(program)
     np.testing.assert_allclose(shared.start, fixed.start, rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(shared.end, fixed.end, rtol=1e-12, atol=1e-300)
-    np.testing.assert_allclose(shared.carried, fixed.carried, rtol=1e-12)
+    # a short transfer late in the program: rate x (end - start) keeps as many digits as the clock leaves
+    np.testing.assert_allclose(shared.carried, fixed.carried, rtol=1e-9)
 
 
 @given(programs())

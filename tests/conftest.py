@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from planner.hardware.types import Accelerator, Cluster, Host, KernelConstants, NetworkLevel
 from planner.jobs.framework import load_framework
@@ -14,6 +15,10 @@ from planner.jobs.types import Job, SearchOptions, Training
 from planner.models.catalogue import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# No test asserts a wall-clock time: a busy machine makes no example fail.
+settings.register_profile("planner", deadline=None)
+settings.load_profile("planner")
 
 
 @pytest.fixture(autouse=True)

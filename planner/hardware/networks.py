@@ -11,10 +11,11 @@ from planner.hardware.evidence import evidence, value
 from planner.hardware.schema import Figure, Level, LevelFigures, NetworkFile
 from planner.hardware.types import Evidence, Fabric, NetworkLevel
 
-_FIGURES = (
+LEVEL_FIGURES = (
     "bandwidth",
     "per_flow_bandwidth",
     "latency",
+    "efficiency",
     "in_network_efficiency",
     "start",
     "message_start",
@@ -22,8 +23,8 @@ _FIGURES = (
     "in_network_ramp",
     "low_latency_share",
     "oversubscription",
-    "efficiency",
 )
+"""The measurable figures of a network kind or level, in the order that tables show them."""
 
 DEFAULT_EFFICIENCY = 0.8
 """Large transfers reach about 80 % of the wire rate (stas00/ml-engineering, network/README.md, rule of thumb)."""
@@ -101,7 +102,7 @@ def _level(level: Level, size: int, merged: dict[str, Any]) -> NetworkLevel:
 
 
 def _figures(stated: LevelFigures) -> list[tuple[str, Figure | None]]:
-    return [(name, getattr(stated, name)) for name in _FIGURES]
+    return [(name, getattr(stated, name)) for name in LEVEL_FIGURES]
 
 
 def _first(stated: Any, otherwise: Any) -> Any:

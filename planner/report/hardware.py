@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import PlannerError, suggest
 from planner.hardware.catalogue import list_accelerators, list_clusters, list_networks
 from planner.hardware.loader import load_accelerator, load_cluster, load_network_kind
+from planner.hardware.networks import LEVEL_FIGURES
 from planner.hardware.types import Accelerator, Cluster, Evidence, NetworkLevel
 from planner.report.tables import new_table
 from planner.units import format_bytes, format_rate, format_seconds
@@ -175,25 +176,12 @@ def _matmul_constants(item: Accelerator) -> tuple[str, ...]:
 
 _LINK_TIMES = ("latency", "start", "message_start")
 _ONE_IF_UNSTATED = ("oversubscription", "ramp", "in_network_ramp")
-_LINK_FIGURES = (
-    "bandwidth",
-    "per_flow_bandwidth",
-    "latency",
-    "efficiency",
-    "in_network_efficiency",
-    "start",
-    "message_start",
-    "ramp",
-    "in_network_ramp",
-    "low_latency_share",
-    "oversubscription",
-)
 
 
 def _network_rows(item: NetworkFile) -> Iterator[FigureRow]:
     yield FigureRow("fabric", str(item.fabric), item.fabric, None)
     forms = {"bandwidth": "B/s", "per_flow_bandwidth": "B/s"} | dict.fromkeys(_LINK_TIMES, "s")
-    for name in _LINK_FIGURES:
+    for name in LEVEL_FIGURES:
         figure = getattr(item, name, None)
         if figure is None or figure.value is None:
             continue
@@ -233,7 +221,7 @@ def _level_rows(item: Cluster, level: NetworkLevel) -> Iterator[FigureRow]:
     yield FigureRow(f"{prefix}.kind", level.kind or level.name, level.kind, None)
     yield FigureRow(f"{prefix}.size", f"{level.size:,} devices, {wiring}", level.size, None)
     forms = {"bandwidth": "B/s", "per_flow_bandwidth": "B/s"} | dict.fromkeys(_LINK_TIMES, "s")
-    for name in _LINK_FIGURES:
+    for name in LEVEL_FIGURES:
         field = f"{name}_s" if name in _LINK_TIMES else name
         value, figure = getattr(level, field), f"{prefix}.{name}"
         if value is None or (name in _ONE_IF_UNSTATED and value == 1.0):

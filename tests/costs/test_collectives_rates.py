@@ -75,7 +75,7 @@ def three_levels(draw: st.DrawFn) -> Cluster:
     return Cluster("c", DEVICE, int(sizes[2] // sizes[0]), int(sizes[0]), levels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(three_levels(), st.sampled_from(COLLECTIVES), st.sampled_from([1e3, 1e6, 1e9]), st.data())
 def test_no_algorithm_exceeds_the_ports(
     cluster: Cluster, collective: Collective, nbytes: float, data: st.DataObject

@@ -17,7 +17,7 @@ Times = tuple[float, float, float]
 
 TWO_CHUNKS = ("zb_v", "dualpipe_v")
 SEVERAL_CHUNKS = ("interleaved_1f1b", "looped_bfs", "interleaved_zb")
-QUICK = settings(max_examples=100, deadline=None)
+QUICK = settings(max_examples=100)
 SECONDS = st.integers(1, 40).map(lambda tenths: tenths / 10)
 TIMES = st.tuples(SECONDS, SECONDS, SECONDS)
 

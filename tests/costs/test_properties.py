@@ -24,7 +24,6 @@ ROWS = 100
 ZERO_BUBBLE = SCHEDULES.index("zb_h1")
 EXAMPLES = settings(
     max_examples=5,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 Jobs = st.tuples(

@@ -204,7 +204,7 @@ def layouts(draw: st.DrawFn) -> Layout:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layout=layouts())
 def test_round_trip(make_job: Any, layout: Layout) -> None:
     job = make_job("mixtral-8x7b", devices=256, global_batch=1024)

@@ -153,7 +153,6 @@ def parts(groups: list[list[int]], layout: Layout) -> list[list[list[int]]]:
     return [shards, [group[first::n] for group in groups for first in range(n)]]
 
 
-@settings(deadline=None)
 @given(perturbed())
 def test_devices_of_one_kind_meet_the_same_kinds(case: tuple[Layout, Floats]) -> None:
     """The definition of an equitable partition, and each actor in one set per axis."""
@@ -177,7 +176,7 @@ def test_devices_of_one_kind_meet_the_same_kinds(case: tuple[Layout, Floats]) ->
         assert sorted(once) == list(range(len(actors)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(perturbed())
 def test_no_coarser_partition_would_do(case: tuple[Layout, Floats]) -> None:
     """Splitting from speed and pipeline rank by what devices see, one device at a time, ends with as many kinds."""

@@ -155,7 +155,7 @@ def test_explicit_transfers_take_the_time_of_implied_ones(two_ranks: Schedule, h
 
 
 @given(schedules(), st.sampled_from([0.0, 0.25, 1.7]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_makespan_equals_a_plain_event_loop(schedule: Schedule, hop: float) -> None:
     loop = EventLoop(schedule, {F: 1.0, B: 2.3, I: 1.1, W: 1.2}, hop)
     run = run_pipeline(schedule, PassSeconds(1.0, 2.3, 1.1, 1.2), hop)
@@ -164,7 +164,7 @@ def test_makespan_equals_a_plain_event_loop(schedule: Schedule, hop: float) -> N
 
 
 @given(schedules(), st.sampled_from([0.0, 0.25, 1.7]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_both_engines_give_the_same(schedule: Schedule, hop: float) -> None:
     run = run_pipeline(schedule, PASSES, hop)
     shared = run_shared(pipeline_program(schedule, PASSES, hop))

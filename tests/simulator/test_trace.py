@@ -100,7 +100,7 @@ def test_group_transfers_show_at_every_member() -> None:
     assert sorted(e["pid"] for e in hops) == [0, 0, 1, 1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(["gpipe", "1f1b", "zb_h1", "interleaved_1f1b", "dualpipe_v"]),
     ranks=st.integers(2, 4),

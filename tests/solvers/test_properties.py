@@ -22,9 +22,7 @@ from planner.solvers.frontier import Frontier, Points
 from planner.solvers.sweep import SweepOptions, sweep_space
 
 TINY = {"preset": "llama3-8b", "layers": 4}
-RELAXED = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+RELAXED = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def best(job: Job, objective: Any = "step_time") -> float:

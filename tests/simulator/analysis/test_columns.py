@@ -19,7 +19,7 @@ from planner.simulator.program import Execution, ProgramBuilder, no_links
 from tests.simulator.analysis.programs import two_stages
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), st.data())
 def test_expand_writes_ragged_rows_out(rows: list[list[int]], data: st.DataObject) -> None:
     start = np.cumsum([0, *(len(row) for row in rows)])
@@ -30,7 +30,7 @@ def test_expand_writes_ragged_rows_out(rows: list[list[int]], data: st.DataObjec
     assert list(zip(owner.tolist(), entries[entry].tolist(), strict=True)) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=5), max_size=5))
 def test_running_minimum_starts_anew_in_every_group(groups: list[list[float]]) -> None:
     values = np.array([value for group in groups for value in group])

@@ -80,7 +80,7 @@ def test_1f1b_waits_for_as_many_hops_as_its_formula_says() -> None:
     assert all("hop stage" in share.cause for share in path.shares if "hop" in share.cause)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(["gpipe", "1f1b", "zb_h1", "interleaved_1f1b", "dualpipe_v"]),
     ranks=st.integers(2, 4),

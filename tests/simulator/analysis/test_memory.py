@@ -110,7 +110,7 @@ def test_a_fused_pass_counts_both_halves() -> None:
     assert line.total.min() >= 0.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(["gpipe", "1f1b", "eager_1f1b", "zb_h1", "zb_h2"]),
     ranks=st.integers(1, 5),

@@ -135,7 +135,7 @@ def programs(draw: st.DrawFn) -> Program:
     return builder.build(links(actors, (1.0,)), actors=actors)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(programs())
 def test_classes_share_the_step_out(program: Program) -> None:
     execution = run_fixed(program)
@@ -197,7 +197,7 @@ def _transfers_before(program: Program, task: int) -> set[int]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(programs())
 def test_exposed_time_is_what_the_definition_says(program: Program) -> None:
     classes = time_classes(program, run_fixed(program))

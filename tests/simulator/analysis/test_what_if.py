@@ -66,7 +66,7 @@ def test_progress_is_told() -> None:
     assert seen[0] == (0.0, "what if: compute of all devices")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(["gpipe", "1f1b", "zb_h1", "interleaved_1f1b"]),
     ranks=st.integers(2, 4),

@@ -57,7 +57,7 @@ def test_a_long_circle_is_cut_short() -> None:
 
 
 @given(programs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_task_starts_when_all_that_it_needs_has_ended(program: Program) -> None:
     execution = run_fixed(program)
     for task, needed in enumerate(queued_after(program)):

@@ -76,7 +76,7 @@ def test_a_link_without_capacity_is_refused(capacity: float) -> None:
 
 
 @given(networks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_rates_equal_a_slow_exact_filling(case: tuple[list[list[Load]], list[float], list[float]]) -> None:
     rows, caps, capacity = case
     expected = fair_rates(usage_rows(rows), caps, capacity)
@@ -86,7 +86,7 @@ def test_rates_equal_a_slow_exact_filling(case: tuple[list[list[Load]], list[flo
 
 
 @given(networks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_flow_has_a_reason_not_to_be_faster(
     case: tuple[list[list[Load]], list[float], list[float]],
 ) -> None:

@@ -15,7 +15,7 @@ from planner.simulator.program import Program, ProgramBuilder, TaskKind
 from tests.simulator.engine.programs import crowds, links, programs, queued_after, route_bytes
 from tests.simulator.engine.reference import run_reference
 
-MANY = settings(max_examples=100, deadline=None)
+MANY = settings(max_examples=100)
 
 
 def test_two_transfers_share_a_link() -> None:

@@ -89,7 +89,7 @@ def test_more_spares_never_hurt_and_enough_are_as_good_as_unlimited() -> None:
     assert (unlimited.seconds == waits[-1].seconds).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     mtbf=st.floats(500.0, 20_000.0),
     interval=st.floats(200.0, 3000.0),

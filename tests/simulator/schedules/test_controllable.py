@@ -46,7 +46,7 @@ def test_v_min_keeps_a_third_of_1f1b_at_two_thirds_of_its_bubble(ranks: int, rou
     assert result.peak_in_flight.max() == pytest.approx(peak)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     ranks=st.integers(1, 9),
     micro_batches=st.integers(1, 20),

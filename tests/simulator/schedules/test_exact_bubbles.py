@@ -26,7 +26,7 @@ TIMES = st.tuples(SECONDS, SECONDS, SECONDS)
 HOP = st.sampled_from([0.0, 0.01, 0.5, 3.0])
 SMALL = 1e-4
 EQUAL = (1.0, 1.0, 1.0)
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=60)
 
 
 @QUICK

@@ -40,7 +40,7 @@ def shapes(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return name, shape
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(drawn=shapes())
 def test_every_schedule_is_legal(drawn: tuple[str, dict[str, Any]]) -> None:
     """Unless the generator says that the schedule cannot have that shape."""

@@ -83,7 +83,7 @@ def test_greedy_order_by_hand() -> None:
     assert cells == ["0F0 3F0 3B0 0F1 0B0 3F1 3B1 0B1", "1F0 2F0 2B0 1B0 1F1 2F1 2B1 1B1"]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     ranks=st.integers(1, 5),
     waves=st.integers(1, 2),

@@ -258,7 +258,7 @@ def test_gradients_of_a_pipeline_are_reduced_once() -> None:
     assert second.layout.shard == first.layout.shard
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.sampled_from(sorted(rows())),
     st.dictionaries(st.sampled_from(sorted(RowLayout.model_fields)), st.sampled_from(ODDITIES), max_size=3),

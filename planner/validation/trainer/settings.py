@@ -71,6 +71,10 @@ class Settings:
         """Whose tensor parallelism is followed."""
         return "pytorch" if self.framework.name in PYTORCH_PROFILES else "megatron"
 
+    def fuses(self, what: str) -> bool:
+        """Whether this pattern runs as one kernel. Modules that DTensor shards run PyTorch's own kernels."""
+        return self.convention == "megatron" and what in self.framework.fusions
+
     @property
     def law(self) -> StateLaw:
         """Bytes of each state class of the profile at this precision (64-bit runs follow fp32's law)."""

@@ -40,7 +40,7 @@ class Experts(nn.Module):
         self.down = nn.Parameter(torch.empty(held, spec.hidden, width))
         cut: Cuts = (("ep", 0), ("etp", 2))
         self.cuts = {"up": cut, "down": cut}
-        self.activation = Activation(spec.activation)
+        self.activation = Activation(settings)
         self.activation.unit = "moe_activation"
 
     def forward(self, rows: Tensor, routes: Routes) -> Tensor:

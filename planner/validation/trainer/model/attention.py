@@ -34,8 +34,8 @@ class Attention(nn.Module):
             for _ in range(2)
         )
         if spec.qk_norm == "head_dim":
-            self.q_norm = norm(spec, width, tensor.axis)
-            self.k_norm = norm(spec, width, tensor.axis)
+            self.q_norm = norm(settings, width, tensor.axis)
+            self.k_norm = norm(settings, width, tensor.axis)
         self.normalised = spec.qk_norm == "head_dim"
         self.core = CoreAttention(settings, groups)
         self.out = Linear(

@@ -19,9 +19,9 @@ class Block(nn.Module):
         super().__init__()
         spec = settings.model
         shared = tensor_parallel(settings, groups).stream_axis
-        self.attention_norm = norm(spec, spec.hidden, shared)
+        self.attention_norm = norm(settings, spec.hidden, shared)
         self.attention = _attention(settings, groups)
-        self.mlp_norm = norm(spec, spec.hidden, shared)
+        self.mlp_norm = norm(settings, spec.hidden, shared)
         self.routed = spec.moe_layers()[index]
         if self.routed:
             from planner.validation.trainer.model.moe import Moe

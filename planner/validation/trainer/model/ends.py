@@ -47,7 +47,7 @@ class Head(nn.Module):
         self.tensor = tensor = tensor_parallel(settings, groups)
         self.final = spec.final_norm
         if self.final:
-            self.norm = norm(spec, spec.hidden, tensor.stream_axis)
+            self.norm = norm(settings, spec.hidden, tensor.stream_axis)
         self.output = Linear(
             spec.hidden, spec.padded_vocab // tensor.size, bias=spec.head_bias, side="outputs"
         )

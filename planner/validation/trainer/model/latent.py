@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from planner.models.parts import Mla
-from planner.models.spec import ModelSpec
 from planner.validation.trainer.context.core import CoreAttention
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.model.linear import Linear
@@ -32,11 +31,11 @@ class LatentAttention(nn.Module):
         self.mla: Mla = mla
         self.tensor = tensor = tensor_parallel(settings, groups)
         heads = spec.query_heads // tensor.size
-        self._queries(spec, mla, heads)
+        self._queries(settings, mla, heads)
         bias = spec.biases in ("qkv", "attention", "all")
         made = mla.kv_lora_rank + mla.qk_rope_head_dim
         self.kv_down = Linear(spec.hidden, made, bias=bias, partial=tensor.stream_axis)
-        self.kv_norm = norm(spec, mla.kv_lora_rank, tensor.stream_axis)
+        self.kv_norm = norm(settings, mla.kv_lora_rank, tensor.stream_axis)
         rebuilt = mla.qk_nope_head_dim + mla.v_head_dim
         self.kv_up = Linear(mla.kv_lora_rank, heads * rebuilt, bias=False, side="outputs")
         self.core = CoreAttention(settings, groups)
@@ -44,15 +43,16 @@ class LatentAttention(nn.Module):
         self.out = Linear(heads * mla.v_head_dim, spec.hidden, bias=out_bias, side="inputs")
         tensor.mark_row(self.out)
 
-    def _queries(self, spec: ModelSpec, mla: Mla, heads: int) -> None:
+    def _queries(self, settings: Settings, mla: Mla, heads: int) -> None:
         """One projection, or two with a norm between them."""
+        spec = settings.model
         self.compressed = mla.q_lora_rank is not None
         if mla.q_lora_rank is None:
             self.q = Linear(spec.hidden, heads * spec.head_width, bias=False, side="outputs")
             return
         bias = spec.biases in ("qkv", "attention", "all")
         self.q_down = Linear(spec.hidden, mla.q_lora_rank, bias=bias, partial=self.tensor.stream_axis)
-        self.q_norm = norm(spec, mla.q_lora_rank, self.tensor.stream_axis)
+        self.q_norm = norm(settings, mla.q_lora_rank, self.tensor.stream_axis)
         self.q_up = Linear(mla.q_lora_rank, heads * spec.head_width, bias=False, side="outputs")
 
     def forward(self, x: Tensor, table: Tensor | None) -> Tensor:

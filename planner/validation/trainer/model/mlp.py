@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from planner.validation.trainer.groups import Groups
+from planner.validation.trainer.model.fused import fused_gate
 from planner.validation.trainer.model.linear import Linear
 from planner.validation.trainer.settings import Settings
 from planner.validation.trainer.tensor.strategy import tensor_parallel
@@ -25,14 +26,16 @@ class Activation(nn.Module):
 
     unit = "activation"
 
-    def __init__(self, function: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.function = FUNCTIONS[function]
+        self.function = FUNCTIONS[settings.model.activation]
+        self.fused = settings.fuses("activation")
 
     def forward(self, gate: Tensor, up: Tensor | None = None) -> Tensor:
         """function(gate), or function(gate) x up."""
-        activated = self.function(gate)
-        return activated if up is None else activated * up
+        if up is None:
+            return self.function(gate)
+        return fused_gate(self.function, gate, up) if self.fused else self.function(gate) * up
 
 
 class Mlp(nn.Module):
@@ -55,7 +58,7 @@ class Mlp(nn.Module):
         for name in names:
             self.add_module(name, Linear(spec.hidden, inner, bias=biased, side="outputs"))
         self.wide = tuple(names)
-        self.activation = Activation(spec.activation)
+        self.activation = Activation(settings)
         self.down = Linear(inner, spec.hidden, bias=biased, side="inputs")
         tensor.mark_row(self.down)
 

@@ -24,9 +24,9 @@ from planner.validation.trainer.exchange import copied, gathered
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.model.stage import Stage
 from planner.validation.trainer.settings import Settings
+from planner.validation.trainer.tensor.cross_entropy import cross_entropy
 from planner.validation.trainer.tensor.regather import SEQUENCE
 from planner.validation.trainer.tensor.strategy import Whole
-from planner.validation.trainer.tensor.vocabulary import parallel_cross_entropy
 
 Plan = dict[str, ParallelStyle]
 
@@ -53,7 +53,7 @@ class DTensorParallel(Whole):
         """On cut logits (the three reductions of PyTorch's ``loss_parallel``), or on gathered ones."""
         if not self.vocabulary_cut or self.group is None:
             return super().loss(logits, labels)
-        return parallel_cross_entropy(logits, labels, self.group).sum()
+        return cross_entropy(logits, labels, self.kernel, self.group)
 
 
 def dtensor_parallel(settings: Settings, groups: Groups) -> DTensorParallel:

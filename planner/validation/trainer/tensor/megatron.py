@@ -10,9 +10,9 @@ from planner.validation.trainer.exchange import collected, copied, gathered, sca
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.model.linear import Linear, Table
 from planner.validation.trainer.settings import Settings
+from planner.validation.trainer.tensor.cross_entropy import cross_entropy, loss_kernel
 from planner.validation.trainer.tensor.regather import SEQUENCE, Regathered, regathering_linear
-from planner.validation.trainer.tensor.strategy import Whole
-from planner.validation.trainer.tensor.vocabulary import parallel_cross_entropy, partial_rows
+from planner.validation.trainer.tensor.vocabulary import partial_rows
 
 
 class MegatronParallel:
@@ -27,6 +27,7 @@ class MegatronParallel:
         self.sp = settings.layout.sp
         self.regathers = settings.framework.regather_inputs
         self.vocabulary_cut = settings.loss.vocab_parallel
+        self.kernel = loss_kernel(settings)
         self.axis: str | None = "tp"
         self.stream_axis: str | None = "tp" if self.sp else None
 
@@ -72,5 +73,5 @@ class MegatronParallel:
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """On cut logits, or on gathered ones when the job says so."""
         if not self.vocabulary_cut:
-            return Whole().loss(collected(logits, self.group, logits.dim() - 1), labels)
-        return parallel_cross_entropy(logits, labels, self.group).sum()
+            return cross_entropy(collected(logits, self.group, logits.dim() - 1), labels, self.kernel)
+        return cross_entropy(logits, labels, self.kernel, self.group)

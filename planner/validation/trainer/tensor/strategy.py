@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
-from torch.nn import functional
 
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.model.linear import Linear, Table
 from planner.validation.trainer.settings import Settings
+from planner.validation.trainer.tensor.cross_entropy import LossKernel, cross_entropy, loss_kernel
 
 
 class TensorParallel(Protocol):
@@ -66,11 +66,16 @@ class TensorParallel(Protocol):
 
 @dataclass(frozen=True)
 class Whole:
-    """No tensor parallelism, or DTensor's, which replaces parameters and hooks into modules afterwards."""
+    """No tensor parallelism, or DTensor's, which replaces parameters and hooks into modules afterwards.
+
+    Args:
+        kernel: of the loss.
+    """
 
     size: int = 1
     axis: str | None = None
     stream_axis: str | None = None
+    kernel: LossKernel = "pytorch"
 
     def kv(self, heads: int) -> tuple[str, int]:
         """All heads."""
@@ -102,15 +107,14 @@ class Whole:
         return result
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """In fp32, or in 64 bits when the logits are."""
-        wide = logits.float() if logits.element_size() < 4 else logits
-        return functional.cross_entropy(wide.flatten(0, 1), labels.flatten(), reduction="sum")
+        """On whole logits."""
+        return cross_entropy(logits, labels, self.kernel)
 
 
 def tensor_parallel(settings: Settings, groups: Groups) -> TensorParallel:
     """The strategy of a run."""
     if settings.layout.tp == 1:
-        return Whole()
+        return Whole(kernel=loss_kernel(settings))
     if settings.convention == "pytorch":
         from planner.validation.trainer.tensor.dtensor import dtensor_parallel
 

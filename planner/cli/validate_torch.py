@@ -52,7 +52,8 @@ def _answer(
     from planner.report.real_runs import draw_times, show_outcomes
     from planner.units import parse_count
     from planner.validation.processes.launch import require_torch
-    from planner.validation.real_runs.study import run_cases, time_score, to_json
+    from planner.validation.real_runs.study import run_cases, to_json
+    from planner.validation.real_runs.times import time_score
 
     timed = 0 if no_time else parse_count(steps, field="--steps")
     if plot is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.validation.real_runs.compare import Outcome
-    from planner.validation.real_runs.study import TimeScore
+    from planner.validation.real_runs.times import TimeScore
 
 MOST_DIFFERENCES = 12
 

@@ -41,13 +41,14 @@ def run_processes(
 
     Args:
         module: ends with ``run_worker`` (see ``worker``).
+        timeout_s: longest time without a line on standard output.
         port: of the rendezvous; None for a free one.
         environment: variables on top of this process's.
         on_line: gets every line that the processes print on standard output (let one rank print).
 
     Raises:
         PlannerError: torch is missing, the port is in use, fewer than one process, or a process refused its input.
-        NoAnswerError: a process died (its own message), or they took longer than ``timeout_s``.
+        NoAnswerError: a process died (its own message), or nothing was heard for ``timeout_s``.
     """
     require_torch()
     if count < 1:
@@ -60,9 +61,9 @@ def run_processes(
         command = [sys.executable, "-m", AGENT, str(os.getpid()), str(report), *_torchrun(count, port)]
         surroundings = {**os.environ, **_quiet_surroundings(folder), **(environment or {})}
         with errors.open("wb") as sink, _started([*command, module, *arguments], surroundings, sink) as agent:
-            code = _follow(agent, time.monotonic() + timeout_s, on_line)
+            code = _follow(agent, timeout_s, on_line)
         if code is None:
-            raise NoAnswerError(f"{count} processes of {module} did not end within {timeout_s:.0f} s")
+            raise NoAnswerError(f"{count} processes of {module} hang: nothing heard for {timeout_s:.0f} s")
         if code != 0:
             raise _failure(folder, report, errors)
 
@@ -135,10 +136,11 @@ def _started(
 
 
 def _follow(
-    agent: subprocess.Popen[bytes], deadline: float, on_line: Callable[[str], None] | None
+    agent: subprocess.Popen[bytes], timeout_s: float, on_line: Callable[[str], None] | None
 ) -> int | None:
-    """The agent's exit code, or None when the deadline came first; lines are handed on as they come."""
+    """The agent's exit code, or None after ``timeout_s`` of silence; lines are handed on as they come."""
     assert agent.stdout is not None
+    deadline = time.monotonic() + timeout_s
     with selectors.DefaultSelector() as waiting:
         waiting.register(agent.stdout, selectors.EVENT_READ)
         rest = b""
@@ -148,6 +150,7 @@ def _follow(
             data = os.read(agent.stdout.fileno(), 65536)
             if not data:
                 break
+            deadline = time.monotonic() + timeout_s
             *lines, rest = (rest + data).split(b"\n")
             for line in lines if on_line else ():
                 assert on_line is not None

@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from planner.errors import PlannerError
 from planner.validation.processes.agent import AGENT_PID
 from planner.validation.processes.lifetime import die_with_parent
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 ERRORS = "PLANNER_ERRORS"
 """Environment variable: folder where a process writes why it failed."""
@@ -45,19 +48,45 @@ def run_worker(main: Callable[[list[str]], None]) -> NoReturn:
     """
     agent = os.environ.get(AGENT_PID)
     die_with_parent(int(agent) if agent else None)
+    _end(lambda: main(sys.argv[1:]))
+
+
+def run_forked(task: Callable[[], None]) -> None:
+    """Do ``task`` in a child of this process, which forgets everything that it did, and wait for it.
+
+    PyTorch keeps process groups and what DTensor derived from them for as long as a process lives; a child per task
+    starts clean, with all that this process has imported. This process must not have touched a GPU or started threads.
+    When the child fails, this process ends as it did, and the child has said why.
+    """
+    parent = os.getpid()
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        die_with_parent(parent)
+        _end(task)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    if code != 0:
+        os._exit(code)
+
+
+def _end(task: Callable[[], None]) -> NoReturn:
+    """Do ``task`` and leave, not through threads that wait for lost peers."""
+    code = 0
     try:
-        main(sys.argv[1:])
+        task()
     except BaseException as error:
         _tell(error)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(2 if isinstance(error, PlannerError) else 1)  # not through threads that wait for lost peers
-    sys.exit(0)
+        code = 2 if isinstance(error, PlannerError) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager
 def joined(
-    processes: int | None = None, device: str = "cpu", timeout_s: float = JOIN_TIMEOUT_S
+    processes: int | None = None, device: str = "cpu", timeout_s: float = JOIN_TIMEOUT_S, meeting: str = ""
 ) -> Iterator[Place]:
     """The default process group of torch.distributed (gloo on cpu, NCCL on cuda), one thread per process on cpu.
 
@@ -67,6 +96,7 @@ def joined(
         processes: how many there must be; None for as many as were started.
         device: cpu or cuda.
         timeout_s: longest wait for other processes, here and in each collective.
+        meeting: a name of its own for each time that the processes of one launch join.
 
     Raises:
         PlannerError: another number of processes was started, or the machine has fewer devices.
@@ -77,7 +107,6 @@ def joined(
         raise PlannerError(message, field="world size")
     import torch
     from torch import distributed
-    from torch._C._distributed_c10d import HashStore
 
     place = Place(rank, count, _device(device))
     if device == "cpu":
@@ -86,12 +115,21 @@ def joined(
         torch.cuda.set_device(place.device)
     backend = "nccl" if device == "cuda" else "gloo"
     wait = timedelta(seconds=timeout_s)
-    if "MASTER_ADDR" in os.environ:
-        distributed.init_process_group(backend, timeout=wait)
-    else:
-        distributed.init_process_group(backend, timeout=wait, store=HashStore(), rank=0, world_size=1)
+    store = _store(meeting, wait)
+    distributed.init_process_group(backend, timeout=wait, store=store, rank=rank, world_size=count)
     yield place
     distributed.destroy_process_group()
+
+
+def _store(meeting: str, wait: timedelta) -> Store:
+    """Where the processes find each other: torchrun's store, or one of its own for a process alone."""
+    from torch._C._distributed_c10d import HashStore, PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    if "MASTER_ADDR" not in os.environ:
+        return HashStore()
+    store, _, _ = next(rendezvous("env://", timeout=wait))
+    return PrefixStore(meeting, store)
 
 
 def _device(kind: str) -> str:

@@ -36,9 +36,13 @@ class Case:
         return layout.tp * layout.cp * layout.pp * layout.dp
 
 
-def built_in(*, short: bool = False, calibration: str | None = None) -> list[Case]:
-    """The built-in cases; only the short form's when ``short``."""
-    path = resources.files("planner.validation.real_runs").joinpath("cases.yaml")
+def built_in(name: str = "cases.yaml", *, short: bool = False, calibration: str | None = None) -> list[Case]:
+    """The cases of a list of this package; only the short form's when ``short``.
+
+    Args:
+        calibration: file with the measured figures of this machine; None for those of a common server.
+    """
+    path = resources.files("planner.validation.real_runs").joinpath(name)
     with resources.as_file(path) as file:
         data = load_document(file).data
     chosen = (entry for entry in data["cases"] if entry.get("short", False) or not short)

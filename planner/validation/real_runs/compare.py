@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ALLOWED_DOUBLE, ALLOWED_SINGLE = 1e-6, 1e-4
 """Largest relative error of losses and gradients in 64 and in 32 bits."""
+FLOOR = 1e-6
+"""Of the norm of all gradients together: the least that a parameter's error is measured against."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,11 @@ def communication(prediction: Prediction, run: Finished) -> tuple[tuple[int, Ter
 
 
 def gradient_error(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> float:
-    """Largest error of a parameter's gradient, by norms; infinite when one is missing or has gaps."""
+    """Largest error of a parameter's gradient, by norms; infinite when one is missing or has gaps.
+
+    A gradient that is zero but for rounding (of a bias of keys: a softmax does not see it) has no relative error: none is
+    measured against less than ``FLOOR`` of the norm of all gradients together.
+    """
     import torch
 
     from planner.validation.trainer.initial import TIED
@@ -127,13 +133,13 @@ def gradient_error(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) 
     copies = TIED.keys() - expected.keys()  # of a tied table, on the last stage of a pipeline
     if expected.keys() != found.keys() - copies:
         return float("inf")
-    worst = 0.0
-    for name, gradient in expected.items():
-        error = float(
-            torch.linalg.vector_norm(found[name].double() - gradient) / torch.linalg.vector_norm(gradient)
-        )
-        worst = max(worst, error if error == error else float("inf"))
-    return worst
+    norms = {name: torch.linalg.vector_norm(gradient) for name, gradient in expected.items()}
+    floor = FLOOR * torch.linalg.vector_norm(torch.stack(list(norms.values()))) if norms else 0.0
+    errors = [
+        float(torch.linalg.vector_norm(found[name].double() - gradient) / max(norms[name], floor))
+        for name, gradient in expected.items()
+    ]
+    return max((error if isfinite(error) else float("inf") for error in errors), default=0.0)
 
 
 def _largest(expected: tuple[float, ...], found: tuple[float, ...]) -> float:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planner.documents import write_text
+from planner.errors import NoAnswerError, PlannerError
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.validation.processes.launch import run_processes
-from planner.validation.trainer.results import GRADIENTS, SETTINGS, RunResult, read_results
+from planner.validation.trainer.results import GRADIENTS, SETTINGS, RunResult, ended, read_results
 from planner.validation.trainer.settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TRAINER = "planner.validation.trainer"
-TIMEOUT_S = 300.0
+TIMEOUT_S = 120.0
+"""Longest time without a step: collectives give up after 50 s, so that only a process that computes forever gets here."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +35,82 @@ class Finished:
 
 
 def run_all(
+    runs: Sequence[Settings], *, timed: int = 0, timeout_s: float = TIMEOUT_S, port: int | None = None
+) -> list[Finished]:
+    """Run several settings one after the other, those of equal world size in one launch; see ``run_each``.
+
+    Raises:
+        PlannerError, NoAnswerError: of the first run that failed; see ``run_processes``.
+    """
+    finished = []
+    for end in run_each(runs, timed=timed, timeout_s=timeout_s, port=port):
+        if isinstance(end, PlannerError):
+            raise end
+        finished.append(end)
+    return finished
+
+
+def run_each(
     runs: Sequence[Settings],
     *,
     timed: int = 0,
     timeout_s: float = TIMEOUT_S,
     port: int | None = None,
-    on_line: Callable[[str], None] | None = None,
-) -> list[Finished]:
-    """Run several settings of equal world size one after the other in the same processes.
+    on_end: Callable[[int], None] | None = None,
+) -> list[Finished | PlannerError]:
+    """Run several settings one after the other, those of equal world size in one launch.
+
+    A run that fails takes its launch along; those that are left are launched again.
 
     Args:
         timed: steps that are timed after the counted ones (not in 64-bit runs).
-
-    Raises:
-        PlannerError, NoAnswerError: see ``run_processes``.
+        timeout_s: longest time without a step.
+        on_end: called with the index of each run that ended well.
     """
+    ends: dict[int, Finished | PlannerError] = {}
     with tempfile.TemporaryDirectory(prefix="plan-run-") as name:
-        folders = [Path(name, str(index)) for index in range(len(runs))]
-        for settings, folder in zip(runs, folders, strict=True):
-            folder.mkdir()
-            (folder / SETTINGS).write_text(settings.to_json(), encoding="utf-8")
-        arguments = [str(timed), *map(str, folders)]
-        run_processes(TRAINER, arguments, runs[0].world_size, timeout_s=timeout_s, port=port, on_line=on_line)
-        return [_finished(settings, folder) for settings, folder in zip(runs, folders, strict=True)]
+        folders = _written(runs, Path(name))
+        for count in sorted({settings.world_size for settings in runs}):
+            left = [index for index, settings in enumerate(runs) if settings.world_size == count]
+            while left:
+                here = [folders[index] for index in left]
+                error = _launched(here, count, timed, timeout_s, port, on_end)
+                well = len(list(takewhile(lambda folder: ended(folder, count), here)))  # noqa: B023
+                ends |= {index: _finished(runs[index], folders[index]) for index in left[:well]}
+                ends |= dict.fromkeys(left[well : well + 1], error)
+                left = left[well + 1 :]
+    return [ends[index] for index in range(len(runs))]
+
+
+def _written(runs: Sequence[Settings], folder: Path) -> list[Path]:
+    """A folder for each run, of its index, with its settings."""
+    folders = [folder / str(index) for index in range(len(runs))]
+    for settings, place in zip(runs, folders, strict=True):
+        place.mkdir()
+        write_text(place / SETTINGS, settings.to_json())
+    return folders
+
+
+def _launched(
+    folders: Sequence[Path],
+    count: int,
+    timed: int,
+    timeout_s: float,
+    port: int | None,
+    on_end: Callable[[int], None] | None,
+) -> PlannerError:
+    """One launch; why the first run without a result has none."""
+
+    def hear(line: str) -> None:
+        if on_end is not None and line.isdigit():
+            on_end(int(line))
+
+    arguments = [str(timed), *map(str, folders)]
+    try:
+        run_processes(TRAINER, arguments, count, timeout_s=timeout_s, port=port, on_line=hear)
+    except PlannerError as error:
+        return error
+    return NoAnswerError("the processes ended without a result")
 
 
 def single(job: Job, layout: Layout, **options: object) -> Settings:

@@ -1,120 +1,70 @@
-"""All cases, one after the other, and what they say together."""
+"""All cases, and what they say together."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from statistics import median
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import PlannerError
 from planner.validation.real_runs.cases import Case
 from planner.validation.real_runs.compare import Outcome, compare
-from planner.validation.real_runs.launch import Finished, run_all, single
-from planner.validation.trainer.settings import settings_of
+from planner.validation.real_runs.launch import Finished, run_each, single
+from planner.validation.real_runs.times import TimeScore
+from planner.validation.trainer.settings import Settings, settings_of
 
 Progress = Callable[[float, str], None]
-
-TIME_ERROR_ALLOWED, ORDERED_WANTED = 0.25, 0.85
-
-
-@dataclass(frozen=True)
-class TimeScore:
-    """Predicted against measured step times.
-
-    Args:
-        cases: how many. median_error: of |predicted / measured - 1|.
-        pairs: of layouts of one model and process count whose times differ by more than both spreads; ordered: of them
-            those that the prediction orders alike.
-        fastest: per model and process count: the measured fastest is predicted fastest, or is within the spread of it.
-    """
-
-    cases: int
-    median_error: float | None
-    pairs: int
-    ordered: int
-    fastest: dict[str, bool]
-
-    @property
-    def passed(self) -> bool:
-        error = self.median_error is None or self.median_error <= TIME_ERROR_ALLOWED
-        order = self.ordered >= ORDERED_WANTED * self.pairs
-        return error and order and all(self.fastest.values())
 
 
 def run_cases(cases: Sequence[Case], *, timed: int, progress: Progress) -> list[Outcome]:
     """Run every case; one that fails says why and the others go on.
 
+    Equal runs are made once (the one-process run of many cases), those of equal world size in one launch.
+
     Args:
         timed: steps of each that are timed.
     """
-    references: dict[str, Finished] = {}
-    outcomes = []
-    for index, case in enumerate(cases):
-        progress(index / len(cases), case.name)
-        try:
-            outcomes.append(_run(case, references, timed))
-        except PlannerError as error:
-            outcomes.append(Outcome(case.name, case.processes, failed_because=str(error)))
-    return outcomes
+    told = [_runs_of(case) for case in cases]
+    owners = {
+        run.to_json(): (case.name, run)
+        for case, runs in zip(cases, told, strict=True)
+        if not isinstance(runs, PlannerError)
+        for run in runs
+    }
+    names, runs = zip(*owners.values(), strict=True) if owners else ((), ())
+    done: list[int] = []
+
+    def ended(index: int) -> None:
+        done.append(index)
+        progress(len(done) / len(runs), names[index])
+
+    progress(0.0, "starting processes")
+    ends = dict(zip(owners, run_each(runs, timed=timed, on_end=ended), strict=True))
+    return [_outcome(case, runs, ends) for case, runs in zip(cases, told, strict=True)]
 
 
-def _run(case: Case, references: dict[str, Finished], timed: int) -> Outcome:
-    alone = single(case.job, case.layout)
-    key = json.dumps([case.job.source["model"], alone.global_batch, alone.seq_len])
-    double = settings_of(case.job, case.layout, double=True)
-    plain = settings_of(case.job, case.layout, routing="balanced")
-    if key not in references:
-        (references[key],) = run_all([alone])
-    in_double, in_plain = run_all([double, plain], timed=timed)
-    return compare(case, references[key], in_double, in_plain)
+def _runs_of(case: Case) -> tuple[Settings, Settings, Settings] | PlannerError:
+    """One process in 64 bits, the layout in 64 bits, the layout in the job's precision; or why they cannot be."""
+    job, layout = case.job, case.layout
+    try:
+        plain = settings_of(job, layout, routing="balanced")
+        return single(job, layout), settings_of(job, layout, double=True), plain
+    except PlannerError as error:
+        return error
 
 
-def time_score(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> TimeScore:
-    """What the timed outcomes say about the predictions."""
-    timed = [(case, outcome) for case, outcome in zip(cases, outcomes, strict=True) if outcome.seconds]
-    errors = [abs(_figure(outcome.time_error)) for _, outcome in timed]
-    sets: dict[str, list[Outcome]] = {}
-    for case, outcome in timed:
-        sets.setdefault(f"{case.job.model.name} on {case.processes}", []).append(outcome)
-    pairs = [pair for members in sets.values() for pair in combinations(members, 2) if _apart(*pair)]
-    ordered = sum(
-        (_figure(a.measured_s) < _figure(b.measured_s)) == (_figure(a.predicted_s) < _figure(b.predicted_s))
-        for a, b in pairs
-    )
-    fastest = {name: _finds_fastest(members) for name, members in sets.items() if len(members) > 1}
-    return TimeScore(len(timed), median(errors) if errors else None, len(pairs), ordered, fastest)
-
-
-def _figure(value: float | None) -> float:
-    return 0.0 if value is None else value
-
-
-def _apart(a: Outcome, b: Outcome) -> bool:
-    """Whether the slower one's fastest step is slower than the faster one's slowest."""
-    return max(a.seconds) < min(b.seconds) or max(b.seconds) < min(a.seconds)
-
-
-def _finds_fastest(members: Sequence[Outcome]) -> bool:
-    chosen = min(members, key=lambda outcome: _figure(outcome.predicted_s))
-    best = min(members, key=lambda outcome: _figure(outcome.measured_s))
-    return chosen is best or not _apart(chosen, best)
+def _outcome(
+    case: Case, runs: Sequence[Settings] | PlannerError, ends: Mapping[str, Finished | PlannerError]
+) -> Outcome:
+    finished = []
+    for end in [runs] if isinstance(runs, PlannerError) else [ends[run.to_json()] for run in runs]:
+        if isinstance(end, PlannerError):
+            return Outcome(case.name, case.processes, failed_because=str(end))
+        finished.append(end)
+    return compare(case, *finished)
 
 
 def to_json(outcomes: Sequence[Outcome], score: TimeScore | None, seconds: float) -> dict[str, Any]:
     """The answer of ``plan validate torch --json``."""
-    time = None
-    if score is not None:
-        time = {
-            "cases": score.cases,
-            "median_error": score.median_error,
-            "pairs": score.pairs,
-            "pairs_ordered": score.ordered,
-            "fastest_found": score.fastest,
-            "passed": score.passed,
-        }
     return {
         "cases": [outcome.to_json() for outcome in outcomes],
         "overall": {
@@ -124,5 +74,5 @@ def to_json(outcomes: Sequence[Outcome], score: TimeScore | None, seconds: float
             "passed": all(outcome.passed for outcome in outcomes),
             "seconds": seconds,
         },
-        "time": time,
+        "time": None if score is None else score.to_json(),
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
-from planner.validation.processes.worker import joined, run_worker
+from planner.validation.processes.worker import joined, run_forked, run_worker
 from planner.validation.trainer.results import SETTINGS
 from planner.validation.trainer.settings import Settings
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> None:
-    """Train, count, time, and write the results of every run into its folder.
+    """Train, count, time, and write the results of every run into its folder, each in a process of its own.
+
+    Rank 0 prints a line for each step and, when a run ended, the name of its folder.
 
     Args:
         arguments: how many steps are timed (not in 64 bits), then folders with a ``settings.json`` each.
@@ -26,15 +29,22 @@ def main(arguments: list[str]) -> None:
         raise PlannerError("accepted: TIMED_STEPS FOLDER...", field="arguments")
     timed, folders = int(arguments[0]), [Path(name) for name in arguments[1:]]
     runs = [(_settings(folder), folder) for folder in folders]
-    first = runs[0][0]
-    with joined(first.world_size, first.device) as place:
-        for settings, folder in runs:
-            _run(settings, place.rank, folder, 0 if settings.double else timed)
+    import planner.validation.trainer.step  # noqa: F401  once for all
+
+    for settings, folder in runs:
+        run_forked(partial(_join_and_run, settings, folder, 0 if settings.double else timed))
 
 
 def _settings(folder: Path) -> Settings:
     file = folder / SETTINGS
     return Settings.from_json(file.read_text(encoding="utf-8"), file=file)
+
+
+def _join_and_run(settings: Settings, folder: Path, timed: int) -> None:
+    with joined(settings.world_size, settings.device, meeting=folder.name) as place:
+        _run(settings, place.rank, folder, timed)
+    if place.rank == 0:
+        print(folder.name, flush=True)  # noqa: T201
 
 
 def _run(settings: Settings, rank: int, folder: Path, timed: int) -> None:
@@ -65,6 +75,8 @@ def _run(settings: Settings, rank: int, folder: Path, timed: int) -> None:
 def _share(trainer: Trainer, index: int) -> float:
     """The rank's part of a step's loss; every tp rank knows the same one, the first counts it."""
     loss = trainer.step(index)
+    if trainer.groups.rank == 0:
+        print(f"step {index}", flush=True)  # noqa: T201
     return 0.0 if loss is None or trainer.groups.index("tp") else float(loss)
 
 

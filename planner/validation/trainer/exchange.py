@@ -5,6 +5,8 @@ Named after what happens in forward; backward does the dual: gather <-> reduce-s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,101 +57,60 @@ def _joined(parts: Tensor, dim: int) -> Tensor:
     return parts.movedim(0, dim).flatten(dim, dim + 1)
 
 
-class _Gather(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup, dim: int) -> Tensor:
-        ctx.group, ctx.dim = group, dim
-        return gather(x, group, dim)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return reduce_scatter(gradient, ctx.group, ctx.dim), None, None
+Move = Callable[[Tensor], Tensor]
 
 
-class _ReduceScatter(Function):
+class _Moved(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup, dim: int) -> Tensor:
-        ctx.group, ctx.dim = group, dim
-        return reduce_scatter(x, group, dim)
+    def forward(ctx: Any, x: Tensor, there: Move, back: Move) -> Tensor:
+        ctx.back = back
+        return there(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gather(gradient, ctx.group, ctx.dim), None, None
+        return ctx.back(gradient), None, None
 
 
-class _Copy(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
-        ctx.group = group
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return all_reduce(gradient, ctx.group), None
-
-
-class _Reduce(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup) -> Tensor:
-        return all_reduce(x, group)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-class _Collect(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup, dim: int) -> Tensor:
-        ctx.group, ctx.dim = group, dim
-        return gather(x, group, dim)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.chunk(ctx.group.size(), ctx.dim)[ctx.group.rank()].contiguous(), None, None
-
-
-class _AllToAll(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, group: ProcessGroup, split: int, join: int) -> Tensor:
-        ctx.group, ctx.split, ctx.join = group, split, join
-        return all_to_all(x, group, split, join)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return all_to_all(gradient, ctx.group, ctx.join, ctx.split), None, None, None
+def moved(x: Tensor, there: Move, back: Move) -> Tensor:
+    """``there(x)``; its gradient goes through ``back``."""
+    result: Tensor = _Moved.apply(x, there, back)  # type: ignore[no-untyped-call]
+    return result
 
 
 def gathered(x: Tensor, group: ProcessGroup, dim: int) -> Tensor:
     """Parts joined along ``dim``; gradients are summed over ranks and scattered."""
-    return _applied(_Gather, x, group, dim)
+    return moved(x, partial(gather, group=group, dim=dim), partial(reduce_scatter, group=group, dim=dim))
 
 
 def scattered_sum(x: Tensor, group: ProcessGroup, dim: int) -> Tensor:
     """The rank's part of the sum along ``dim``; gradients are gathered."""
-    return _applied(_ReduceScatter, x, group, dim)
+    return moved(x, partial(reduce_scatter, group=group, dim=dim), partial(gather, group=group, dim=dim))
 
 
 def copied(x: Tensor, group: ProcessGroup) -> Tensor:
     """The same values; gradients are summed over ranks (Megatron-LM's f)."""
-    return _applied(_Copy, x, group)
+    return moved(x, _same, partial(all_reduce, group=group))
 
 
 def summed(x: Tensor, group: ProcessGroup) -> Tensor:
     """The sum over ranks; the gradient passes as it is (Megatron-LM's g)."""
-    return _applied(_Reduce, x, group)
+    return moved(x, partial(all_reduce, group=group), _same)
 
 
 def collected(x: Tensor, group: ProcessGroup, dim: int) -> Tensor:
     """Parts joined along ``dim`` for a computation that every rank repeats: the gradient's own part is taken."""
-    return _applied(_Collect, x, group, dim)
+
+    def own(gradient: Tensor) -> Tensor:
+        return gradient.chunk(group.size(), dim)[group.rank()].contiguous()
+
+    return moved(x, partial(gather, group=group, dim=dim), own)
 
 
 def exchanged(x: Tensor, group: ProcessGroup, split: int, join: int) -> Tensor:
     """``all_to_all``; gradients go the way back."""
-    return _applied(_AllToAll, x, group, split, join)
+    there = partial(all_to_all, group=group, split=split, join=join)
+    return moved(x, there, partial(all_to_all, group=group, split=join, join=split))
 
 
-def _applied(function: Any, *arguments: Any) -> Tensor:
-    result: Tensor = function.apply(*arguments)
-    return result
+def _same(x: Tensor) -> Tensor:
+    return x.view_as(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from planner.layouts.groups import GROUPED_AXES, group_array
 from planner.layouts.layout import Layout
+from planner.validation.processes.worker import JOIN_TIMEOUT_S
 from planner.validation.trainer.settings import Settings
 
 if TYPE_CHECKING:
@@ -146,9 +148,12 @@ def make_groups(settings: Settings, rank: int) -> Groups:
     """
     if settings.world_size == 1:
         return single_process()
+    wait = timedelta(seconds=JOIN_TIMEOUT_S)  # PyTorch's own for further groups is 30 minutes
     axes = members(settings.layout, rank, 0 if settings.model.mla is not None else settings.model.key_heads)
     made = {
-        axis: dist.new_group(list(axes[axis].ranks), use_local_synchronization=True, group_desc=axis)
+        axis: dist.new_group(
+            list(axes[axis].ranks), timeout=wait, use_local_synchronization=True, group_desc=axis
+        )
         for axis in REPORTED_AXIS
         if axes[axis].size > 1
     }

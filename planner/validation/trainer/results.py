@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from planner.documents.writing import write_text
 from planner.validation.structure.record import TracedCall
 
 SETTINGS = "settings.json"
-GRADIENTS = "gradients-{rank}.pt"
-"""Files of a run's folder, besides ``rank-N.json``."""
+GRADIENTS, RESULT = "gradients-{rank}.pt", "rank-{rank}.json"
+"""Files of a run's folder; a rank's result is the last that it writes."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class RankResult:
     library: str
 
     def write(self, folder: Path) -> None:
-        """Into ``rank-N.json``."""
-        (folder / f"rank-{self.rank}.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
+        """Into its file of the run's folder."""
+        write_text(folder / RESULT.format(rank=self.rank), json.dumps(asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,12 @@ class RunResult:
 
 def read_results(folder: Path, ranks: int) -> RunResult:
     """The results that all ranks wrote."""
-    return RunResult(tuple(_read(folder / f"rank-{rank}.json") for rank in range(ranks)))
+    return RunResult(tuple(_read(folder / RESULT.format(rank=rank)) for rank in range(ranks)))
+
+
+def ended(folder: Path, ranks: int) -> bool:
+    """Whether all ranks wrote their results."""
+    return all((folder / RESULT.format(rank=rank)).exists() for rank in range(ranks))
 
 
 def _read(file: Path) -> RankResult:

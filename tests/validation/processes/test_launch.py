@@ -19,7 +19,9 @@ SURROUNDINGS = {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
 
 
 def start(*arguments: str, count: int = 2, **options: object) -> None:
-    run_processes("faulty_worker", arguments, count, environment=SURROUNDINGS, **{"timeout_s": 50, **options})
+    run_processes(
+        "faulty_worker", arguments, count, environment=SURROUNDINGS, **{"timeout_s": 120, **options}
+    )
 
 
 def running(folder: Path) -> list[int]:
@@ -29,7 +31,7 @@ def running(folder: Path) -> list[int]:
     return [pid for pid, file in states.items() if file.exists() and file.read_text().split()[2] != "Z"]
 
 
-def wait_until(condition: object, seconds: float = 30.0) -> None:
+def wait_until(condition: object, seconds: float = 120.0) -> None:
     limit = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < limit, "waited in vain"
@@ -64,10 +66,17 @@ def test_wrong_world_size() -> None:
 
 
 def test_time_limit_leaves_no_process(tmp_path: Path) -> None:
-    with pytest.raises(NoAnswerError, match="did not end within 8 s"):
-        start("sleep", str(tmp_path), timeout_s=8)
-    assert len(list(tmp_path.iterdir())) == 2
-    wait_until(lambda: not running(tmp_path))
+    for limit in (8, 30, 120):  # a busy machine takes long to start them
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        with pytest.raises(
+            NoAnswerError, match=f"2 processes of faulty_worker hang: nothing heard for {limit} s"
+        ):
+            start("sleep", str(folder), timeout_s=limit)
+        wait_until(lambda: not running(folder))  # noqa: B023
+        if len(list(folder.iterdir())) == 2:
+            return
+    pytest.fail("the processes did not start")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -79,8 +88,8 @@ def test_no_orphans_when_the_parent_ends(tmp_path: Path, how: signal.Signals) ->
     try:
         wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
         parent.send_signal(how)
-        parent.wait(20)
-        wait_until(lambda: not running(tmp_path), 10)
+        parent.wait(60)
+        wait_until(lambda: not running(tmp_path))
     finally:
         parent.kill()
         parent.wait()
@@ -108,4 +117,4 @@ def test_at_least_one_process() -> None:
 
 def test_a_module_that_does_not_exist() -> None:
     with pytest.raises(NoAnswerError, match="exit code 1"):
-        run_processes("planner.no_such_module", [], 1, timeout_s=50)
+        run_processes("planner.no_such_module", [], 1, timeout_s=120)

@@ -14,7 +14,8 @@ from planner.layouts.legality import require_legal
 from planner.validation.real_runs.cases import built_in, of_plans
 from planner.validation.real_runs.compare import Outcome, gradient_error
 from planner.validation.real_runs.local import run_plan
-from planner.validation.real_runs.study import run_cases, time_score
+from planner.validation.real_runs.study import run_cases
+from planner.validation.real_runs.times import time_score
 from planner.validation.trainer.settings import settings_of
 
 CASES = built_in()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd import Function
 from torch.distributed import ProcessGroup
 from torch.nn import functional
 
-from planner.validation.trainer.exchange import gathered, scattered_sum
+from planner.validation.trainer.exchange import gathered, moved, scattered_sum
 
 Sizes = Sequence[int]
 
@@ -26,8 +25,8 @@ def exchanged_rows(rows: Tensor, sent: Sizes, received: Sizes, group: ProcessGro
     """
     if group is None:
         return rows
-    result: Tensor = _Exchange.apply(rows, sent, received, group)  # type: ignore[no-untyped-call]
-    return result
+    there = partial(_all_to_all, sent=sent, received=received, group=group)
+    return moved(rows, there, partial(_all_to_all, sent=received, received=sent, group=group))
 
 
 def gathered_rows(rows: Tensor, sizes: Sizes, group: ProcessGroup | None) -> Tensor:
@@ -73,17 +72,6 @@ def regrouped(rows: Tensor, sizes: Sequence[Sizes]) -> Tensor:
 def _filled(rows: Tensor, count: int) -> Tensor:
     missing = count - rows.shape[0]
     return functional.pad(rows, (0, 0, 0, missing)) if missing else rows
-
-
-class _Exchange(Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, sent: Sizes, received: Sizes, group: ProcessGroup) -> Tensor:
-        ctx.sent, ctx.received, ctx.group = sent, received, group
-        return _all_to_all(rows, sent, received, group)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _all_to_all(gradient, ctx.received, ctx.sent, ctx.group), None, None, None
 
 
 def _all_to_all(rows: Tensor, sent: Sizes, received: Sizes, group: ProcessGroup) -> Tensor:

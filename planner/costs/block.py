@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
 from planner.costs.block_price import AXES, BlockPrice, PassPrice, merged
 from planner.costs.expert_biases import with_expert_biases
 from planner.costs.host import ROUTED, HostWork, host_work, routed_wait_s
+from planner.costs.kept_outputs import kept_outputs
 from planner.costs.late import late_launches, out_of_step
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import block_memory
@@ -69,6 +70,7 @@ def pattern_of(layouts: Layouts, job: Job) -> list[tuple[Pattern, np.ndarray]]:
             vocab_parallel_loss=loss.vocab_parallel,
             regather_inputs=framework.regather_inputs,
             shared_input_hook=framework.shared_input_hook,
+            sums_each_pass=framework.shard_runtime == "fsdp2",
             gathers_tokens=job.training.moe.dispatcher == "allgather",
         )
         groups.append((pattern, np.flatnonzero(inverse.ravel() == index)))
@@ -124,10 +126,12 @@ def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) 
     return block.operators[:last]
 
 
-def _dropped_share(framework: Framework, policy: Recompute) -> float:
-    """Share of the other matmuls that run again too: a policy over the whole layer may keep a part of their outputs only."""
-    kept = framework.selective_outputs if policy.mode == "selective" else None
-    return 0.0 if kept is None else 1.0 - kept
+def _dropped(block: Block, framework: Framework, policy: Recompute, again: Set[str]) -> Mapping[str, float]:
+    """Other matmul -> share that runs again too, where a policy over the whole layer keeps a part of their outputs only."""
+    share = framework.selective_outputs
+    if share is None or policy.mode != "selective" or not again:
+        return {}
+    return {name: 1.0 - kept for name, kept in kept_outputs(block, again, share).items()}
 
 
 def _price_policy(
@@ -153,9 +157,13 @@ def _price_policy(
     window_f = sum((costs[name].forward_s for name in core), zero)
     window_b = sum((costs[name].input_gradient_s for name in core), zero)
     weights = total("weight_gradient_s", every)
-    dropped = [costs[o.name] for o in block.operators if again and o.kind == "einsum" and o.name not in again]
-    share = _dropped_share(framework, policy)
-    recompute = total("forward_s", repeat) + share * total("forward_s", dropped)
+    dropped = _dropped(block, framework, policy, again)
+
+    def repeated_total(name: str) -> FloatArray:
+        part = (share * getattr(costs[operator], name) for operator, share in dropped.items())
+        return sum(part, total(name, repeat))
+
+    recompute = repeated_total("forward_s")
     redone = [o for o in block.operators if o.name in again]
     host_forward, host_backward = host
     routed = sum((costs[o.name].forward_s for o in block.operators if o.module in ROUTED), zero)
@@ -182,7 +190,7 @@ def _price_policy(
         weight_gradient_s=weights,
         forward_flops=total("forward_flops", every),
         backward_flops=total("backward_flops", every),
-        recompute_flops=total("forward_flops", repeat) + share * total("forward_flops", dropped),
+        recompute_flops=repeated_total("forward_flops"),
         step_exchange_s=sum((t.seconds for t in transfers if t.exchange.pass_ == "optimizer"), zero),
         memory=block_memory(block, derivation, sizes, again, policy),
         transfers=transfers,

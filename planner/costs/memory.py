@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from planner.costs.elements import stored_elements
 from planner.costs.pipeline import in_flight, keeps_logits
 from planner.costs.prices import PriceRows
 from planner.costs.saved import logit_bytes
@@ -18,7 +19,6 @@ from planner.costs.states import (
     StateBytes,
     parameter_shards,
     shard_groups,
-    stage_elements,
     state_bytes,
     tier_fraction,
     updated_elements,
@@ -143,10 +143,8 @@ class _Part:
 
 
 def _part(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> _Part:
-    counts = (stage.recomputed, stage.plain)
     groups = shard_groups(layouts)
-    dense = stage_elements(job, layouts, stage, prices.total("dense", *counts))
-    states = state_bytes(job, groups, dense, prices.total("expert", *counts))
+    states = state_bytes(job, groups, *stored_elements(job, layouts, prices, stage))
     return _Part(job, layouts, prices, stage, groups, states)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.costs.elements import padding
 from planner.costs.prices import PriceRows
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass
@@ -81,8 +82,11 @@ def stage_parts(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass
     for unit in _units(job.model, stage, job.framework.shard_runtime):
         counts = dict.fromkeys(unit.blocks, unit.count)
         own, routed = (prices.total(kind, {}, counts) for kind in ("dense", "expert"))
-        for name in _tied(job.model, unit) & borrowed.keys():
-            own = own + local_parameter(borrowed.pop(name).axes, layouts)
+        tables = [borrowed.pop(name) for name in _tied(job.model, unit) & borrowed.keys()]
+        for table in tables:
+            own = own + local_parameter(table.axes, layouts)
+        more = padding(job, layouts, counts, tables)
+        own, routed = own + more[0], routed + more[1]
         if own.any():
             dense.append(Part(own, unit.count, own, unit.count) if unit.kept else Part(own, unit.count))
         if routed.any():

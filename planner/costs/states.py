@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from planner.costs.sizes import FloatArray, local_parameter
+from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageClass
 from planner.jobs.framework import StateLaw
 from planner.jobs.types import Job, Training
@@ -115,18 +115,6 @@ class StateBytes:
     optimizer: FloatArray
     dense_elements: FloatArray
     expert_elements: FloatArray
-
-
-def stage_elements(job: Job, layouts: Layouts, stage: StageClass, dense: FloatArray) -> FloatArray:
-    """Dense elements that a stage stores: its own and a copy of every tied parameter whose owner sits elsewhere.
-
-    Args:
-        dense: own local elements of the stage's blocks.
-    """
-    extra = np.zeros(len(layouts))
-    for parameter in tied_elsewhere(job.model, stage):
-        extra = extra + local_parameter(parameter.axes, layouts)
-    return dense + extra
 
 
 def tied_elsewhere(model: ModelGraph, stage: StageClass) -> tuple[Parameter, ...]:

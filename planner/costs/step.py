@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
+from planner.costs.elements import stored_elements
 from planner.costs.hops import exposed_hops
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.optimizer import update_seconds
@@ -31,7 +32,6 @@ from planner.costs.states import (
     shard_groups,
     shared_with_others,
     spread_states,
-    stage_elements,
     state_bytes,
     tied_elsewhere,
     tier_fraction,
@@ -137,10 +137,8 @@ def stage_time(
         for side in ("forward", "backward")
     ]
     micro_batches = layouts.columns["micro_batches"].astype(np.float64)
-    expert = prices.take(distinct.first).total("expert", *counts)
-    own = prices.take(distinct.first).total("dense", *counts)
-    dense = stage_elements(job, distinct.layouts, stage, own)
-    parts = stage_parts(job, distinct.layouts, prices.take(distinct.first), stage).whole
+    own = prices.take(distinct.first)
+    parts = stage_parts(job, distinct.layouts, own, stage).whole
     traffic = exposed_traffic(
         job,
         _traffic_seconds(job, distinct, parts),
@@ -149,7 +147,7 @@ def stage_time(
         micro_batches,
         stage.units,
     )
-    small = state_bytes(job, distinct.groups, dense, expert)
+    small = state_bytes(job, distinct.groups, *stored_elements(job, distinct.layouts, own, stage))
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
     windows = (
         (forward + traffic.forward_s, traffic.first_s),
@@ -192,18 +190,21 @@ def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:
 
 def tied_sums(job: Job, layouts: Layouts, stage: StageClass) -> list[CollectiveCost]:
     """Sums of tied tables' gradients between their owner's stage and the stage that holds a copy."""
+    reach = ends_of(layouts, job)
+    sizes = tied_bytes(job, layouts, stage)
+    return [collective_cost("all_reduce", nbytes, reach, job.cluster) for nbytes in sizes]
+
+
+def tied_bytes(job: Job, layouts: Layouts, stage: StageClass) -> list[FloatArray]:
+    """Bytes of each of ``tied_sums``."""
     shared = (*tied_elsewhere(job.model, stage), *shared_with_others(job.model, stage))
-    if not shared or not (layouts.columns["pp"] > 1).any():
+    if not (layouts.columns["pp"] > 1).any():
         return []
-    reach = _ends(layouts, job)
     wire = gradient_bytes(job)[1]
-    return [
-        collective_cost("all_reduce", local_parameter(parameter.axes, layouts) * wire, reach, job.cluster)
-        for parameter in shared
-    ]
+    return [local_parameter(parameter.axes, layouts) * wire for parameter in shared]
 
 
-def _ends(layouts: Layouts, job: Job) -> Spread:
+def ends_of(layouts: Layouts, job: Job) -> Spread:
     """The pair of the first and the last pipeline rank: they share a domain where the whole axis does."""
     axis = spread(layouts.columns["pp"], strides_of(layouts)["pp"], job.cluster)
     return Spread(np.minimum(axis.size, 2), axis.stride, axis.devices, np.minimum(axis.domains, 2))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.collectives import DEVICE_INITIATED, CollectiveCost, collective_cost
-from planner.costs.sizes import FloatArray, Sizes, local_parameter
+from planner.costs.sizes import FloatArray, Sizes, activation_bytes, local_parameter
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, mesh_strides, spread
@@ -99,9 +99,11 @@ def price_exchange(
 
 def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray:
     """Size of one call: the larger of one rank's input and output buffer, shape (rows,)."""
-    if exchange.pass_ == "optimizer":
-        law = sizes.job.framework.state_law(sizes.job.training.precision)
-        return local_parameter(block.parameters[exchange.what].axes, sizes.layouts) * law.reduced
+    if exchange.what in block.parameters:
+        precision = sizes.job.training.precision
+        law = sizes.job.framework.state_law(precision)
+        width = law.reduced if exchange.pass_ == "optimizer" else activation_bytes(precision)
+        return local_parameter(block.parameters[exchange.what].axes, sizes.layouts) * width
     total = np.zeros(len(sizes.layouts))
     for name in exchange.tensors:
         tensor = block.tensors[name]

@@ -76,9 +76,12 @@ class Derivation:
 
 @dataclass
 class _Use:
+    """``layers``: linear layers that an operator stands for, two for gate and up."""
+
     operator: Operator
     needed: Placement
     gradient: Placement
+    layers: int = 1
 
 
 def derive(block: Block, pattern: Pattern) -> Derivation:
@@ -101,7 +104,7 @@ def derive(block: Block, pattern: Pattern) -> Derivation:
         rules[operator.name] = rule
         for name, needed, gradient in zip(operator.inputs, rule.inputs, rule.gradients, strict=True):
             if name in block.tensors:
-                uses.setdefault(name, []).append(_Use(operator, needed, gradient))
+                uses.setdefault(name, []).append(_Use(operator, needed, gradient, _layers(operator, block)))
         exchanges.extend(_own(operator, item) for item in rule.intrinsic)
         placed[operator.output] = rule.output
         producers[operator.output] = operator
@@ -140,7 +143,8 @@ def _conversions(
     """Forward conversions, one per distinct need, their re-gathering, and the backward ones."""
     for needed in dict.fromkeys(use.needed for use in users):
         consumers = [use for use in users if use.needed == needed]
-        for step in conversion(source, needed):
+        steps = conversion(source, needed)
+        for step in steps:
             reduction = step.collective in ("all_reduce", "reduce_scatter")
             owner = producer.name if reduction and producer is not None else consumers[0].operator.name
             if step.collective == "all_to_all":
@@ -162,7 +166,7 @@ def _conversions(
                     step.target,
                     regather=True,
                 )
-        groups = _backward_groups(consumers, pattern)
+        groups = _backward_groups(consumers, shared=pattern.shared_input_hook or bool(steps))
         for gradient, owner in groups:
             for step in conversion(gradient, source.dual()):
                 yield Exchange(
@@ -170,16 +174,25 @@ def _conversions(
                 )
 
 
-def _backward_groups(consumers: list[_Use], pattern: Pattern) -> list[tuple[Placement, str]]:
-    """(gradient placement, owner) for each separate backward conversion of consumers with the same need."""
-    if pattern.shared_input_hook:
+def _layers(operator: Operator, block: Block) -> int:
+    gated = operator.kind == "einsum" and "gated" in block.tensors[operator.output].axis_names
+    return 2 if gated else 1
+
+
+def _backward_groups(consumers: list[_Use], *, shared: bool) -> list[tuple[Placement, str]]:
+    """(gradient placement, owner) for each separate backward conversion of consumers with the same need.
+
+    Args:
+        shared: the consumers read one converted tensor, where their gradients add up before they are converted.
+    """
+    if shared:
         return [
             (gradient, next(use.operator.name for use in consumers if use.gradient == gradient))
             for gradient in dict.fromkeys(use.gradient for use in consumers)
         ]
     partial = [use for use in consumers if any(state == PARTIAL for _, state in use.gradient.states)]
     whole = dict.fromkeys(use.gradient for use in consumers if use not in partial)
-    return [(use.gradient, use.operator.name) for use in partial] + [
+    return [(use.gradient, use.operator.name) for use in partial for _ in range(use.layers)] + [
         (gradient, next(use.operator.name for use in consumers if use.gradient == gradient))
         for gradient in whole
     ]
@@ -200,8 +213,8 @@ def _attention_side(consumers: list[_Use], producer: Operator | None) -> str:
 def _gradient_reductions(block: Block, pattern: Pattern, rules: Mapping[str, Rule]) -> Iterator[Exchange]:
     """Sums of weight gradients over tp, once per step.
 
-    Weights that are whole on every tp rank but saw only its share of the tokens (sequence parallelism), and KV weights
-    that several ranks hold because there are fewer KV heads than ranks.
+    Weights that are whole on every tp rank but saw only its share of the tokens (sequence parallelism; DTensor sums these where
+    backward leaves them), and KV weights that several ranks hold because there are fewer KV heads than ranks.
     """
     for operator in block.operators:
         inputs = rules[operator.name].inputs
@@ -222,9 +235,10 @@ def _gradient_reductions(block: Block, pattern: Pattern, rules: Mapping[str, Rul
                     replicas=True,
                 )
             elif sees_share and placement.on("tp") is None:
-                yield Exchange(
-                    name, "all_reduce", "tp", "optimizer", operator.name, (name,), placement, placement
+                often: Literal["backward", "optimizer"] = (
+                    "backward" if pattern.sums_each_pass else "optimizer"
                 )
+                yield Exchange(name, "all_reduce", "tp", often, operator.name, (name,), placement, placement)
 
 
 def _saved(

@@ -19,6 +19,8 @@ class Pattern:
         vocab_parallel_loss: logits stay sharded over tp.
         regather_inputs: gathered inputs are stored sharded and gathered again for the weight gradient.
         shared_input_hook: one backward reduction serves all consumers of an input (else one each).
+        sums_each_pass: gradients of whole weights that saw a share of the tokens are summed in every backward pass, in the
+            dtype of activations (else once per step).
         gathers_tokens: experts gather the tokens of all ranks and pick their own (else rows travel by all-to-all).
     """
 
@@ -33,6 +35,7 @@ class Pattern:
     vocab_parallel_loss: bool = True
     regather_inputs: bool = True
     shared_input_hook: bool = True
+    sums_each_pass: bool = False
     gathers_tokens: bool = False
 
     def has(self, axis: BlockAxis) -> bool:

@@ -7,8 +7,9 @@ from typing import get_args
 
 import numpy as np
 
+from planner.costs.elements import stored_elements
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
-from planner.costs.states import shard_groups, stage_elements, state_bytes, tier_fraction
+from planner.costs.states import shard_groups, state_bytes, tier_fraction
 from planner.layouts.layout import Offload, StateClass
 from planner.simulator.lowering.passes import BlockCost, Moved, PricedLayout
 from planner.simulator.schedules.schedule import Kind
@@ -58,7 +59,7 @@ def host_traffic(priced: PricedLayout, rank: int) -> HostTraffic:
     counts = (stage.recomputed, stage.plain)
     own = priced.prices.total("dense", *counts)
     expert = priced.prices.total("expert", *counts)
-    states = state_bytes(job, shard_groups(row), stage_elements(job, row, stage, own), expert)
+    states = state_bytes(job, shard_groups(row), *stored_elements(job, row, priced.prices, stage))
     away = {state: 1.0 - float(tier_fraction(row, state, "hbm")[0]) for state in get_args(StateClass)}
     one = np.ones(1)
     elements = max(float(own[0] + expert[0]), 1.0)

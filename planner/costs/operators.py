@@ -42,10 +42,13 @@ and of the copy (6). Megatron-LM's ``vocab_parallel_cross_entropy`` runs a kerne
 PERMUTE_PASSES = {"dispatch": (4.0, 4.0), "combine": (3.0, 3.0)}
 """Reads and writes of the routed tokens, forward and backward, on both sides of the all-to-all."""
 
-GATHERED_PASSES = {"dispatch": (4.0, 7.0), "combine": (9.0, 8.0)}
-"""The same where the tokens of all ranks are gathered: the rank's own are picked and then sorted by expert, answers scattered
-back, weighted and added up, by separate kernels; the gradient of a gather adds into zeros (allgather_token_permutation and
-allgather_token_unpermutation of Ascend/MindSpeed, mindspeed/core/transformer/moe/token_dispatcher.py)."""
+GATHERED_PASSES = {"dispatch": ((4.0, 0.0), (7.0, 1.0)), "combine": ((14.0, 5.0), (16.0, 0.0))}
+"""The same where the tokens of all ranks are gathered: (of the routed rows, of the gathered tokens), forward and backward.
+
+The rank's own rows are picked and then sorted by expert (4), answers put back in order (3), weighted (2), cast (3), added in
+fp32 to zeros of all tokens (6 + 2) and cast back (3). Backward: rows are picked (2 + 2), weighted with the gradient of the
+weights (6), two slices and two picks put into zeros (6 + 7 + 1) (allgather_token_permutation and allgather_token_unpermutation
+of Ascend/MindSpeed, September 2024, mindspeed/core/transformer/moe/token_dispatcher.py)."""
 
 
 def operator_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
@@ -240,13 +243,17 @@ def _scan(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
 
 
 def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
-    name = operator.output if operator.kind == "dispatch" else operator.inputs[0]
-    nbytes = sizes.bytes(block.tensors[name], derivation.outputs[name])
-    accelerator = sizes.job.cluster.accelerator
-    nbytes = nbytes * sizes.job.framework.elementwise_factor
-    gathered = sizes.job.training.moe.dispatcher == "allgather"
-    passes = (GATHERED_PASSES if gathered else PERMUTE_PASSES)[operator.kind]
-    forward, backward = (memory_bound_seconds(p * nbytes, accelerator) for p in passes)
+    sends, rule = operator.kind == "dispatch", derivation.rules[operator.name]
+    name = operator.output if sends else operator.inputs[0]
+    rows = sizes.bytes(block.tensors[name], derivation.outputs[name])
+    accelerator, factor = sizes.job.cluster.accelerator, sizes.job.framework.elementwise_factor
+    if sizes.job.training.moe.dispatcher == "allgather":
+        stream, placement = (operator.inputs[0], rule.inputs[0]) if sends else (operator.output, rule.output)
+        tokens = sizes.bytes(block.tensors[stream], placement) * sizes.degrees["ep"]
+        moved = [of_rows * rows + of_tokens * tokens for of_rows, of_tokens in GATHERED_PASSES[operator.kind]]
+    else:
+        moved = [passes * rows for passes in PERMUTE_PASSES[operator.kind]]
+    forward, backward = (memory_bound_seconds(factor * nbytes, accelerator) for nbytes in moved)
     return operator_result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
 
 

@@ -77,3 +77,23 @@ def test_tokens_of_experts_travel_as_rows_or_all_of_them(
     assert {row.collective for row in rows} == collectives
     assert {row.bytes_per_call for row in rows} == {copies * TOKENS * 1024 * 2}
     assert sum(row.calls_per_step for row in rows) == 7 * 4  # seven layers with experts, two each way
+
+
+def test_gathered_tokens_are_picked_and_added_in_many_passes(make_job: Any) -> None:
+    """Per routed byte 4 + 7 (dispatch) and 14 + 16 (combine), per byte of all ranks' tokens 0 + 1 and 5 + 0."""
+    job = make_job(MOE, devices=4, seq_len=65536, framework="megatron-core")
+    job = replace(job, training=replace(job.training, moe=MoeOptions(dispatcher="allgather")))
+    block = job.model.blocks["moe"]
+    sizes = Sizes(from_layouts([Layout(dp=4, ep=4)]), job, block)
+    derivation = derive(block, Pattern(ep=True, gathers_tokens=True))
+    found = {o.kind: operator_cost(o, block, derivation, sizes) for o in block.operators}
+    routed, tokens = (copies * 65536 * 1024 * 2 for copies in (2, 4))  # top 2; four ranks
+    accelerator = job.cluster.accelerator
+    rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
+    factor = job.framework.elementwise_factor / rate
+    for kind, forward, backward in (
+        ("dispatch", 4 * routed, 7 * routed + tokens),
+        ("combine", 14 * routed + 5 * tokens, 16 * routed),
+    ):
+        assert found[kind].forward_s[0] == pytest.approx(factor * forward, rel=0.02)
+        assert found[kind].input_gradient_s[0] == pytest.approx(factor * backward, rel=0.02)

@@ -58,6 +58,9 @@ _OVERLAP_FLAGS = {
 }
 """Switches that sources list -> the traffic that they hide."""
 
+_SCRIPT = ".sh"
+"""In the source of a row that was read from a launch script."""
+
 _LISTED = ("dp_reduce", "dp_gather", "tp")
 """Traffic that is exposed when a source lists its switches and leaves these out."""
 
@@ -141,10 +144,14 @@ def training_of(
 
 
 def overlap_of(row: RunRow, framework: Framework) -> dict[str, float]:
-    """Hidden shares that the row's switches change; what it does not mention stays the profile's."""
+    """Hidden shares that the row's switches change; what it does not mention stays the profile's.
+
+    A row that was read from a launch script lists the switches that the script sets: all others are off, as they are by
+    default (MC2, docs/features/mc2.md of Ascend/MindSpeed; --overlap-grad-reduce of Megatron-LM).
+    """
     words = " ".join(row.layout.overlap).lower()
     if not words:
-        return {}
+        return dict.fromkeys(_LISTED, 0.0) if _SCRIPT in (row.source or "") else {}
     if words.startswith("none"):
         exposed = ("tp",) if "fsdp" in framework.name or framework.name == "torchtitan" else None
         return dict.fromkeys(exposed or ("tp", "dp_reduce", "dp_gather", "pp", "cp", "ep"), 0.0)

@@ -56,12 +56,11 @@ class Correction(_Frozen):
 
     Args:
         source: what the rows' ``source`` starts with.
-        field: of the row; ``value`` is what the source implies.
+        values: field of the row -> what the source implies.
     """
 
     source: Annotated[str, Field(min_length=1)]
-    field: Literal["layout.recompute"]
-    value: str
+    values: Mapping[Literal["layout.recompute", "layout.recompute_modules"], str | tuple[str, ...]]
     reason: Annotated[str, Field(min_length=10)]
 
 
@@ -103,9 +102,10 @@ class Votes(_Frozen):
         """The row with what its source contradicts put right."""
         for item in self.corrections:
             if (row.source or "").startswith(item.source):
-                part, name = item.field.split(".")
-                changed = getattr(row, part).model_copy(update={name: item.value})
-                row = row.model_copy(update={part: changed})
+                for path, value in item.values.items():
+                    part, name = path.split(".")
+                    changed = getattr(row, part).model_copy(update={name: value})
+                    row = row.model_copy(update={part: changed})
         return row
 
     def family(self, row: RunRow) -> str:

@@ -53,6 +53,16 @@ def test_a_correction_changes_its_field_in_rows_of_its_source_only() -> None:
     assert VOTES.corrected(multi) is multi
 
 
+def test_layers_whose_attention_is_swapped_recompute_the_rest() -> None:
+    """The published row is a stand-in's: only its source and its policy matter here."""
+    script = "README.md table + examples/mcore/mixtral/pretrain_mixtral_8x22b_32k_ptd.sh"
+    other = next(row for row in rows().values() if row.id == "ascend-modellink-mistral-7b-32k")
+    mirror = (other.source or "").partition("README.md")[0]
+    corrected = VOTES.corrected(other.model_copy(update={"source": mirror + script})).layout
+    assert (other.layout.recompute, corrected.recompute) == ("none", "selective")
+    assert corrected.recompute_modules == ("moe",)
+
+
 def test_four_passes_do_not_fit_into_what_the_corrected_rows_measured() -> None:
     """Slopes of the published step times of width 2,048 without tp: 8.79 and 16.32 ms per layer at 4 and 8 sequences."""
     measured = (16.32e-3 - 8.79e-3) / 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.validation.runs.software import framework_of
+from planner.validation.runs.software import framework_of, overlap_of
 from tests.validation.runs.samples import row, shelf
 
 NEMO = "nemo-24.01-gpt3-175b-pretrain-fp8-g512-gbs2048"
@@ -25,3 +25,20 @@ def test_other_scripts_leave_the_choice_to_transformer_engine() -> None:
     """llama3.1/configure.sh of dgxc-benchmarking v24.11.1 exports NVTE_FUSED_ATTN=1."""
     profile, _ = framework_of(row(DGXC), shelf())
     assert profile.attention_generation("flash", "hopper") == "cudnn"
+
+
+SCRIPT = "ascend-modellink-mistral-7b-32k"
+
+
+def test_a_script_that_names_no_switch_sets_none() -> None:
+    """examples/mcore/mistral of ModelLink sets --use-mc2 and --overlap-grad-reduce; the legacy scripts neither."""
+    profile, _ = framework_of(row(SCRIPT), shelf())
+    assert overlap_of(row(SCRIPT), profile) == {"dp_gather": 0.0}
+    silent = row(SCRIPT, layout={"overlap": ...})
+    assert overlap_of(silent, profile) == {"dp_reduce": 0.0, "dp_gather": 0.0, "tp": 0.0}
+
+
+def test_other_sources_leave_unnamed_switches_to_the_profile() -> None:
+    table = row(SCRIPT, layout={"overlap": ...}).model_copy(update={"source": "table 3 of a paper"})
+    profile, _ = framework_of(table, shelf())
+    assert overlap_of(table, profile) == {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.costs.kept_outputs import kept_outputs
 from planner.costs.kernels import LOW_PRECISIONS
 from planner.costs.operators import fused, matmul_precision
 from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
@@ -127,6 +128,7 @@ def _output_bytes(
     answered where it is combined only once."""
     total = np.zeros(len(sizes.layouts))
     makers = {operator.output: operator.name for operator in block.operators}
+    kept = kept_outputs(block, repeated, share)
     for operator in block.operators:
         if operator.kind == "combine" and operator.name not in repeated:
             name = operator.inputs[0]
@@ -135,8 +137,7 @@ def _output_bytes(
         if operator.name in repeated or operator.kind not in ("einsum", "attention", "scan"):
             continue
         output = sizes.bytes(block.tensors[operator.output], derivation.rules[operator.name].output)
-        kept = share * output if operator.kind == "einsum" else output
-        total = total + kept + _extra(operator, block, derivation, sizes)
+        total = total + kept.get(operator.name, 1.0) * output + _extra(operator, block, derivation, sizes)
     return total
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +10,11 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
+from planner.costs.kept_outputs import keeps
+from planner.validation.trainer.model.moe import Router
 from planner.validation.trainer.settings import Settings
+
+Shapes = frozenset[tuple[int, ...]]
 
 _MATMULS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 _ALWAYS_KEPT = (
@@ -68,10 +71,11 @@ def repeat_operators(layers: Iterable[nn.Module], *, kept: float, stops_early: b
     """Selective recompute of operators: a layer keeps attention's outputs and a share of its matmuls' outputs.
 
     Args:
-        kept: share of the matmuls, evenly spread from the first one on.
+        kept: share of the matmuls, evenly spread from the first one on; routers' are repeated and not counted.
     """
     for layer in layers:
-        _repeat(layer, stops_early, context_fn=partial(_contexts, kept))
+        routers = {tuple(m.weight.shape) for m in layer.modules() if isinstance(m, Router)}
+        _repeat(layer, stops_early, context_fn=partial(_contexts, kept, frozenset(routers)))
 
 
 def _repeat(module: nn.Module, stops_early: bool, **options: Any) -> None:
@@ -95,22 +99,21 @@ def _outermost(module: nn.Module, units: frozenset[str]) -> Iterator[nn.Module]:
             yield from _outermost(child, units)
 
 
-def _contexts(kept: float) -> Any:
+def _contexts(kept: float, routers: Shapes) -> Any:
     """For one forward and its repetition, which count their matmuls apart."""
-    return create_selective_checkpoint_contexts(_policy(kept))  # type: ignore[no-untyped-call]
+    return create_selective_checkpoint_contexts(_policy(kept, routers))  # type: ignore[no-untyped-call]
 
 
-def _policy(kept: float) -> Callable[..., CheckpointPolicy]:
+def _policy(kept: float, routers: Shapes = frozenset()) -> Callable[..., CheckpointPolicy]:
     seen = {False: 0, True: 0}
 
     def decide(context: Any, operator: Any, *arguments: Any, **named: Any) -> CheckpointPolicy:
         if operator in _ALWAYS_KEPT:
             return CheckpointPolicy.MUST_SAVE
-        if operator not in _MATMULS:
+        if operator not in _MATMULS or tuple(reversed(arguments[-1].shape)) in routers:
             return CheckpointPolicy.PREFER_RECOMPUTE
         before = seen[context.is_recompute]
         seen[context.is_recompute] += 1
-        keeps = math.ceil((before + 1) * kept) > math.ceil(before * kept)
-        return CheckpointPolicy.MUST_SAVE if keeps else CheckpointPolicy.PREFER_RECOMPUTE
+        return CheckpointPolicy.MUST_SAVE if keeps(before, kept) else CheckpointPolicy.PREFER_RECOMPUTE
 
     return decide

@@ -61,13 +61,14 @@ def built_in(*, short: bool = False, names: Iterable[str] = ()) -> list[Case]:
 def _case(entry: Mapping[str, Any], data: Mapping[str, Any]) -> Case:
     devices, model = entry["devices"], entry["model"]
     batch = {"global_batch": entry.get("global_batch", devices), "framework": entry["framework"]}
+    stated = {**data["training"], **batch, **entry.get("training", {})}
     job = load_job(
         {
             "name": entry["name"],
             "model": {"preset": model, "layers": entry["layers"]} if "layers" in entry else model,
             "cluster": data["cluster"],
             "devices": devices,
-            "training": {**data["training"], **batch},
+            "training": stated,
         }
     )
     layout = parse_layout(entry["layout"], job)

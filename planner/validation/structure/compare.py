@@ -17,6 +17,7 @@ from planner.jobs.prediction import CommunicationRow, RankPrediction
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
+from planner.validation.structure.conventions import attention_share
 from planner.validation.structure.record import Trace, TracedCall
 
 EXACT = 1e-12
@@ -35,7 +36,7 @@ class Term:
         area, name: what it is; for communication the kind of call, and the figures are calls per step.
         predicted, traced: the figures.
         allowed: largest relative difference that passes.
-        convention: named difference of conventions that was taken out of ``predicted``, empty for none.
+        convention: named difference of conventions that was taken out of ``traced``, empty for none.
     """
 
     area: Area
@@ -104,9 +105,16 @@ def compare(job: Job, layout: Layout, pipeline_rank: int, trace: Trace) -> tuple
 
 def _flops(job: Job, layout: Layout, figures: Figures, trace: Trace) -> Iterator[Term]:
     everything, again = figures.flops
-    yield Term("flops", "all", everything, sum(trace.flops.values()))
+    seen = attention_share(job, layout)
+
+    def counted(*passes: str) -> float:
+        attention = sum(trace.attention_flops.get(pass_, 0) for pass_ in passes)
+        matmuls = sum(trace.flops.get(pass_, 0) for pass_ in passes) - attention
+        return float(matmuls + attention / seen.share)
+
+    yield Term("flops", "all", everything, counted(*trace.flops), convention=seen.name)
     if again or trace.flops.get("recompute"):
-        yield Term("flops", "recompute", again, trace.flops.get("recompute", 0))
+        yield Term("flops", "recompute", again, counted("recompute"), convention=seen.name)
 
 
 def _persistent(states: StateBytes, trace: Trace) -> Iterator[Term]:

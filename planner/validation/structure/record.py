@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -39,6 +39,7 @@ class Trace:
         peak_bytes: most bytes alive; peak_by_class: of what.
         holders: the largest of it.
         seconds: that building and tracing took.
+        attention_flops: those of ``flops`` that attention's kernels do.
     """
 
     flops: Mapping[str, int]
@@ -48,6 +49,7 @@ class Trace:
     peak_by_class: Mapping[str, int]
     holders: tuple[Holder, ...]
     seconds: float
+    attention_flops: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -80,14 +80,18 @@ def _record(tracer: Tracer, trainer: Trainer, seconds: float) -> Trace:
         "optimizer": live.classify(trainer.optimizer.kept(), "optimizer"),
     }
     flops: Counter[str] = Counter()
-    for (_, pass_), count in tracer.flops.items():
+    attention: Counter[str] = Counter()
+    for (kind, pass_), count in tracer.flops.items():
         flops[pass_] += count
+        attention[pass_] += count if kind == "attention" else 0
     calls = tuple(
         TracedCall(call.collective, call.axis, call.pass_, call.nbytes, count)
         for call, count in sorted(tracer.calls.items())
     )
     holders = tuple(Holder(*item) for item in live.largest(LARGEST))
-    return Trace(dict(flops), calls, persistent, live.peak, live.by_class(), holders, seconds)
+    return Trace(
+        dict(flops), calls, persistent, live.peak, live.by_class(), holders, seconds, dict(attention)
+    )
 
 
 def _weights(trainer: Trainer) -> list[Tensor]:

@@ -53,7 +53,8 @@ class Tracer(CallCounter):  # type: ignore[no-untyped-call]
         self.count(func, args, result)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
-            kind = "attention" if "attention" in func.name() else "matmul"
+            # products of more than two dimensions: attention that is written out
+            kind = "attention" if "attention" in func.name() or func.name() == "aten::bmm" else "matmul"
             self.flops[kind, current_phase()] += formula(*args, **(kwargs or {}), out_val=result)
         name = func.name().partition("::")[2]
         gathers = COLLECTIVES.get(func.name().partition(".")[0]) == "all_gather"

@@ -27,6 +27,7 @@ class CoreAttention(nn.Module):
     def __init__(self, settings: Settings, groups: Groups) -> None:
         super().__init__()
         self.fused = settings.attention != "unfused"
+        self.one_width = settings.framework.pads_values
         self.ulysses = groups.group("ulysses")
         self.zigzag = settings.cp_balance == "zigzag"
         self.ring: Ring | None = None
@@ -50,4 +51,4 @@ class CoreAttention(nn.Module):
             return ring_attention(q, k, v, self.ring, zigzag=self.zigzag, fused=self.fused)
         if self.gathering is not None:
             return gathered_attention(q, k, v, self.gathering)
-        return attend(q, k, v, causal=True, fused=self.fused)
+        return attend(q, k, v, causal=True, fused=self.fused, one_width=self.one_width)

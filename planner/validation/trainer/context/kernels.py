@@ -25,16 +25,22 @@ class Attended:
     lse: Tensor
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, fused: bool = True) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, *, causal: bool, fused: bool = True, one_width: bool = True
+) -> Tensor:
     """softmax(q k^T / sqrt(width)) v, differentiable.
 
     Args:
         causal: query i sees keys up to i.
         fused: one kernel; else scores are written out.
+        one_width: of a device's kernels FlashAttention's, which pads narrower values (MLA's) to the queries' width; else
+            one that takes both widths.
     """
     if not fused:
         return _unfused(q, k, v, causal)[0]
     width, scale = v.shape[-1], 1.0 / math.sqrt(q.shape[-1])
+    if not one_width and width < q.shape[-1] and _cuda_flash(q):
+        return _two_widths(q, k, v, causal, scale)
     q, k, v = _equal_widths(q, k, v)
     if _cuda_flash(q):
         # named outright: under fake tensors the usual entry picks an operator whose FLOPs nobody counts
@@ -48,6 +54,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, fused: bool = True)
         result = flash(q, k, v, 0.0, causal, scale=scale)[0]
     whole: Tensor = result
     return whole if whole.shape[-1] == width else whole[..., :width]
+
+
+def _two_widths(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> Tensor:
+    """The memory-efficient kernel, for as many key as query heads (MLA rebuilds one for each)."""
+    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+    result: Tensor = kernel(q, k, v, None, True, 0.0, causal, scale=scale)[0]
+    return result
 
 
 @torch.no_grad()

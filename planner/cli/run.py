@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="gloo or NCCL."
 )
 @click.option("--port", metavar="N", help="Of the rendezvous; default: a free one.")
+@click.option(
+    "--scale-down",
+    metavar="N",
+    help="Run a small copy with the same axes on at most N processes; says what was cut.",
+)
 @click.option("-o", "target", metavar="FILE", help="Write the answer as JSON.")
 @output_options
 def command(output: Output, **request: Any) -> None:
@@ -49,6 +54,7 @@ def _answer(
     processes: str | None,
     device: str,
     port: str | None,
+    scale_down: str | None,
     target: str | None,
 ) -> None:
     from planner.documents import write_text
@@ -71,6 +77,7 @@ def _answer(
             device=device,
             processes=None if processes is None else parse_count(processes, field="--processes"),
             port=None if port is None else parse_count(port, field="--port"),
+            scale_down=None if scale_down is None else parse_count(scale_down, field="--scale-down"),
         )
     payload = run.to_json()
     if target is not None:

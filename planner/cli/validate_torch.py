@@ -27,6 +27,9 @@ MOST_PROCESSES = 8
 @click.option(
     "--calibration", metavar="FILE", help="Of this machine, by `plan calibrate device` and `network`."
 )
+@click.option(
+    "--scale-down", metavar="N", help="Of each plan a small copy with the same axes on at most N processes."
+)
 @click.option("--plot", metavar="FILE", help="Draw predicted against measured time (.png, .svg, .pdf).")
 @output_options
 def command(output: Output, **request: Any) -> None:
@@ -47,11 +50,13 @@ def _answer(
     no_time: bool,
     steps: str,
     calibration: str | None,
+    scale_down: str | None,
     plot: str | None,
 ) -> None:
     from planner.report.real_runs import draw_times, show_outcomes
     from planner.units import parse_count
     from planner.validation.processes.launch import require_torch
+    from planner.validation.real_runs.cases import of_plans
     from planner.validation.real_runs.study import run_cases, to_json
     from planner.validation.real_runs.times import time_score
 
@@ -62,12 +67,16 @@ def _answer(
         check_picture(plot)
         check_target(plot)
     require_torch()
-    cases = _cases(plans, short, names, calibration)
+    most = None if scale_down is None else parse_count(scale_down, field="--scale-down")
+    cases = of_plans(plans, MOST_PROCESSES, scale_down=most) if plans else _cases(short, names, calibration)
+    for case in cases:
+        if case.cuts:
+            output.note(f"{case.name} scaled down: {'; '.join(map(str, case.cuts))}")
     started = time.perf_counter()
     with output.progress() as progress:
         outcomes = run_cases(cases, timed=timed, progress=progress)
     score = time_score(cases, outcomes) if timed else None
-    payload = to_json(outcomes, score, time.perf_counter() - started)
+    payload = to_json(cases, outcomes, score, time.perf_counter() - started)
     output.emit(payload, lambda console: show_outcomes(console, outcomes, score))
     if plot is not None and timed:
         draw_times(plot, outcomes)
@@ -77,14 +86,10 @@ def _answer(
         raise NoAnswerError(f"{len(failed)} of {len(outcomes)} cases differ: {', '.join(failed)}")
 
 
-def _cases(
-    plans: tuple[str, ...], short: bool, names: tuple[str, ...], calibration: str | None
-) -> list[Case]:
+def _cases(short: bool, names: tuple[str, ...], calibration: str | None) -> list[Case]:
     from planner.errors import suggest
-    from planner.validation.real_runs.cases import built_in, of_plans
+    from planner.validation.real_runs.cases import built_in
 
-    if plans:
-        return of_plans(plans, MOST_PROCESSES)
     known = built_in(short=short, calibration=None if calibration is None else os.path.abspath(calibration))
     for name in names:
         if name not in (case.name for case in known):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def show_run(console: Console, run: LocalRun) -> None:
     """Losses by step, time with its spread, and the calls of each axis beside the predicted ones."""
+    if run.cuts:
+        console.print(f"a scaled-down copy: {'; '.join(map(str, run.cuts))}")
     losses = ", ".join(f"{loss:.6f}" for loss in run.result.losses)
     console.print(f"{run.name} on {len(run.result.ranks)} processes: loss {losses}")
     seconds = run.result.seconds

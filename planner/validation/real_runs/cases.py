@@ -15,6 +15,7 @@ from planner.jobs.plan import read_plan
 from planner.jobs.types import Job
 from planner.layouts.knobs import parse_layout
 from planner.layouts.layout import Layout
+from planner.validation.real_runs.scaled.copy import Cut, scaled_copy
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Case:
 
     Args:
         name: for tables. short: part of the short form.
+        cuts: in which a scaled-down copy differs from its plan.
     """
 
     name: str
     job: Job
     layout: Layout
     short: bool = False
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def processes(self) -> int:
@@ -79,8 +82,11 @@ def _processes(knobs: str) -> int:
     return product
 
 
-def of_plans(paths: Sequence[str], most: int) -> list[Case]:
+def of_plans(paths: Sequence[str], most: int, *, scale_down: int | None = None) -> list[Case]:
     """The layouts of plan files.
+
+    Args:
+        scale_down: take copies on at most so many processes (see ``scaled.copy``).
 
     Raises:
         PlannerError: no plan, or one that needs more than ``most`` processes.
@@ -90,8 +96,13 @@ def of_plans(paths: Sequence[str], most: int) -> list[Case]:
         plan = read_plan(path)
         layout = parse_layout(plan.knobs, plan.job, file=path, line=plan.line("layout"))
         case = Case(plan.name, plan.job, layout)
+        if scale_down is not None:
+            copy = scaled_copy(plan.job, layout, min(scale_down, most))
+            case = Case(plan.name, copy.job, copy.layout, cuts=copy.cuts)
         if case.processes > most:
-            message = f"needs {case.processes} processes, at most {most} run here"
+            message = (
+                f"needs {case.processes} processes, at most {most} run here; --scale-down 8 runs a small copy"
+            )
             raise PlannerError(message, file=path, field="layout")
         cases.append(case)
     return cases

@@ -92,18 +92,21 @@ class Outcome:
         return asdict(self) | errors | terms | figures | times
 
 
-def compare(case: Case, alone: Finished, double: Finished, plain: Finished) -> Outcome:
+def compare(
+    case: Case, alone: Finished, double: Finished, alone_balanced: Finished, plain: Finished
+) -> Outcome:
     """The outcome of a case.
 
     Args:
-        alone: one process in 64 bits. double: the layout in 64 bits. plain: the layout in the job's precision.
+        alone: one process in 64 bits. double: the layout in 64 bits.
+        alone_balanced: as ``alone``, routed as ``plain`` is. plain: the layout in the job's precision.
     """
     prediction = predict(case.job, case.layout)
     return Outcome(
         name=case.name,
         processes=case.processes,
         loss_error=_largest(alone.result.losses, double.result.losses),
-        single_loss_error=_largest(alone.result.losses, plain.result.losses),
+        single_loss_error=_largest(alone_balanced.result.losses, plain.result.losses),
         gradient_error=gradient_error(alone.gradients, double.gradients),
         communication=communication(prediction, plain),
         seconds=plain.result.seconds,

@@ -9,13 +9,12 @@ from typing import Any
 
 from planner.costs.predict import predict
 from planner.errors import PlannerError
-from planner.jobs.plan import Plan, read_plan
 from planner.jobs.prediction import Prediction
-from planner.layouts.knobs import parse_layout
-from planner.layouts.layout import Layout
 from planner.validation.processes.launch import require_torch
+from planner.validation.real_runs.cases import of_plans
 from planner.validation.real_runs.compare import communication
 from planner.validation.real_runs.launch import run_all
+from planner.validation.real_runs.scaled.copy import Cut
 from planner.validation.structure.compare import Term
 from planner.validation.trainer.results import RunResult
 from planner.validation.trainer.settings import settings_of
@@ -32,12 +31,14 @@ class LocalRun:
     Args:
         result: of all ranks. communication: (rank, term), calls predicted and made, by axis and collective; empty in 64 bits,
             where every message is longer.
+        cuts: in which the scaled-down copy that ran differs from the plan.
     """
 
     name: str
     prediction: Prediction
     result: RunResult
     communication: tuple[tuple[int, Term], ...]
+    cuts: tuple[Cut, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -53,6 +54,7 @@ class LocalRun:
             "predicted_peak_bytes": self.prediction.memory.peak_bytes,
             "communication": [{"rank": rank, **term.to_json()} for rank, term in self.communication],
             "ranks": [asdict(rank) for rank in self.result.ranks],
+            "scaled_down": [asdict(cut) for cut in self.cuts],
         }
 
 
@@ -64,6 +66,7 @@ def run_plan(
     device: str = "cpu",
     processes: int | None = None,
     port: int | None = None,
+    scale_down: int | None = None,
 ) -> LocalRun:
     """Run a plan file's layout.
 
@@ -72,38 +75,33 @@ def run_plan(
         double: everything in 64 bits.
         processes: what the caller thinks the plan needs.
         port: of the rendezvous, None for a free one.
+        scale_down: run a copy on at most so many processes instead (see ``scaled.copy``).
 
     Raises:
         PlannerError: no plan, a layout that the trainer cannot run, too many processes or too little memory.
         NoAnswerError: a process died.
     """
-    plan = read_plan(path)
-    layout = parse_layout(plan.knobs, plan.job, file=path, line=plan.line("layout"))
-    needed = layout.tp * layout.cp * layout.pp * layout.dp
-    if processes is not None and processes != needed:
-        raise PlannerError(f"found {processes}; the plan needs {needed}", field="--processes")
     require_torch()
-    settings = settings_of(plan.job, layout, double=double, steps=steps, device=device, routing="balanced")
-    prediction = predict(plan.job, layout)
-    _require_room(path, plan, layout, needed, prediction, double)
+    (case,) = of_plans([path], MOST_PROCESSES, scale_down=scale_down)
+    if processes is not None and processes != case.processes:
+        raise PlannerError(f"found {processes}; the plan needs {case.processes}", field="--processes")
+    settings = settings_of(
+        case.job, case.layout, double=double, steps=steps, device=device, routing="balanced"
+    )
+    prediction = predict(case.job, case.layout)
+    if device == "cpu":
+        _require_room(path, case.processes, prediction.memory.peak_bytes * (2.0 if double else 1.0))
     (finished,) = run_all([settings], timed=steps, port=port)
     terms = () if double else communication(prediction, finished)
-    return LocalRun(plan.name, prediction, finished.result, terms)
+    return LocalRun(case.name, prediction, finished.result, terms, case.cuts)
 
 
-def _require_room(
-    path: str, plan: Plan, layout: Layout, needed: int, prediction: Prediction, double: bool
-) -> None:
-    """Refuse what this machine cannot hold: processes, and on the CPU the memory of all of them together."""
-    if needed > MOST_PROCESSES:
-        message = f"needs {needed} processes, at most {MOST_PROCESSES} run on one machine"
-        raise PlannerError(message, file=path, field="layout")
+def _require_room(path: str, processes: int, each: float) -> None:
+    """Refuse what this machine cannot hold: ``each`` bytes of every process."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    width = 8.0 / 4.0 if double else 1.0
-    bytes_needed = width * needed * prediction.memory.peak_bytes
-    if bytes_needed > MEMORY_SHARE * free:
+    if processes * each > MEMORY_SHARE * free:
         message = (
-            f"{needed} processes of {prediction.memory.peak_bytes / 1e9:.3g} GB need {bytes_needed / 1e9:.3g} GB, "
-            f"{free / 1e9:.3g} GB are free here; plan a smaller model with the same layout"
+            f"{processes} processes of {each / 1e9:.3g} GB need {processes * each / 1e9:.3g} GB, "
+            f"{free / 1e9:.3g} GB are free here; add --scale-down 8 to run a small copy of the same layout"
         )
         raise PlannerError(message, file=path, field="job.model")

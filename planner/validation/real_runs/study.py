@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from planner.errors import PlannerError
@@ -42,12 +43,21 @@ def run_cases(cases: Sequence[Case], *, timed: int, progress: Progress) -> list[
     return [_outcome(case, runs, ends) for case, runs in zip(cases, told, strict=True)]
 
 
-def _runs_of(case: Case) -> tuple[Settings, Settings, Settings] | PlannerError:
-    """One process in 64 bits, the layout in 64 bits, the layout in the job's precision; or why they cannot be."""
+def _runs_of(case: Case) -> tuple[Settings, Settings, Settings, Settings] | PlannerError:
+    """What ``compare`` wants; or why it cannot be run.
+
+    Learned routes move other numbers of rows than a prediction knows, so that the run in the job's precision deals tokens
+    out evenly, as does the one-process run that it is compared with.
+    """
     job, layout = case.job, case.layout
+    routing = "balanced" if job.model.experts else "learned"
     try:
-        plain = settings_of(job, layout, routing="balanced")
-        return single(job, layout), settings_of(job, layout, double=True), plain
+        return (
+            single(job, layout),
+            settings_of(job, layout, double=True),
+            single(job, layout, routing=routing),
+            settings_of(job, layout, routing=routing),
+        )
     except PlannerError as error:
         return error
 
@@ -63,10 +73,13 @@ def _outcome(
     return compare(case, *finished)
 
 
-def to_json(outcomes: Sequence[Outcome], score: TimeScore | None, seconds: float) -> dict[str, Any]:
+def to_json(
+    cases: Sequence[Case], outcomes: Sequence[Outcome], score: TimeScore | None, seconds: float
+) -> dict[str, Any]:
     """The answer of ``plan validate torch --json``."""
+    cuts = [{"scaled_down": [asdict(cut) for cut in case.cuts]} for case in cases]
     return {
-        "cases": [outcome.to_json() for outcome in outcomes],
+        "cases": [outcome.to_json() | cut for outcome, cut in zip(outcomes, cuts, strict=True)],
         "overall": {
             "n": len(outcomes),
             "equal": sum(outcome.equal for outcome in outcomes),

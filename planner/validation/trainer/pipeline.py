@@ -11,20 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining._utils import InferenceMode
 from torch.distributed.pipelining.schedules import (
     REDUCE_GRAD,
-    _batch_p2p,
     _PipelineScheduleRuntime,
-    _wait_batch_p2p,
 )
 
 from planner.simulator.schedules.csv_file import write_schedule
 from planner.simulator.schedules.of_layout import layout_schedule
-from planner.simulator.schedules.schedule import Schedule
+from planner.simulator.schedules.schedule import Kind, Schedule
 from planner.validation.trainer.batches import Batch
 from planner.validation.trainer.phases import phase
+from planner.validation.trainer.pipeline_stage import Stage
 from planner.validation.trainer.settings import Settings
 
 
@@ -90,8 +88,19 @@ class Pipeline:
         on_last_pass: Any = None,
     ) -> None:
         schedule = layout_schedule(settings.layout)
+        device, puts_off = torch.device(settings.device), _puts_off(settings, schedule)
         self._stages = [
-            _stage(module, index, schedule.stages, hidden, tokens, settings.device, group)
+            # inputs and outputs are stated, so that nothing needs to be tried out or sent to find them
+            Stage(
+                module,
+                index,
+                schedule.stages,
+                device,
+                tokens if index == 0 else hidden,
+                hidden,
+                group,
+                puts_off=puts_off,
+            )
             for index, module in stages.items()
         ]
         last = stages.get(schedule.stages - 1)
@@ -122,39 +131,7 @@ class Pipeline:
         return torch.stack([loss.detach() for loss in losses]).sum() if losses else None
 
 
-class _Stage(PipelineStage):
-    """A stage that posts the gradients it sends itself, as part of the backward pass that made them."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.posted: list[Any] = []
-
-    def get_bwd_send_ops(self, bwd_chunk_id: int) -> list[Any]:
-        with phase("backward"):
-            self.posted.append(_batch_p2p(super().get_bwd_send_ops(bwd_chunk_id)))
-        return []
-
-    def wait(self) -> None:
-        """Until everything posted is sent."""
-        while self.posted:
-            _wait_batch_p2p(self.posted.pop())
-
-
-def _stage(
-    module: nn.Module,
-    index: int,
-    count: int,
-    hidden: Tensor,
-    tokens: Tensor,
-    device: str,
-    group: ProcessGroup,
-) -> _Stage:
-    """Its inputs and outputs are stated, so that nothing needs to be tried out or sent to find them."""
-    takes = tokens if index == 0 else hidden
-    return _Stage(module, index, count, torch.device(device), takes, hidden, group=group)
-
-
-def _runtime(schedule: Schedule, stages: list[_Stage], loss: Any) -> _PipelineScheduleRuntime:
+def _runtime(schedule: Schedule, stages: list[Stage], loss: Any) -> _PipelineScheduleRuntime:
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         file = Path(folder, "schedule.csv")
         write_schedule(file, schedule, comms=True)
@@ -165,12 +142,21 @@ def _runtime(schedule: Schedule, stages: list[_Stage], loss: Any) -> _PipelineSc
     return runtime
 
 
+def _puts_off(settings: Settings, schedule: Schedule) -> bool:
+    """Whether linear layers put weight gradients off themselves: under a schedule with weight passes. PyTorch's runtime
+    splits the graph of DTensors, and of weights that fully_shard gathers.
+    """
+    shard = settings.layout.shard
+    plain = settings.convention == "megatron" and shard.gradients == shard.parameters == 1
+    return plain and any((actions.kind == Kind.W).any() for actions in schedule.actions)
+
+
 def _no_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Stands for the loss on ranks without the last stage: the runtime takes a loss function for a backward pass."""
     return logits
 
 
-def _prepare(runtime: _PipelineScheduleRuntime, stages: list[_Stage]) -> None:
+def _prepare(runtime: _PipelineScheduleRuntime, stages: list[Stage]) -> None:
     """What the runtime's first step would do after a vote among the ranks on whether shapes are known: they are."""
     count = runtime._n_microbatches
     for stage in stages:
@@ -179,10 +165,11 @@ def _prepare(runtime: _PipelineScheduleRuntime, stages: list[_Stage]) -> None:
         stage._prepare_forward_infra(count, None, None, has_backward=True)
         stage._prepare_backward_infra(count)
         stage._post_metadata_inference_cleanup()
+        stage.drop_buffers()
     runtime._stages_forward_initialized = runtime._stages_backward_initialized = True
 
 
-def _reduction(stages: list[_Stage], on_last_pass: Any) -> Any:
+def _reduction(stages: list[Stage], on_last_pass: Any) -> Any:
     """PyTorch's own reduction of a stage (of FSDP), then the caller's."""
 
     def reduce(action: Any, context: Any) -> None:

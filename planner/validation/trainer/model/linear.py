@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from planner.validation.trainer.cuts import Cuts
+from planner.validation.trainer.model.put_off import PutOff, linear
 
 CutSide = Literal["outputs", "inputs"]
 
@@ -18,7 +19,11 @@ class Linear(nn.Linear):
         inputs, outputs: of this rank.
         side: which of them is cut over ``axis``; None when every rank holds all of it.
         partial: axis over which the gradients of weight and bias are partial sums after backward.
+
+    ``later``, set by a pipeline, takes its weight gradients.
     """
+
+    later: PutOff | None = None
 
     def __init__(
         self,
@@ -39,6 +44,14 @@ class Linear(nn.Linear):
             self.cuts = {"weight": ((axis, 1),)}
         if partial is not None:
             self.partial = {"weight": partial, "bias": partial}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """With the bias."""
+        return linear(x, self.weight, self.bias, self.later)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Without the bias."""
+        return linear(x, self.weight, None, self.later)
 
 
 class Table(nn.Embedding):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 from torch.distributed import ProcessGroup
-from torch.nn import functional
 
 from planner.validation.trainer.exchange import collected, copied, gathered, scattered_sum, summed
 from planner.validation.trainer.groups import Groups
@@ -58,7 +57,7 @@ class MegatronParallel:
 
     def row(self, x: Tensor, linear: Linear) -> Tensor:
         """The sum over ranks, scattered along the sequence under sequence parallelism, then the bias."""
-        stream = self._into_stream(functional.linear(x, linear.weight))
+        stream = self._into_stream(linear.product(x))
         return stream if linear.bias is None else stream + linear.bias
 
     def lookup(self, tokens: Tensor, table: Table) -> Tensor:

@@ -14,6 +14,7 @@ from torch.distributed import ProcessGroup
 
 from planner.validation.trainer.exchange import gather
 from planner.validation.trainer.model.linear import Linear
+from planner.validation.trainer.model.put_off import PutOff, put_off_products
 
 SEQUENCE = 1
 
@@ -44,25 +45,34 @@ class Regathered:
 class _Linear(Function):
     @staticmethod
     def forward(
-        ctx: Any, whole: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, shared: Regathered
+        ctx: Any,
+        whole: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        shared: Regathered,
+        later: PutOff | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.shared, ctx.biased = shared, bias is not None
+        ctx.shared, ctx.parameters, ctx.later = shared, (weight, bias), later
         return torch.nn.functional.linear(whole, weight, bias)
 
     @staticmethod
     def backward(
         ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None]:
+    ) -> tuple[Tensor | None, None, Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
+        rows, shared = gradient.flatten(0, -2), ctx.shared
+        if ctx.later is not None:
+            put_off_products(ctx.later, ctx.parameters, rows, lambda: shared.whole(x))
+            return gradient @ weight, None, None, None, None, None
         of_input, of_weight = (_wanted(ctx, place) for place in (0, 2))
         grad_input = gradient @ weight if of_input else None
         grad_weight = grad_bias = None
         if of_weight:
-            rows = gradient.flatten(0, -2)
-            grad_weight = rows.t() @ ctx.shared.whole(x).flatten(0, -2)
-            grad_bias = rows.sum(0) if ctx.biased else None
-        return grad_input, None, grad_weight, grad_bias, None
+            grad_weight = rows.t() @ shared.whole(x).flatten(0, -2)
+            grad_bias = None if ctx.parameters[1] is None else rows.sum(0)
+        return grad_input, None, grad_weight, grad_bias, None, None
 
 
 def _wanted(ctx: Any, place: int) -> bool:
@@ -74,5 +84,5 @@ def _wanted(ctx: Any, place: int) -> bool:
 def regathering_linear(whole: Tensor, x: Tensor, linear: Linear, shared: Regathered) -> Tensor:
     """``linear`` of ``whole``, which is the gathered form of ``x``; only ``x`` is kept."""
     function: Any = _Linear
-    result: Tensor = function.apply(whole, x.detach(), linear.weight, linear.bias, shared)
+    result: Tensor = function.apply(whole, x.detach(), linear.weight, linear.bias, shared, linear.later)
     return result

@@ -48,6 +48,17 @@ def backward_ratio(kernel: str) -> float:
     return UNFUSED_BACKWARD if kernel == UNFUSED else FUSED_BACKWARD
 
 
+def backward_widths(kernel: str, width: float, value_width: float) -> float:
+    """Width of all products of backward together: gradients of queries and keys, of values and scores, and the scores again.
+
+    Args:
+        width: of queries and keys. value_width: of values, which differs in MLA (``sdpa_backward_flop_count`` of
+            torch/utils/flop_counter.py).
+    """
+    products = 2.0 * width + 2.0 * value_width
+    return products if kernel == UNFUSED else products + width
+
+
 def attention_seconds(
     flops: FloatArray,
     scores: FloatArray,

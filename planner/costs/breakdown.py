@@ -16,7 +16,7 @@ from planner.costs.replicas import Flow, Occasion, replica_flows
 from planner.costs.shard_units import stage_parts
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import shard_groups
-from planner.costs.step import StageTime
+from planner.costs.step import StageTime, ends_of, tied_bytes, tied_sums
 from planner.costs.transfers import Transfer, strides_of
 from planner.jobs.prediction import EXPOSED_AXES, CommunicationRow, Pass, TimeBreakdown
 from planner.jobs.types import Job
@@ -95,6 +95,7 @@ def rank_communication(
         *_block_rows(row, prices, stage),
         *_replica_rows(job, row, prices, stage),
         *_hop_rows(job, row, prices, group, stage),
+        *_tied_rows(job, row, stage),
     ]
     merged: dict[object, CommunicationRow] = {}
     for item in rows:
@@ -216,6 +217,24 @@ def _hop_rows(
             bytes_per_call=stream,
             calls_per_step=messages,
             seconds=seconds * max(m * group.vpp, waits / 2.0),
+            exposed_s=0.0,
+        )
+
+
+def _tied_rows(job: Job, row: Layouts, stage: StageClass) -> Iterator[CommunicationRow]:
+    """One sum a step of the gradient of each table that the first and the last pipeline rank both hold."""
+    for nbytes, cost in zip(tied_bytes(job, row, stage), tied_sums(job, row, stage), strict=True):
+        yield CommunicationRow(
+            what="tied table",
+            collective="all_reduce",
+            axis="pp",
+            pass_="backward",
+            ranks=2,
+            ranks_per_level=tuple(float(x) for x in ends_of(row, job).ranks_per_level[0]),
+            algorithm=Algorithm(int(cost.algorithm[0])).label,
+            bytes_per_call=float(nbytes[0]),
+            calls_per_step=1.0,
+            seconds=float(cost.seconds[0]),
             exposed_s=0.0,
         )
 

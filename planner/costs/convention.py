@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from planner.costs.operators import visible_keys
+from planner.costs.attention_core import visible_keys
 from planner.jobs.types import Job
 from planner.models.graph import Block, ModelGraph
 

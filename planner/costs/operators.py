@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from planner.costs.attention_core import attention_cost
 from planner.costs.kernels import (
     LOW_PRECISIONS,
     RECIPE_SLOWDOWN,
@@ -21,16 +22,13 @@ from planner.costs.sizes import FloatArray, Sizes, activation_bytes
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
 
-__all__ = ["OperatorCost", "fused", "matmul_precision", "operator_cost", "visible_keys"]
+__all__ = ["OperatorCost", "fused", "matmul_precision", "operator_cost"]
 
 SSD_CHUNK = 256
 """Tokens per chunk of the state-space dual form (Mamba-2, arXiv 2405.21060)."""
 
 SCAN_KERNEL = "triton"
 """Generation of attention kernels whose rate the chunks of a scan reach: Mamba-2's kernels are written in Triton."""
-
-RING_MERGE_BYTES = 10.0
-"""HBM bytes per output element and ring step: a 16-bit partial result read, the fp32 accumulator read and written."""
 
 UNFUSED_LOSS_BYTES = {"pytorch": (14.0, 22.0), "megatron": (38.0, 14.0)}
 """HBM bytes per 16-bit logit of a softmax cross entropy in fp32, forward and backward.
@@ -145,84 +143,6 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     )
 
 
-def attention_kernel(sizes: Sizes) -> str:
-    """Generation of the attention kernel that the job runs."""
-    job = sizes.job
-    return job.framework.attention_generation(job.training.attention, job.cluster.accelerator.architecture)
-
-
-def _attention(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
-    query, key, value = (block.tensors[name] for name in operator.inputs[:3])
-    placements = derivation.rules[operator.name].inputs
-    tokens = (
-        sizes.local([a for a in query.axes if a.name in ("batch", "sequence")], placements[0]) / sizes.batch
-    )
-    heads = sizes.local([a for a in query.axes if a.name in ("heads", "kv_heads")], placements[0])
-    keys = float(np.max([sizes.axis(a) for a in key.axes if a.name in ("sequence", "sequence_kv")]))
-    width, width_v = ((t.axes[-1].size or 0) for t in (query, value))
-    head_dims = float(width + (max(width, width_v) if sizes.job.framework.pads_values else width_v))
-    causal, window = bool(operator.attributes.get("causal", False)), operator.attributes.get("window")
-    seen = visible_keys(keys, causal, float(window) if window else None)
-    square = 2.0 * sizes.batch * tokens * keys * heads * head_dims
-    accelerator, precision = sizes.job.cluster.accelerator, sizes.job.training.precision
-    kernel = attention_kernel(sizes)
-    executed = square if kernel == "unfused" else square * (seen / keys)
-    if causal and window is None and kernel != "unfused" and sizes.job.training.cp_balance == "contiguous":
-        executed = executed * contiguous_excess(sizes.degrees["ring"])
-    scores = sizes.batch * tokens * keys * heads
-    # a ring computes block by block: shorter kernels, and one fp32 merge of partial results for each block after the first
-    at_once = float(window) if window and kernel != "unfused" else keys
-    block_tokens = min(keys, at_once) / sizes.degrees["ring"]
-    forward, backward = (
-        attention_seconds(
-            executed,
-            scores,
-            accelerator,
-            precision,
-            kernel,
-            backward=b,
-            tokens=block_tokens,
-            causal=causal,
-            head_dim=head_dims / 2.0,
-            dropout=sizes.job.training.dropout > 0,
-            fused_softmax=fused(sizes, "softmax"),
-        )
-        for b in (False, True)
-    )
-    steps = np.where(sizes.layouts.columns["cp_gather"] > 0, 0.0, sizes.degrees["ring"] - 1.0)
-    merged = steps * sizes.batch * tokens * heads * float(value.axes[-1].size or 0) * RING_MERGE_BYTES
-    merge = np.where(steps > 0, memory_bound_seconds(merged, accelerator), 0.0)
-    launches = (1.0, 1.0) if kernel != "unfused" else (5.0, 8.0)
-    blocks = 1.0 + 2.0 * steps
-    return operator_result(
-        sizes,
-        forward + merge,
-        backward + 2.0 * merge,
-        0.0,
-        (square, backward_ratio(kernel) * square),
-        (launches[0] * blocks, launches[1] * blocks),
-    )
-
-
-def contiguous_excess(ring: FloatArray) -> FloatArray:
-    """Work of the busiest rank over the mean when a causal ring of c ranks holds the sequence in order: (2c - 1) / c.
-
-    The last rank sees c - 1 whole blocks and half of its own, the mean is c / 2 (Striped Attention, arXiv 2311.09431).
-    """
-    return (2.0 * ring - 1.0) / ring
-
-
-def visible_keys(keys: float, causal: bool, window: float | None) -> float:
-    """Mean number of keys that a query sees: half when causal, less inside a window.
-
-    A causal window of w over s keys has s w - w^2 / 2 pairs, one to both sides twice as many.
-    """
-    if window is not None and window < keys:
-        behind = keys * window - window * window / 2
-        return (behind if causal else 2.0 * behind) / keys
-    return keys / 2 if causal else keys
-
-
 def _scan(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     """State-space dual form: inside chunks as attention, between chunks through the state (arXiv 2405.21060, section 6)."""
     output = block.tensors[operator.output]
@@ -275,7 +195,7 @@ _CostFunction = Callable[[Operator, Block, Derivation, Sizes], OperatorCost]
 
 _COSTS: Mapping[str, _CostFunction] = {
     "einsum": _einsum,
-    "attention": _attention,
+    "attention": attention_cost,
     "scan": _scan,
     "dispatch": _routing,
     "combine": _routing,

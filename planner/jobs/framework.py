@@ -138,6 +138,7 @@ class Framework(_Frozen):
             "cross_entropy",
             "qkv",
             "expert_bias",
+            "ring_merge",
             "optimizer",
         ]
     ]

@@ -14,7 +14,7 @@ from planner.costs.kernels import (
     optimizer_seconds,
     peak_flops,
 )
-from planner.costs.operators import contiguous_excess, visible_keys
+from planner.costs.attention_core import contiguous_excess, visible_keys
 from planner.errors import PlannerError
 from planner.hardware.calibration import kernels_alone
 from planner.hardware.types import Accelerator, AttentionKernel, KernelConstants

@@ -60,6 +60,11 @@ def test_a_killed_rank_takes_the_others_along() -> None:
         start("kill")
 
 
+def test_a_rank_that_does_not_come_is_waited_for_as_long_as_groups_say() -> None:
+    with pytest.raises(NoAnswerError, match=r"^rank 0: .*[Tt]imed out waiting 3000ms"):
+        start("desert")
+
+
 def test_wrong_world_size() -> None:
     with pytest.raises(PlannerError, match="world size: 2 processes started, the job needs 3"):
         start("expect", "3")

@@ -9,10 +9,11 @@ import numpy as np
 
 from planner.costs.block_price import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import Algorithm, collective_cost
+from planner.costs.flat_buckets import in_buckets
 from planner.costs.hops import hop_times
 from planner.costs.pipeline import hop_count, splits_backward
 from planner.costs.prices import PriceRows
-from planner.costs.replicas import Flow, Occasion, replica_flows
+from planner.costs.replicas import USED, Flow, Occasion, replica_flows
 from planner.costs.shard_units import stage_parts
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import shard_groups
@@ -93,7 +94,7 @@ def rank_communication(
     """Every kind of transfer of one rank's step; equal ones of several blocks are added up."""
     rows = [
         *_block_rows(row, prices, stage),
-        *_replica_rows(job, row, prices, stage),
+        *in_buckets(job, row, group, stage, list(_replica_rows(job, row, prices, stage))),
         *_hop_rows(job, row, prices, group, stage),
         *_tied_rows(job, row, stage),
     ]
@@ -173,7 +174,10 @@ def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) 
     for flow in flows:
         if flow.calls[0]:
             times = 1.0 if flow.occasion.startswith("step") else m
-            made = _row(flow.what, flow.collective, flow.axis, _PASS_OF[flow.occasion], flow, times)
+            pass_: Pass = (
+                "forward" if flow.what == USED and flow.occasion == "step_gather" else _PASS_OF[flow.occasion]
+            )
+            made = _row(flow.what, flow.collective, flow.axis, pass_, flow, times)
             kind = (flow.what, flow.axis, flow.occasion)
             share = made.seconds / listed[kind] if listed[kind] else 0.0
             yield dataclasses.replace(made, seconds=share * priced[kind])

@@ -11,6 +11,7 @@ import numpy as np
 from planner.costs.elements import stored_elements
 from planner.costs.pipeline import in_flight, keeps_logits
 from planner.costs.prices import PriceRows
+from planner.costs.replicas import holds_back
 from planner.costs.saved import logit_bytes
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass
@@ -20,6 +21,7 @@ from planner.costs.states import (
     parameter_shards,
     shard_groups,
     state_bytes,
+    tied_elsewhere,
     tier_fraction,
     updated_elements,
 )
@@ -79,7 +81,10 @@ def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClas
     saved = flight * prices.total("saved", *part.counts)
     moved = 1.0 - tier_fraction(layouts, "activations", "hbm")
     buffers = 2.0 * moved * prices.largest(("saved",), *part.counts)
-    instants = _instants(part, saved * (1.0 - moved) + np.minimum(buffers, saved))
+    kept = saved * (1.0 - moved) + np.minimum(buffers, saved)
+    instants = _instants(
+        part, kept, np.where(flight >= c["micro_batches"], kept / np.maximum(flight, 1.0), np.inf)
+    )
     totals = np.stack([sum(parts.values(), np.zeros(len(layouts))) for parts in instants])
     peak = np.max(totals, axis=0)
     framework, states = job.framework.buffers, part.states
@@ -148,13 +153,17 @@ def _part(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> _
     return _Part(job, layouts, prices, stage, groups, states)
 
 
-def _instants(part: _Part, activations: FloatArray) -> list[dict[str, FloatArray]]:
-    """What is alive at each candidate for the worst instant, by class."""
+def _instants(part: _Part, activations: FloatArray, one: FloatArray) -> list[dict[str, FloatArray]]:
+    """What is alive at each candidate for the worst instant, by class.
+
+    Args:
+        one: of ``activations``, those of one micro-batch when all are alive before the first backward, else infinite.
+    """
     stored = _stored_gradients(part)
-    # dropped by the update, made anew by one micro-batch: they grow while activations go, so the worst moment has either
-    # all activations and no gradient, or one layer's activations and all gradients
-    fresh = (part.layouts.columns["micro_batches"] == 1) & part.job.framework.buffers.gradients_freed
-    gone = activations * (1.0 - 1.0 / max(part.stage.units, 1))
+    # dropped by the update, made anew by one micro-batch: they grow while its activations go, so the worst moment has either
+    # all activations and no gradient, or that micro-batch's of one layer and all gradients
+    fresh = np.isfinite(one) & part.job.framework.buffers.gradients_freed
+    gone = np.where(fresh, one, 0.0) * (1.0 - 1.0 / max(part.stage.units, 1))
     grown = np.where(fresh, np.maximum(stored - gone, 0.0), 0.0)
     common = _standing(part) | {"gradients": np.where(fresh, 0.0, stored), "activations": activations}
     layers, head = part.only("layer"), part.only("head")
@@ -177,16 +186,42 @@ def _instants(part: _Part, activations: FloatArray) -> list[dict[str, FloatArray
 def _at_head(
     part: _Part, head: tuple[Mapping[str, int], Mapping[str, int]], whole: FloatArray
 ) -> dict[str, FloatArray]:
-    """Logits, and what the head's backward needs beside them.
-
-    Its weight gradient is made when only the 16-bit gradient of the logits is left.
+    """Logits and what is alive beside them: at the loss, or while the head's matmuls run backward, when only the 16-bit
+    gradient of the logits is left. The larger of the two.
     """
     c = part.layouts.columns
-    logits = part.prices.total("logits", *head)
-    logits = logits * np.where(keeps_logits(c["schedule"]), c["micro_batches"], 1.0)
-    left = logits * min(1.0, LOGIT_GRADIENT_BYTES / logit_bytes(part.job))
-    after_loss = np.maximum(whole - (logits - left), 0.0)
-    return {"transient": part.prices.total("moment", *head) + after_loss, "logits": logits}
+    one = part.prices.total("logits", *head)
+    logits = one * np.where(keeps_logits(c["schedule"]), c["micro_batches"], 1.0)
+    left = logits - one * np.maximum(1.0 - LOGIT_GRADIENT_BYTES / logit_bytes(part.job, part.layouts), 0.0)
+    gathered = part.law.gathered * _head_unit(part, head)
+    return _larger(
+        {
+            "transient": np.zeros_like(logits),
+            "logits": logits,
+            "gathered_parameters": _gathered(part, gathered),
+        },
+        {
+            "transient": part.prices.total("moment", *head) + whole,
+            "logits": left,
+            "gathered_parameters": _gathered(part, gathered + part.law.gathered * part.layer),
+        },
+    )
+
+
+def _head_unit(part: _Part, head: tuple[Mapping[str, int], Mapping[str, int]]) -> FloatArray:
+    """Parameters that are gathered with the head: its own, or the table that it is tied to."""
+    elements = part.prices.total("dense", *head)
+    if not part.job.model.tied_embeddings:
+        return elements
+    own = part.prices.total("dense", *part.only("embedding"))
+    borrowed = tied_elsewhere(part.job.model, part.stage)
+    return sum((local_parameter(table.axes, part.layouts) for table in borrowed), elements + own)
+
+
+def _larger(a: dict[str, FloatArray], b: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Row by row, the classes of whichever adds up to more."""
+    first = sum(a.values(), np.zeros(1)) >= sum(b.values(), np.zeros(1))
+    return {name: np.where(first, a[name], b[name]) for name in a}
 
 
 def _standing(part: _Part) -> dict[str, FloatArray]:
@@ -197,14 +232,16 @@ def _standing(part: _Part) -> dict[str, FloatArray]:
     return dict.fromkeys(MEMORY_CLASSES, np.zeros(len(part.layouts))) | {
         "parameters": states.parameters * kept + staged * (1.0 - kept),
         "optimizer": states.optimizer * tier_fraction(part.layouts, "optimizer", "hbm"),
-        "gathered_parameters": _gathered(part),
+        "gathered_parameters": _gathered(part, _unit_and_next(part)),
         "communication_buffers": _communication(part),
     }
 
 
 def _stored_gradients(part: _Part) -> FloatArray:
     """Gradients once backward has passed every layer, with the scratch of fused accumulation."""
-    stored = part.states.gradients * tier_fraction(part.layouts, "gradients", "hbm")
+    shard = part.states.gradients * tier_fraction(part.layouts, "gradients", "hbm")
+    whole = holds_back(part.job, part.layouts) & (part.groups.dense.gradients > 1)
+    stored = np.where(whole, part.law.reduced * part.elements, shard)
     if part.job.framework.buffers.gradient_scratch == "distinct_shapes":
         return stored + SCRATCH_BYTES * _scratch(part.job, part.stage, part.layouts)
     return stored
@@ -214,30 +251,37 @@ def _whole_gradients(part: _Part) -> FloatArray:
     """Gradients of one unit before they are scattered."""
     if part.job.framework.buffers.gradient_scratch != "unsharded_unit":
         return np.zeros(len(part.layouts))
-    return np.where(part.groups.dense.gradients > 1, part.unit * part.law.reduced, 0.0)
+    often = (part.groups.dense.gradients > 1) & ~holds_back(part.job, part.layouts)
+    return np.where(often, part.unit * part.law.reduced, 0.0)
 
 
 def _communication(part: _Part) -> FloatArray:
-    """Two gradient buckets, none larger than the rank's gradients, and the messages of the pipeline."""
+    """Two gradient buckets, none larger than the rank's gradients, or a copy of all of them; the messages of the pipeline."""
     job, groups = part.job, part.groups
     replicas = (groups.dense.replicas > 1) | (
         (groups.expert.replicas > 1) & (part.states.expert_elements > 0)
     )
     bucket = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
-    buckets = np.where(replicas, 2.0 * np.minimum(bucket, part.law.reduced * part.elements), 0.0)
+    whole = part.law.reduced * part.elements
+    buckets = np.where(replicas, whole if part.law.reduced_flat else 2.0 * np.minimum(bucket, whole), 0.0)
     messages = 2.0 * part.prices.largest(("stream",), *part.counts)
     return buckets + np.where(part.layouts.columns["pp"] > 1, messages, 0.0)
 
 
-def _gathered(part: _Part) -> FloatArray:
-    """Gathered parameters: the largest unit and a layer ahead of it when shards are gathered unit by unit, all when a
-    16-bit copy stays.
-    """
+def _gathered(part: _Part, units: FloatArray) -> FloatArray:
+    """Gathered parameters: those of the ``units`` in use when shards are gathered unit by unit, all when a 16-bit copy stays."""
     law, groups = part.law, part.groups
     whole = law.gathered * part.elements
-    ahead = law.gathered * (part.unit + part.layer)
     copies = np.where((law.parameters > law.gathered) & (groups.dense.optimizer > 1), whole, 0.0)
-    return np.where(groups.dense.parameters > 1, np.minimum(ahead, whole), copies)
+    one_by_one = (groups.dense.parameters > 1) & ~holds_back(part.job, part.layouts)
+    return np.where(one_by_one, np.minimum(units, whole), copies)
+
+
+def _unit_and_next(part: _Part) -> FloatArray:
+    """Bytes of the unit that runs backward and of the one that is gathered ahead of it: two layers under FSDP2, whose head lets
+    go of its weights before."""
+    first = part.layer if part.job.framework.shard_runtime == "fsdp2" else part.unit
+    return part.law.gathered * (first + part.layer)
 
 
 def _scratch(job: Job, stage: StageClass, layouts: Layouts) -> FloatArray:

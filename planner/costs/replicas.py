@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
+from planner.costs.kernels import memory_bound_seconds
 from planner.costs.shard_units import Part, StageParts, whole
-from planner.costs.sizes import FloatArray
+from planner.costs.sizes import BoolArray, FloatArray
 from planner.costs.states import Groups, GroupSizes, gradient_bytes, parameter_shards
 from planner.costs.transfers import strides_of
 from planner.jobs.framework import StateLaw
@@ -40,6 +41,9 @@ TRAFFIC_KNOBS = (
 )
 """Knobs that the seconds of this traffic depend on, besides what the stage owns."""
 
+USED = "parameters"
+"""What is gathered for a pass that uses it."""
+
 Occasion = Literal["forward_gather", "backward_gather", "micro_reduce", "step_reduce", "step_gather"]
 
 
@@ -49,7 +53,7 @@ class Flow:
 
     Its group is every ``first``-th rank of the axis, ``ranks`` of them.
     ``calls`` happen on each occasion (every micro-batch for gathers and micro_reduce, every step otherwise);
-    ``seconds`` is for all calls of one occasion.
+    ``seconds`` is for all calls of one occasion; ``copies_s`` what they cost besides between the passes' own kernels.
     """
 
     what: str
@@ -61,6 +65,7 @@ class Flow:
     nbytes: FloatArray
     calls: FloatArray
     seconds: FloatArray
+    copies_s: FloatArray
     spread: Spread
     cost: CollectiveCost
 
@@ -101,60 +106,77 @@ def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts)
     attention = _two_axes(layouts.cp, strides["cp"], layouts.columns["dp"], strides["dp"])
     experts = _Members(layouts.edp, strides["edp"], one, one)
     flows: list[Flow] = []
-    for request in _requests(job, parts.dense, groups.dense):
+    once = holds_back(job, layouts)
+    for request in _requests(job, parts.dense, groups.dense, once):
         flows.append(_priced(job, "dp", attention, request))
-    for request in _requests(job, parts.expert, groups.expert):
+    for request in _requests(job, parts.expert, groups.expert, once):
         flows.append(_priced(job, "edp", experts, request))
     return tuple(flows)
 
 
-def _requests(job: Job, parts: Sequence[Part], sizes: GroupSizes) -> list[_Request]:
+def holds_back(job: Job, layouts: Layouts) -> BoolArray:
+    """Rows whose micro-batches all pass before gradients are reduced or weights let go: FSDP2 in a pipeline, (rows,).
+
+    The pipeline's runtime switches both off until its last backward (``backward_maybe_with_nosync`` and
+    ``perform_reduce_grad`` of torch/distributed/pipelining/stage.py).
+    """
+    return (layouts.columns["pp"] > 1) & (job.framework.shard_runtime == "fsdp2")
+
+
+def _requests(job: Job, parts: Sequence[Part], sizes: GroupSizes, once: BoolArray) -> list[_Request]:
     """Collectives that the sharding of some parameters implies; those that move nothing are left out."""
-    asked = [request for part in parts for request in _in_passes(job, part, sizes)]
+    asked = [request for part in parts for request in _in_passes(job, part, sizes, once)]
     bucket = job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes)
     for part in (whole(parts),) if bucket else parts:
         travelling = part.elements * gradient_bytes(job)[1]
         calls = np.maximum(np.ceil(travelling / bucket), 1.0) if bucket else float(part.count)
-        asked += _in_step(job, part, sizes, calls)
+        asked += _in_step(job, part, sizes, calls, once)
     return [request for request in asked if bool((request.nbytes > 0).any())]
 
 
-def _in_passes(job: Job, part: Part, sizes: GroupSizes) -> list[_Request]:
+def _in_passes(job: Job, part: Part, sizes: GroupSizes, held: BoolArray) -> list[_Request]:
     """Collectives of every micro-batch, one for each unit."""
     law, fsdp = job.framework.state_law(job.training.precision), job.framework.shard_runtime != "zero"
     reduced, source = _reduced(law, sizes), parameter_shards(job, sizes)
     back = np.where(sizes.secondary > 0, sizes.secondary, sizes.parameters)
-    quantised = job.training.parameter_gather_bytes
-    ahead = law.gathered if quantised is None else quantised
-    scattered = np.where(sizes.gradients > 1, part.elements * gradient_bytes(job)[1], 0.0)
+    scattered = np.where((sizes.gradients > 1) & ~held, part.elements * gradient_bytes(job)[1], 0.0)
     summed = np.where(fsdp & (sizes.replicas > reduced), scattered / reduced, 0.0)
-    first = np.where(source > 1, part.elements * ahead, 0.0)
+    first = np.where((source > 1) & ~(held & (sizes.parameters == 1)), _ahead(job, part), 0.0)
     second = np.where(sizes.parameters > 1, (part.elements - part.kept) * law.gathered, 0.0)
     others, calls = sizes.replicas / reduced, float(part.count)
     return [
         _Request("gradients", "micro_reduce", "reduce_scatter", 1.0, reduced, scattered, calls),
         _Request("gradients of other replicas", "micro_reduce", "all_reduce", reduced, others, summed, calls),
-        _Request("parameters", "forward_gather", "all_gather", 1.0, source, first, calls),
-        _Request(
-            "parameters", "backward_gather", "all_gather", 1.0, back, second, calls - float(part.kept_count)
-        ),
+        _Request(USED, "forward_gather", "all_gather", 1.0, source, first, calls),
+        _Request(USED, "backward_gather", "all_gather", 1.0, back, second, calls - float(part.kept_count)),
     ]
 
 
-def _in_step(job: Job, part: Part, sizes: GroupSizes, calls: FloatArray | float) -> list[_Request]:
-    """Collectives of the optimizer step."""
+def _ahead(job: Job, part: Part) -> FloatArray:
+    """Bytes of the parameters as forward gathers them."""
+    quantised = job.training.parameter_gather_bytes
+    law = job.framework.state_law(job.training.precision)
+    return part.elements * (law.gathered if quantised is None else quantised)
+
+
+def _in_step(
+    job: Job, part: Part, sizes: GroupSizes, calls: FloatArray | float, held: BoolArray
+) -> list[_Request]:
+    """Collectives of one step: after its last backward, and before its first forward."""
     law, fsdp = job.framework.state_law(job.training.precision), job.framework.shard_runtime != "zero"
-    reduced, often = _reduced(law, sizes), sizes.gradients > 1
+    reduced, often = _reduced(law, sizes), (sizes.gradients > 1) & ~held
     travelling = part.elements * gradient_bytes(job)[1]
     once = np.where(~often & (reduced > 1), travelling, 0.0)
     summed = np.where((sizes.replicas > reduced) & ~(fsdp & often), travelling / reduced, 0.0)
     target = parameter_shards(job, sizes)
     updated = np.where(sizes.optimizer > target, part.elements * law.gathered / target, 0.0)
+    kept = np.where(held & (target > 1) & (sizes.parameters == 1), _ahead(job, part), 0.0)
     others, wider = sizes.replicas / reduced, sizes.optimizer / target
     return [
         _Request("gradients", "step_reduce", "reduce_scatter", 1.0, reduced, once, calls),
         _Request("gradients of other replicas", "step_reduce", "all_reduce", reduced, others, summed, calls),
         _Request("updated parameters", "step_gather", "all_gather", target, wider, updated, calls),
+        _Request(USED, "step_gather", "all_gather", 1.0, target, kept, calls),
     ]
 
 
@@ -191,9 +213,26 @@ def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _R
         nbytes=per_call,
         calls=np.where(moves, request.calls, 0.0),
         seconds=np.where(moves, cost.seconds * request.calls, 0.0),
+        copies_s=_copies(job, request),
         spread=reach,
         cost=cost,
     )
+
+
+def _copies(job: Job, request: _Request) -> FloatArray:
+    """Seconds of the kernels that bring parameters and gradients into and out of the buffers of FSDP2's collectives, (rows,).
+
+    Both run on the stream of the passes, so nothing hides them: a gathered buffer is cut into parameters (read and written),
+    and gradients are put together rank by rank, in the type in which they travel (foreach_all_gather_copy_out and
+    foreach_reduce_scatter_copy_in, torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py). FSDP1's flat parameters and
+    gradients lie in such buffers already.
+    """
+    scattered = request.collective == "reduce_scatter"
+    if job.framework.shard_runtime != "fsdp2" or not (scattered or request.collective == "all_gather"):
+        return np.zeros_like(request.nbytes)
+    law = job.framework.state_law(job.training.precision)
+    other = law.gathered / gradient_bytes(job)[1] if scattered else 1.0
+    return memory_bound_seconds((1.0 + other) * request.nbytes, job.cluster.accelerator)
 
 
 def _reach(job: Job, members: _Members, first: IntArray, size: IntArray) -> Spread:

@@ -13,6 +13,7 @@ from planner.costs.operators import fused, matmul_precision
 from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
+from planner.layouts.layouts import Layouts
 from planner.layouts.sharding import Derivation, Saved
 from planner.models.graph import Block, Operator
 
@@ -245,17 +246,18 @@ def _logits(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
         if job.training.loss.chunk is not None:
             tokens = sizes.stream_tokens * np.where(sizes.layouts.columns["sp"] > 0, sizes.degrees["tp"], 1.0)
             elements = elements * np.minimum(1.0, job.training.loss.chunk / tokens)
-        total = total + elements * logit_bytes(job)
+        total = total + elements * logit_bytes(job, sizes.layouts)
     return total
 
 
-def logit_bytes(job: Job) -> float:
-    """Bytes per logit alive at the loss: fused by the framework or by a compiler, or written out."""
+def logit_bytes(job: Job, layouts: Layouts) -> FloatArray:
+    """Bytes per logit alive at the loss, shape (rows,): fused by the framework or by a compiler, or written out."""
     buffers = job.framework.buffers
-    if not job.training.loss.fused:
-        return buffers.loss_logit_bytes_unfused
-    compiled = buffers.loss_logit_bytes_compiled if job.training.compile else None
-    return buffers.loss_logit_bytes if compiled is None else compiled
+    whole = buffers.loss_logit_bytes if job.training.loss.fused else buffers.loss_logit_bytes_unfused
+    if job.training.loss.fused and job.training.compile and buffers.loss_logit_bytes_compiled is not None:
+        return np.full(len(layouts), buffers.loss_logit_bytes_compiled)
+    cut = (layouts.columns["tp"] > 1) & job.training.loss.vocab_parallel
+    return np.where(cut, buffers.loss_logit_bytes_cut or whole, whole)
 
 
 def _parameters(block: Block, sizes: Sizes) -> tuple[FloatArray, FloatArray]:

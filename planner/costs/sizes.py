@@ -17,6 +17,7 @@ from planner.layouts.sharding.rules import PARAMETER_AXES
 from planner.models.graph import Axis, Block, ModelGraph, Tensor
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 PRECISION_BYTES: Mapping[str, float] = {"fp32": 4.0, "tf32": 4.0}
 """Bytes of one activation element; every other precision keeps 16-bit activations."""

@@ -61,6 +61,10 @@ class StateLaw(_Frozen):
     )
     gathered: float = Field(2.0, description="dtype of gathered parameters when they are sharded")
     reduced: float = Field(description="dtype in which gradients travel")
+    reduced_flat: bool = Field(
+        False,
+        description="all gradients are copied into flat pieces before any travels, not bucket by bucket",
+    )
     accumulation: float = Field(
         0.0,
         description="HBM traffic in which kernels of their own add a micro-batch's gradient to the one kept; "
@@ -111,6 +115,9 @@ class Buffers(_Frozen):
     loss_logit_bytes_unfused: float = 10.0
     loss_logit_bytes_compiled: float | None = Field(
         None, description="where a compiler changes the fused loss"
+    )
+    loss_logit_bytes_cut: float | None = Field(
+        None, description="where tensor parallelism cuts the vocabulary and the loss is written out"
     )
     norm_copies: bool = Field(
         False,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import Replicate, Shard
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -17,6 +18,7 @@ from torch.distributed.tensor.parallel import (
     PrepareModuleInput,
     RowwiseParallel,
     SequenceParallel,
+    loss_parallel,
     parallelize_module,
 )
 
@@ -36,6 +38,7 @@ class DTensorParallel(Whole):
     """Modules are built whole; ``shard_tensors`` cuts them. Only what DTensor has no style for is explicit here."""
 
     group: ProcessGroup | None = None
+    mesh: DeviceMesh | None = None
     place: int = 0
     ranks: int = 1
     vocabulary_cut: bool = True
@@ -57,11 +60,15 @@ class DTensorParallel(Whole):
 
 
 def dtensor_parallel(settings: Settings, groups: Groups) -> DTensorParallel:
-    """The strategy of a run under tp > 1."""
+    """The strategy of a run under tp > 1; for the rest of the process, cross entropies of cut logits are ``loss_parallel``'s,
+    forward and backward.
+    """
+    loss_parallel().__enter__()
     return DTensorParallel(
         axis="tp",
         stream_axis="tp" if settings.layout.sp else None,
         group=groups.group("tp"),
+        mesh=groups.mesh("tp"),
         place=groups.index("tp"),
         ranks=groups.size("tp"),
         vocabulary_cut=settings.loss.vocab_parallel,

@@ -50,7 +50,12 @@ def command(
 
     Measurements go point by point into a file beside FILE (my.yaml: my.device.yaml); started again, the command goes on
     from there."""
-    from planner.calibration.measure.start import DeviceOptions, measure_device, precisions_of
+    from planner.calibration.measure.start import (
+        DeviceOptions,
+        accelerator_here,
+        measure_device,
+        precisions_of,
+    )
     from planner.cli.measured import answer
     from planner.units import parse_count
 
@@ -60,25 +65,8 @@ def command(
         accepted = "1 is accepted on cuda" if device == "cuda" else "at least 1 is accepted"
         raise PlannerError(f"found {count}; {accepted}", field="--processes")
     options = DeviceOptions(
-        device, accelerator or _named(device), tuple(precisions_of(precision)), budget, count
+        device, accelerator or accelerator_here(device), tuple(precisions_of(precision)), budget, count
     )
     with output.progress() as progress:
         record = measure_device(options, Path(target), progress)
     answer(output, "device", record, Path(target))
-
-
-def _named(device: str) -> str:
-    """The catalogue's name of the device at hand."""
-    if device == "cpu":
-        return "cpu"
-    from planner.calibration.measure.start import require_device
-    from planner.validation.devices import accelerator_in
-
-    require_device(device)
-    import torch
-
-    words = torch.cuda.get_device_name()
-    found = accelerator_in(words)
-    if found is None:
-        raise PlannerError(f"the catalogue knows no '{words}'; name one", field="--accelerator")
-    return found

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 
-def this_machine(processes: int, calibration: str | Path | None = None) -> dict[str, Any]:
-    """The mapping of a cluster whose devices are processes of this computer.
+def this_machine(
+    processes: int, calibration: str | Path | None = None, accelerator: str = "cpu"
+) -> dict[str, Any]:
+    """The mapping of a cluster whose devices are processes of this computer, or its GPUs.
 
     Args:
         processes: on it, each one device.
-        calibration: file to use.
+        calibration: file to use. accelerator: catalogue name of the devices.
     """
     found: dict[str, Any] = {
         "name": "this-machine",
-        "accelerator": "cpu",
+        "accelerator": accelerator,
         "nodes": 1,
         "devices_per_node": processes,
         "network": [{"name": "loopback", "kind": "loopback"}],

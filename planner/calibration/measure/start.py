@@ -22,6 +22,8 @@ Progress = Callable[[float, str], None]
 LONGEST_S: Mapping[Budget, float] = {"small": 900.0, "full": 4 * 3600.0}
 """After which measuring is given up; what was measured stays in the file."""
 
+Device = Literal["cpu", "cuda"]
+
 MEASURED = ("fp32", "tf32", "bf16", "fp16", "fp8")
 
 
@@ -36,7 +38,7 @@ class DeviceOptions:
         processes: copies that are busy at the same time, one thread each.
     """
 
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     accelerator: str = "cpu"
     precisions: tuple[str, ...] = ()
     budget: Budget = "small"
@@ -168,6 +170,26 @@ def require_device(device: str) -> None:
 
     if not torch.cuda.is_available():
         raise PlannerError("found no CUDA device; --device cpu measures this computer", field="--device")
+
+
+def accelerator_here(device: Device) -> str:
+    """The catalogue's name of the device at hand.
+
+    Raises:
+        PlannerError: there is no GPU, or the catalogue does not know it.
+    """
+    if device == "cpu":
+        return "cpu"
+    from planner.validation.devices import accelerator_in
+
+    require_device(device)
+    import torch
+
+    words = torch.cuda.get_device_name()
+    found = accelerator_in(words)
+    if found is None:
+        raise PlannerError(f"the catalogue knows no '{words}'; name one", field="--accelerator")
+    return found
 
 
 def precisions_of(text: str | None) -> Sequence[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from planner.calibration.measure.machine import this_machine
+from planner.calibration.measure.start import Device, accelerator_here
 from planner.documents import load_document
 from planner.errors import PlannerError
 from planner.jobs.loader import load_job
@@ -39,31 +41,42 @@ class Case:
         return layout.tp * layout.cp * layout.pp * layout.dp
 
 
-def built_in(name: str = "cases.yaml", *, short: bool = False, calibration: str | None = None) -> list[Case]:
+def built_in(
+    name: str = "cases.yaml",
+    *,
+    short: bool = False,
+    calibrations: Mapping[int, Path] | None = None,
+    device: Device = "cpu",
+) -> list[Case]:
     """The cases of a list of this package; only the short form's when ``short``.
 
     Args:
-        calibration: file with the measured figures of this machine; None for those of a common server.
+        calibrations: files with measured figures of this machine by number of processes; else those of the catalogue.
+        device: the jobs' accelerator: a core of a common server, or the GPU at hand.
+
+    Raises:
+        PlannerError: no GPU at hand.
     """
     path = resources.files("planner.validation.real_runs").joinpath(name)
     with resources.as_file(path) as file:
         data = load_document(file).data
     chosen = (entry for entry in data["cases"] if entry.get("short", False) or not short)
-    return [_case(entry, data["models"], data["training"], calibration) for entry in chosen]
+    accelerator = accelerator_here(device)
+    return [_case(entry, data, calibrations or {}, accelerator) for entry in chosen]
 
 
 def _case(
-    entry: Mapping[str, Any], models: Mapping[str, Any], training: Mapping[str, Any], calibration: str | None
+    entry: Mapping[str, Any], data: Mapping[str, Any], calibrations: Mapping[int, Path], accelerator: str
 ) -> Case:
     knobs = str(entry["layout"])
     processes = _processes(knobs)
-    section = {**training, **entry.get("training", {}), "framework": entry["framework"]}
-    model = {"name": entry["model"], "seq_len": section["seq_len"], **models[entry["model"]]}
+    section = {**data["training"], **entry.get("training", {}), "framework": entry["framework"]}
+    model = {"name": entry["model"], "seq_len": section["seq_len"], **data["models"][entry["model"]]}
     job = load_job(
         {
             "name": entry["name"],
             "model": model,
-            "cluster": this_machine(processes, calibration),
+            "cluster": this_machine(processes, calibrations.get(processes), accelerator),
             "devices": processes,
             "training": section,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import isfinite
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from planner.costs.predict import predict
@@ -32,7 +31,6 @@ class Outcome:
         loss_error, gradient_error: largest relative error against one process in 64 bits, over steps and parameters.
         single_loss_error: of the losses in the job's own precision.
         communication: (rank, term), calls predicted and made.
-        seconds: timed steps, of the slowest rank; predicted_s: of one step.
         failed_because: why it did not run, else None.
     """
 
@@ -42,8 +40,6 @@ class Outcome:
     single_loss_error: float = 0.0
     gradient_error: float = 0.0
     communication: tuple[tuple[int, Term], ...] = ()
-    seconds: tuple[float, ...] = ()
-    predicted_s: float | None = None
     failed_because: str | None = None
 
     @property
@@ -62,34 +58,16 @@ class Outcome:
     def passed(self) -> bool:
         return self.equal and self.bytes_exact
 
-    @property
-    def measured_s(self) -> float | None:
-        """Median of the timed steps."""
-        return median(self.seconds) if self.seconds else None
-
-    @property
-    def spread(self) -> float | None:
-        """(max - min) / median of the timed steps."""
-        return (max(self.seconds) - min(self.seconds)) / median(self.seconds) if self.seconds else None
-
-    @property
-    def time_error(self) -> float | None:
-        """predicted / measured - 1."""
-        if self.measured_s is None or self.predicted_s is None:
-            return None
-        return self.predicted_s / self.measured_s - 1.0
-
     def to_json(self) -> dict[str, Any]:
         """Plain data; of the communication what differs."""
         differs = [{"rank": rank, **term.to_json()} for rank, term in self.communication if not term.passed]
         figures = {"equal": self.equal, "bytes_exact": self.bytes_exact, "passed": self.passed}
-        times = {"measured_s": self.measured_s, "spread": self.spread, "time_error": self.time_error}
         terms = {"communication": len(self.communication), "communication_differs": differs}
         errors = {
             name: error if isfinite(error := getattr(self, name)) else None
             for name in ("loss_error", "single_loss_error", "gradient_error")
         }
-        return asdict(self) | errors | terms | figures | times
+        return asdict(self) | errors | terms | figures
 
 
 def compare(
@@ -109,8 +87,6 @@ def compare(
         single_loss_error=_largest(alone_balanced.result.losses, plain.result.losses),
         gradient_error=gradient_error(alone.gradients, double.gradients),
         communication=communication(prediction, plain),
-        seconds=plain.result.seconds,
-        predicted_s=prediction.step_time_s,
     )
 
 

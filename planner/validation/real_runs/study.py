@@ -10,19 +10,17 @@ from planner.errors import PlannerError
 from planner.validation.real_runs.cases import Case
 from planner.validation.real_runs.compare import Outcome, compare
 from planner.validation.real_runs.launch import Finished, run_each, single
-from planner.validation.real_runs.times import TimeScore
+from planner.validation.real_runs.times import time_score
+from planner.validation.real_runs.timing import TimedStep
 from planner.validation.trainer.settings import Settings, settings_of
 
 Progress = Callable[[float, str], None]
 
 
-def run_cases(cases: Sequence[Case], *, timed: int, progress: Progress) -> list[Outcome]:
+def run_cases(cases: Sequence[Case], *, progress: Progress) -> list[Outcome]:
     """Run every case; one that fails says why and the others go on.
 
     Equal runs are made once (the one-process run of many cases), those of equal world size in one launch.
-
-    Args:
-        timed: steps of each that are timed.
     """
     told = [_runs_of(case) for case in cases]
     owners = {
@@ -39,7 +37,7 @@ def run_cases(cases: Sequence[Case], *, timed: int, progress: Progress) -> list[
         progress(len(done) / len(runs), names[index])
 
     progress(0.0, "starting processes")
-    ends = dict(zip(owners, run_each(runs, timed=timed, on_end=ended), strict=True))
+    ends = dict(zip(owners, run_each(runs, on_end=ended), strict=True))
     return [_outcome(case, runs, ends) for case, runs in zip(cases, told, strict=True)]
 
 
@@ -74,7 +72,7 @@ def _outcome(
 
 
 def to_json(
-    cases: Sequence[Case], outcomes: Sequence[Outcome], score: TimeScore | None, seconds: float
+    cases: Sequence[Case], outcomes: Sequence[Outcome], steps: Sequence[TimedStep], seconds: float
 ) -> dict[str, Any]:
     """The answer of ``plan validate torch --json``."""
     cuts = [{"scaled_down": [asdict(cut) for cut in case.cuts]} for case in cases]
@@ -87,5 +85,6 @@ def to_json(
             "passed": all(outcome.passed for outcome in outcomes),
             "seconds": seconds,
         },
-        "time": None if score is None else score.to_json(),
+        "time": time_score(steps).to_json() if steps else None,
+        "steps": [step.to_json() for step in steps],
     }

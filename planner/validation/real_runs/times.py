@@ -8,8 +8,7 @@ from itertools import combinations
 from statistics import median
 from typing import Any
 
-from planner.validation.real_runs.cases import Case
-from planner.validation.real_runs.compare import Outcome
+from planner.validation.real_runs.timing import TimedStep
 
 TIME_ERROR_ALLOWED, ORDERED_WANTED = 0.25, 0.85
 
@@ -49,32 +48,25 @@ class TimeScore:
         }
 
 
-def time_score(cases: Sequence[Case], outcomes: Sequence[Outcome]) -> TimeScore:
-    """What the timed outcomes say about the predictions."""
-    timed = [(case, outcome) for case, outcome in zip(cases, outcomes, strict=True) if outcome.seconds]
-    errors = [abs(_figure(outcome.time_error)) for _, outcome in timed]
-    sets: dict[str, list[Outcome]] = {}
-    for case, outcome in timed:
-        sets.setdefault(f"{case.job.model.name} on {case.processes}", []).append(outcome)
+def time_score(steps: Sequence[TimedStep]) -> TimeScore:
+    """What the timed layouts say about the predictions; those that did not run say nothing."""
+    timed = [step for step in steps if step.seconds]
+    sets: dict[str, list[TimedStep]] = {}
+    for step in timed:
+        sets.setdefault(f"{step.model} on {step.processes}", []).append(step)
     pairs = [pair for members in sets.values() for pair in combinations(members, 2) if _apart(*pair)]
-    ordered = sum(
-        (_figure(a.measured_s) < _figure(b.measured_s)) == (_figure(a.predicted_s) < _figure(b.predicted_s))
-        for a, b in pairs
-    )
+    ordered = sum((a.measured_s < b.measured_s) == (a.predicted_s < b.predicted_s) for a, b in pairs)
     fastest = {name: _finds_fastest(members) for name, members in sets.items() if len(members) > 1}
-    return TimeScore(len(timed), median(errors) if errors else None, len(pairs), ordered, fastest)
+    error = median(abs(step.error) for step in timed) if timed else None
+    return TimeScore(len(timed), error, len(pairs), ordered, fastest)
 
 
-def _figure(value: float | None) -> float:
-    return 0.0 if value is None else value
-
-
-def _apart(a: Outcome, b: Outcome) -> bool:
+def _apart(a: TimedStep, b: TimedStep) -> bool:
     """Whether the slower one's fastest step is slower than the faster one's slowest."""
     return max(a.seconds) < min(b.seconds) or max(b.seconds) < min(a.seconds)
 
 
-def _finds_fastest(members: Sequence[Outcome]) -> bool:
-    chosen = min(members, key=lambda outcome: _figure(outcome.predicted_s))
-    best = min(members, key=lambda outcome: _figure(outcome.measured_s))
+def _finds_fastest(members: Sequence[TimedStep]) -> bool:
+    chosen = min(members, key=lambda step: step.predicted_s)
+    best = min(members, key=lambda step: step.measured_s)
     return chosen is best or not _apart(chosen, best)

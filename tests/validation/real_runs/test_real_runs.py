@@ -15,7 +15,6 @@ from planner.validation.real_runs.cases import built_in, of_plans
 from planner.validation.real_runs.compare import Outcome, gradient_error
 from planner.validation.real_runs.local import run_plan
 from planner.validation.real_runs.study import run_cases
-from planner.validation.real_runs.times import time_score
 from planner.validation.trainer.settings import settings_of
 
 CASES = built_in()
@@ -31,7 +30,7 @@ def test_every_case_is_legal_and_runnable() -> None:
 
 def test_short_cases_equal_one_process_and_move_the_predicted_bytes() -> None:
     chosen = [case for case in CASES if case.short]
-    outcomes = run_cases(chosen, timed=0, progress=lambda done, message: None)
+    outcomes = run_cases(chosen, progress=lambda done, message: None)
     assert [(outcome.name, outcome.failed_because) for outcome in outcomes] == [
         (c.name, None) for c in chosen
     ]
@@ -51,18 +50,6 @@ def test_gradients_with_gaps_or_missing_names_are_infinitely_wrong() -> None:
     assert gradient_error(whole, {"a": torch.tensor([1.0, torch.nan])}) == float("inf")
     assert gradient_error(whole, {}) == float("inf")
     assert gradient_error(whole, {"a": torch.tensor([1.0, 2.0])}) == pytest.approx(0.5**0.5)
-
-
-def test_only_pairs_beyond_both_spreads_are_ordered() -> None:
-    two = [case for case in CASES if case.job.model.name == "gqa" and case.processes == 2][:3]
-    outcomes = [
-        Outcome(two[0].name, 2, seconds=(1.0, 1.1), predicted_s=1.0),
-        Outcome(two[1].name, 2, seconds=(1.05, 1.2), predicted_s=0.9),
-        Outcome(two[2].name, 2, seconds=(2.0, 2.2), predicted_s=2.1),
-    ]
-    score = time_score(two, outcomes)
-    assert (score.pairs, score.ordered) == (2, 2)
-    assert score.fastest == {"gqa on 2": True}
 
 
 def test_a_plan_file_runs_and_a_wrong_process_count_is_refused(tmp_path: Path) -> None:

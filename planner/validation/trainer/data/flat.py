@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from planner.errors import PlannerError
 from planner.validation.trainer.cuts import Owned, owned_parameters
 from planner.validation.trainer.data.holders import Holder, holders_of
+from planner.validation.trainer.data.packing import buckets
 from planner.validation.trainer.data.partial import sum_partial
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.phases import phase
@@ -77,11 +78,11 @@ class FlatReplicas:
         dtype = torch.float64 if settings.double else _gradient_dtype(settings)
         for index, stage in self._stages.items():
             holders = holders_of(stage)
-            backwards = list(owned_parameters(stage))[::-1]
+            parameters = sorted(owned_parameters(stage), key=_axis)
             self._buckets[index] = [
                 self._bucket(axis, chosen, dtype, device, holders)
-                for axis, members in groupby(sorted(backwards, key=_axis), key=_axis)
-                for chosen in _split(list(members), settings.bucket_bytes or float("inf"), dtype.itemsize)
+                for axis, members in groupby(parameters, key=_axis)
+                for chosen in buckets(members, settings)
             ]
         members = (member for bucket in self.buckets for member in bucket.members)
         self._gradients = {id(weight): gradient for weight, gradient in members}
@@ -138,15 +139,23 @@ class FlatReplicas:
 
     def _reduce(self, bucket: Bucket) -> None:
         shard, rest = _PARTS[bucket.axis]
-        if bucket.shards == 1:
+        if bucket.shards == 1 or self._settings.law.sums_whole:
             if self._groups.size(bucket.axis) > 1:
-                dist.all_reduce(bucket.gradients, group=self._groups.group(bucket.axis))
+                self._sum_whole(bucket)
             return
         own = torch.empty_like(bucket.own(bucket.gradients))
         dist.reduce_scatter_tensor(own, bucket.gradients, group=self._groups.group(shard))
         if self._groups.size(rest) > 1:
             dist.all_reduce(own, group=self._groups.group(rest))
         bucket.own(bucket.gradients).copy_(own)
+
+    def _sum_whole(self, bucket: Bucket) -> None:
+        """On every rank, in the dtype in which gradients travel."""
+        wide = self._settings.law.reduced >= 4.0 and bucket.gradients.element_size() < 4
+        travelling = bucket.gradients.float() if wide else bucket.gradients
+        dist.all_reduce(travelling, group=self._groups.group(bucket.axis))
+        if wide:
+            bucket.gradients.copy_(travelling)
 
     def weights(self) -> list[Tensor]:
         """This rank's slices."""
@@ -191,20 +200,6 @@ def _gradient_dtype(settings: Settings) -> torch.dtype:
 
 def _axis(owned: Owned) -> str:
     return owned.replicas
-
-
-def _split(chosen: Sequence[Owned], limit: float, width: int) -> Iterator[list[Owned]]:
-    """Buckets that close when they hold ``limit`` bytes of gradients; parameters are never cut."""
-    bucket: list[Owned] = []
-    held = 0
-    for owned in chosen:
-        bucket.append(owned)
-        held += owned.parameter.numel() * width
-        if held >= limit:
-            yield bucket
-            bucket, held = [], 0
-    if bucket:
-        yield bucket
 
 
 def _accumulate_into(weight: nn.Parameter, gradient: Tensor) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from planner.models.graph import Block
-
-ONE_PRODUCT = ("kv_down", "kv_up")
-"""Groups of operators that every framework runs as one matmul: MLA's compression and rebuilding of keys and values."""
+from planner.models.graph import ONE_MATRIX, Block
 
 
 def kept_outputs(block: Block, repeated: Collection[str], share: float) -> Mapping[str, float]:
@@ -33,7 +30,7 @@ def kept_outputs(block: Block, repeated: Collection[str], share: float) -> Mappi
         if "experts" in axes:
             kept[operator.name] = 0.0
             continue
-        group = operator.fused_group if operator.fused_group in ONE_PRODUCT else None
+        group = operator.fused_group if operator.fused_group in ONE_MATRIX else None
         if group in groups:
             kept[operator.name] = kept[groups[group]]
             continue

@@ -99,11 +99,15 @@ def price_exchange(
 
 def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray:
     """Size of one call: the larger of one rank's input and output buffer, shape (rows,)."""
-    if exchange.what in block.parameters:
+    if exchange.tensors[0] in block.parameters:
         precision = sizes.job.training.precision
         law = sizes.job.framework.state_law(precision)
         width = law.reduced if exchange.pass_ == "optimizer" else activation_bytes(precision)
-        return local_parameter(block.parameters[exchange.what].axes, sizes.layouts) * width
+        weights = (block.parameters[name].axes for name in exchange.tensors)
+        return (
+            sum((local_parameter(axes, sizes.layouts) for axes in weights), np.zeros(len(sizes.layouts)))
+            * width
+        )
     total = np.zeros(len(sizes.layouts))
     for name in exchange.tensors:
         tensor = block.tensors[name]

@@ -116,6 +116,11 @@ class Parameter:
         return tuple(axis.name for axis in self.axes)
 
 
+ONE_MATRIX = frozenset({"kv_down", "kv_up"})
+"""Fused groups whose weights are one parameter in every framework: MLA's compression and rebuilding of keys and values
+(``linear_kv_down_proj`` and ``linear_kv_up_proj`` of Megatron-Core, ``kv_a_proj_with_mqa`` of DeepSeek's own code)."""
+
+
 @dataclass(frozen=True)
 class Operator:
     """One step of a block.

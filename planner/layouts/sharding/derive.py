@@ -14,7 +14,7 @@ from typing import Literal
 from planner.layouts.sharding.pattern import Pattern
 from planner.layouts.sharding.placement import PARTIAL, TOKENS, BlockAxis, Collective, Placement, conversion
 from planner.layouts.sharding.rules import Intrinsic, Rule, parameter_placement, rule_for
-from planner.models.graph import Block, Operator
+from planner.models.graph import ONE_MATRIX, Block, Operator
 
 REGATHERED_AXES: tuple[BlockAxis, ...] = ("tp", "ring")
 
@@ -238,7 +238,19 @@ def _gradient_reductions(block: Block, pattern: Pattern, rules: Mapping[str, Rul
                 often: Literal["backward", "optimizer"] = (
                     "backward" if pattern.sums_each_pass else "optimizer"
                 )
-                yield Exchange(name, "all_reduce", "tp", often, operator.name, (name,), placement, placement)
+                names = _one_matrix(block, operator, name)
+                if names[0] == name:
+                    what = "+".join(names)
+                    yield Exchange(
+                        what, "all_reduce", "tp", often, operator.name, names, placement, placement
+                    )
+
+
+def _one_matrix(block: Block, operator: Operator, name: str) -> tuple[str, ...]:
+    """The weights of the graph that are one parameter with this one, in order."""
+    if operator.fused_group not in ONE_MATRIX or name != operator.parameters[0]:
+        return (name,)
+    return tuple(o.parameters[0] for o in block.operators if o.fused_group == operator.fused_group)
 
 
 def _saved(

@@ -88,15 +88,15 @@ def test_zero_one_of_deepspeed_in_fp16(make_job: Any) -> None:
 
 
 def test_buckets_are_no_larger_than_the_gradients(make_job: Any) -> None:
-    """Two buckets of 1 GB, or two times the 2-byte gradients of a rank that has fewer."""
+    """Two buckets of 1 GB, or two times the gradients, reduced in fp32, of a rank that has fewer."""
     buckets = []
     for knobs in ("zero_stage=1", "zero_stage=1,tp=8,dp=1", "zero_stage=1,tp=4,dp=2"):
         job = make_job(
-            UNTIED, global_batch=64, framework="megatron-deepspeed", training={"precision": "fp16"}
+            UNTIED, global_batch=64, framework="megatron-deepspeed", training={"precision": "bf16"}
         )
         memory = predict(job, parse_layout(f"{knobs},micro_batch=1", job)).memory
-        parameters = memory.by_class["parameters"]
-        buckets.append((memory.by_class["communication_buffers"], 2 * min(1e9, parameters)))
+        parameters = memory.by_class["parameters"]  # in 16 bits
+        buckets.append((memory.by_class["communication_buffers"], 2 * min(1e9, 2 * parameters)))
     assert buckets[0][0] == pytest.approx(buckets[0][1])
     assert buckets[1][0] == 0.0
     assert buckets[2][0] == pytest.approx(buckets[2][1])

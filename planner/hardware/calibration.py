@@ -132,8 +132,13 @@ def kernels_alone(accelerator: Accelerator) -> Accelerator:
 
 
 def with_link(level: NetworkLevel, values: Mapping[str, float]) -> NetworkLevel:
-    """The network level with some constants (fields of ``NetworkLevel``) replaced."""
-    return replace(level, **values) if values else level  # type: ignore[arg-type]
+    """The network level with some constants replaced: fields of ``NetworkLevel``, or ``field.collective`` of one of them."""
+    if not values:
+        return level
+    own = {name: value for name, value in values.items() if "." in name}
+    fields = {name: value for name, value in values.items() if name not in own}
+    whole = tuple(sorted((dict(level.own) | own).items()))
+    return replace(level, **fields, own=whole)  # type: ignore[arg-type]
 
 
 def alone(cluster: Cluster) -> Cluster:

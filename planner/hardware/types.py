@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -159,6 +159,8 @@ class NetworkLevel:
         wrap_unit: a slice of the torus keeps its wrap-around links on extents that are multiples of this
             (optical switches); 0: only on axes that it takes whole.
         kind: catalogue name of the link kind (``nvlink4``, ``infiniband-ndr``), for reports and evidence.
+        own: figures of single collectives, (``figure.collective``, value), where they were measured one by one: libraries on
+            the host such as gloo implement each in its own way.
     """
 
     name: str
@@ -181,6 +183,13 @@ class NetworkLevel:
     low_latency_share: float | None = None
     wrap_unit: int = 0
     kind: str | None = None
+    own: tuple[tuple[str, float], ...] = ()
+
+    def of(self, collective: str) -> NetworkLevel:
+        """The level as a collective finds it: its own figures over those of all."""
+        split = [(name.rpartition("."), value) for name, value in self.own]
+        found = {figure: value for (figure, _, whose), value in split if whose == collective}
+        return replace(self, **found) if found else self  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

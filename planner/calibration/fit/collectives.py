@@ -26,6 +26,9 @@ from planner.validation.collectives.sweeps import Sweep
 CALLS = ("start_s", "ramp", "efficiency", "in_network_ramp", "in_network_efficiency")
 """Constants of calls in which all members take part."""
 
+OWN_CALLS = ("start_s", "latency_s", "ramp", "efficiency")
+"""The same of one collective of a library on the host, whose members wake each other at every hop."""
+
 MESSAGES = ("message_start_s", "efficiency")
 """Constants of a send and receive."""
 
@@ -53,11 +56,13 @@ class Priced:
 
     Args:
         crossed: levels that its group crosses, innermost first.
+        own: constants are those of its collective alone.
     """
 
     sweep: Sweep
     cluster: Cluster
     crossed: tuple[int, ...]
+    own: bool = False
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -76,7 +81,11 @@ class Priced:
         Args:
             levels: only those of these levels.
         """
-        names = MESSAGES if self.sweep.collective == "send_recv" else CALLS
+        names: tuple[str, ...] = (
+            MESSAGES if self.sweep.collective == "send_recv" else OWN_CALLS if self.own else CALLS
+        )
+        if self.own:
+            names = tuple(f"{name}.{self.sweep.collective}" for name in names)
         for index in self.crossed if levels is None else levels:
             level = self.cluster.network[index]
             for name in names:
@@ -229,5 +238,6 @@ def _prior(level: NetworkLevel, name: str) -> float | None:
     """The value of a constant before any fit, None where the level has no such thing."""
     if name.startswith("in_network") and not level.in_network_reduction:
         return None
-    stated: float | None = getattr(level, name)
-    return CollectiveConstants().base_s if stated is None and name.endswith("start_s") else stated
+    figure, _, collective = name.partition(".")
+    stated: float | None = getattr(level.of(collective), figure)
+    return CollectiveConstants().base_s if stated is None and figure.endswith("start_s") else stated

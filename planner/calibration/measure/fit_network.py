@@ -42,7 +42,8 @@ def fit_network(record: Path, *, name: str = "own network") -> NetworkFit:
     """
     machine, points = read_record(record, "points")
     cluster = alone(load_cluster(_described(record), calibrated=False))
-    parts = [_priced(list(members), cluster, str(machine["host"])) for members in _sweeps(points)]
+    host, own = str(machine["host"]), machine["backend"] == "gloo"
+    parts = [_priced(list(members), cluster, host, own=own) for members in _sweeps(points)]
     fitted = fit_priced(parts)
     if not fitted:
         raise PlannerError("holds too few points to fit a kind of network", file=record, field="points")
@@ -76,7 +77,7 @@ def _sweeps(points: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]
     return [list(members) for _, members in groupby(sorted(points, key=key), key=key)]
 
 
-def _priced(points: list[Mapping[str, Any]], cluster: Cluster, host: str) -> Priced:
+def _priced(points: list[Mapping[str, Any]], cluster: Cluster, host: str, *, own: bool) -> Priced:
     ranks, collective = int(points[0]["ranks"]), points[0]["collective"]
     node = Node(devices=ranks, inside=(InsideLevel(kind=cluster.network[0].kind or "loopback"),), outside="")
     timings = tuple(
@@ -103,7 +104,7 @@ def _priced(points: list[Mapping[str, Any]], cluster: Cluster, host: str) -> Pri
         timings,
     )
     members = spread(ranks, 1, cluster, devices=ranks).ranks_per_level[0]
-    return Priced(sweep, cluster, tuple(int(level) for level in np.flatnonzero(members > 1)))
+    return Priced(sweep, cluster, tuple(int(level) for level in np.flatnonzero(members > 1)), own=own)
 
 
 def _residuals(

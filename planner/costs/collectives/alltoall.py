@@ -50,9 +50,8 @@ def two_level(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate:
 
 def _posted(messages: Floats, paths: Paths) -> Floats:
     """(rows, levels): from the first post to the arrival of the last of so many messages, without their bytes."""
-    gap: Floats = np.minimum(paths.latency, paths.constants.message_gap_s)
-    posted: Floats = paths.latency + np.maximum(messages - 1, 0) * gap
-    return posted
+    posted: Floats = paths.latency + np.maximum(messages - 1, 0) * paths.gap
+    return posted * paths.turns[:, None]
 
 
 def _to_other_rails(exact: Floats, paths: Paths) -> Floats:

@@ -30,6 +30,8 @@ class CollectiveConstants:
         dragonfly_efficiency: part of the wire left when minimal routes of a dragonfly meet; 1 when none meet, 0.5 when
             all traffic takes detours (Valiant routing).
         host_driven: kinds of link whose collectives run on the host, so that the algorithm is free to choose.
+        gloo: kinds of link whose collectives are gloo's: rings only (gloo/allreduce.cc), and one thread of the host handles
+            messages one after the other.
         flat_vendors: vendors whose library never works level by level by itself: NCCL and RCCL choose among ring, tree and
             switches that add (NCCL src/graph/tuning.cc).
         one_root: kinds of link of which a domain below has one for all its members: rings between NVLink pairs measure one
@@ -52,6 +54,7 @@ class CollectiveConstants:
     dragonfly_efficiency: float = 0.75
     host_driven: tuple[str, ...] = ("ethernet", "internet", "loopback")
     flat_vendors: tuple[str, ...] = ("nvidia", "amd")
+    gloo: tuple[str, ...] = ("loopback",)
     one_root: tuple[str, ...] = ("pcie",)
     message_gap_s: float = 1.5e-6
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,7 +71,7 @@ def collective_cost(
         PlannerError: unknown collective or algorithm, or an algorithm that cannot run on some row.
     """
     offered = _offered(collective)
-    network = paths(spread, cluster, constants or CollectiveConstants())
+    network = paths(spread, _found_by(collective, cluster), constants or CollectiveConstants())
     given = np.broadcast_to(np.asarray(nbytes, dtype=np.float64), network.ranks.shape)
     whole = (
         given if collective in ("broadcast", "send_recv") else np.maximum(given, network.ranks * dtype_bytes)
@@ -88,6 +89,13 @@ def collective_cost(
         bytes_per_level=np.where(active[:, None], best.bytes_per_level, 0.0),
         algorithm=np.where(active, best.algorithm, Algorithm.NONE).astype(np.int8),
     )
+
+
+def _found_by(collective: Collective, cluster: Cluster) -> Cluster:
+    """The cluster with the figures that its levels have for one collective alone."""
+    if not any(level.own for level in cluster.network):
+        return cluster
+    return replace(cluster, network=tuple(level.of(collective) for level in cluster.network))
 
 
 def busbw_factor(collective: Collective, ranks: ArrayLike) -> Floats:
@@ -135,7 +143,9 @@ def collective_named(name: str) -> Collective:
 
 
 def _automatic(offered: dict[Algorithm, Price], network: Paths) -> tuple[Algorithm, ...]:
-    """What a library chooses among: NCCL and RCCL never work level by level, HCCL, XLA and MPI do."""
+    """What a library chooses among: NCCL and RCCL never work level by level, HCCL, XLA and MPI do; gloo has rings only."""
+    if all((level.kind or "").startswith(network.constants.gloo) for level in network.cluster.network):
+        return tuple(offered)[:1]
     flat = network.cluster.accelerator.vendor in network.constants.flat_vendors
     return tuple(
         code

@@ -26,7 +26,7 @@ class Paths:
         crossed: (rows, levels), whether the level joins members at all.
         neighbour, uniform, flow: (rows, levels), bytes/s per device, of links that a domain below has one of a member's
             share; infinite where the level is not crossed.
-        hops: (rows, levels), hops of a pass over the members of one domain.
+        hops: (rows, levels), hops of a pass over the members of one domain; where they share cores, as many turns each.
         depth: (rows, levels), hops from a leaf of a tree to its root: a chain inside the node, log2 of its domains outside, as
             NCCL builds them (src/graph/tuning.cc).
         fill: (rows, levels), weighted latency of the hops that a chunked ring feels: up to ``slots`` inside the node
@@ -38,6 +38,8 @@ class Paths:
         low_latency: (levels,), share of the rates that the protocols for small messages reach.
         outside: (levels,), whether the level lies outside the node, behind the network card.
         host_driven: (levels,), whether the hosts move the bytes.
+        gap: (levels,), seconds between messages that are posted together.
+        turns: (rows,), members of the group per core of their host, at least 1: whom a message wakes waits for its turn.
     """
 
     cluster: Cluster
@@ -62,6 +64,8 @@ class Paths:
     low_latency: Floats
     outside: Booleans
     host_driven: Booleans
+    gap: Floats
+    turns: Floats
 
     def loads(self, exact: Floats) -> Floats:
         """Bytes through a device's links of each level from the bytes that go exactly as far as it.
@@ -113,7 +117,8 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         reach(level, index, below, spread, constants)
         for index, (level, below) in enumerate(zip(cluster.network, inner, strict=True))
     ]
-    hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0)
+    turns = _turns(spread, cluster)
+    hops = np.where(crossed, np.stack([level.hops for level in levels], axis=1), 0) * turns[:, None]
     latency = np.array([level.latency_s for level in cluster.network])
     weight = _weights([level.ramp for level in cluster.network], constants)
     start = _starts([level.start_s for level in cluster.network], constants)
@@ -143,7 +148,19 @@ def paths(spread: Spread, cluster: Cluster, constants: CollectiveConstants) -> P
         low_latency=_low_latency(cluster, outside, constants),
         outside=outside,
         host_driven=_of_kinds(cluster, constants.host_driven),
+        gap=np.where(
+            _of_kinds(cluster, constants.gloo), latency, np.minimum(latency, constants.message_gap_s)
+        ),
+        turns=turns,
     )
+
+
+def _turns(spread: Spread, cluster: Cluster) -> Floats:
+    """(rows,): members of a group per core, where devices are processes on the cores of a host."""
+    members = spread.size.astype(np.float64)
+    if not cluster.accelerator.synchronous or cluster.host.cores is None:
+        return np.ones_like(members)
+    return np.maximum(np.minimum(members, cluster.devices_per_node) / cluster.host.cores, 1.0)
 
 
 def _rates(rates: list[Floats], card: Floats, crossed: Booleans) -> Floats:

@@ -16,6 +16,7 @@ from planner.calibration.measure.machine import this_machine
 from planner.calibration.measure.record import open_record
 from planner.calibration.measure.repeats import Summary
 from planner.errors import PlannerError
+from planner.hardware.calibration import calibrated_level
 from planner.hardware.loader import load_cluster
 from planner.jobs.framework import calibrated_framework, load_framework
 
@@ -67,7 +68,9 @@ def test_a_fit_finds_plateau_and_bandwidth(tmp_path: Path) -> None:
 def test_a_fit_finds_start_and_rate_of_a_network(tmp_path: Path) -> None:
     found = fit_network(network_record(tmp_path / "my.network.yaml"))
     assert max(abs(residual.error) for residual in found.residuals) < 0.15
-    assert found.calibration.networks["loopback"].constants["efficiency"].value == pytest.approx(0.6, rel=0.1)
+    level = calibrated_level(load_cluster(this_machine(2)).network[0], found.calibration)[0].of("all_gather")
+    assert level.bandwidth * level.efficiency == pytest.approx(1.2e9, rel=0.1)
+    assert (level.start_s or 0.0) + level.latency_s == pytest.approx(300e-6, rel=0.15)
 
 
 def test_device_and_network_share_a_file_that_a_cluster_names(tmp_path: Path) -> None:
@@ -81,8 +84,9 @@ def test_device_and_network_share_a_file_that_a_cluster_names(tmp_path: Path) ->
     cluster = load_cluster(this_machine(2, target))
     plateau = device.accelerators["cpu"].constants["matmul_efficiency.fp32"].value
     assert cluster.accelerator.kernels.matmul_efficiency["fp32"] == plateau
-    rate = network.networks["loopback"].constants["efficiency"].value
-    assert cluster.network[0].efficiency == rate
+    rate = network.networks["loopback"].constants["efficiency.all_gather"].value
+    assert cluster.network[0].of("all_gather").efficiency == rate
+    assert cluster.network[0].of("all_reduce").efficiency == cluster.network[0].efficiency
     again = merge_calibration(target, fit_device(device_record(tmp_path / "b.yaml", 0.3, 0.25)).calibration)
     assert again.accelerators["cpu"].constants["matmul_efficiency.fp32"].value < 0.7 * plateau
     assert again.networks == whole.networks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from planner.errors import PlannerError
+from planner.report.accuracy.bars import bars_section
 from planner.report.accuracy.fitted import ablation_section, constants_section, spreads_section
 from planner.report.accuracy.overview import overview, readme_table
 from planner.report.accuracy.points import collectives_section, kernels_section
@@ -42,6 +43,7 @@ def accuracy_page(sources: Sources, pictures: Mapping[str, str]) -> str:
     ]
     if sources.notes.known:
         parts += ["## Known to be wrong", "\n".join(f"- {line}" for line in sources.notes.known)]
+    parts += ["## What is asked, and what is reached", bars_section(sources)]
     parts += ["## Step time by group, in sample", groups_section(sources.runs)]
     if sources.left_out is not None:
         parts += ["## Left out of the fit", "Median / mean error.", left_out_section(sources.left_out)]

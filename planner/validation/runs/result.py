@@ -112,6 +112,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "id": outcome.row.id,
         "family": outcome.family,
         "accelerator": outcome.accelerator,
+        "precision": outcome.row.layout.precision,
+        "experts": outcome.row.model.moe is not None,
         "scored": outcome.heading,
         "measured_s": outcome.measured_s,
         "predicted_s": outcome.predicted_s,

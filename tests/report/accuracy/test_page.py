@@ -88,7 +88,12 @@ def row(name: str, error: float | None, scored: str = "complete") -> dict[str, A
     shares = {"compute": 0.7, "host": 0.1, "communication": 0.15, "bubble": 0.05}
     predicted = None if error is None else 1 + error
     figures = {"measured_s": 1.0, "predicted_s": predicted, "error": error, "shares": shares}
-    return {"id": name, "scored": scored, **figures}
+    return {
+        **{"family": "some", "accelerator": "a100", "precision": "bf16", "experts": False},
+        "id": name,
+        "scored": scored,
+        **figures,
+    }
 
 
 RUNS: dict[str, Any] = {
@@ -159,7 +164,7 @@ NOTES = Notes(reasons=(Reason(rows=("fa*",), reason="a known reason"),), known=(
 SOURCES = Sources(
     runs=RUNS,
     priors={"overall": {**OVERALL, "dense_macro_median_ape": 0.078}},
-    kernels={"groups": [KERNEL, {**KERNEL, "ranks": 2, "operator": "all_reduce"}]},
+    kernels={"groups": [KERNEL, {**KERNEL, "ranks": 2, "operator": "all_reduce"}], "rows": []},
     collectives={"sweeps": [SWEEP, {**SWEEP, "apart": "not stated", "family": "hidden"}]},
     left_out=LEFT_OUT,
     ablation=None,

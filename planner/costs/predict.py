@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from planner.costs.assemble import assemble
 from planner.costs.breakdown import rank_communication, rank_flops, rank_time
 from planner.costs.evaluate import fits, memory_totals
-from planner.costs.memory import INSTANTS, StageMemory, stage_memory
+from planner.costs.instants import INSTANTS
+from planner.costs.memory import StageMemory, stage_memory
 from planner.costs.pipeline import CLOSED_FORMS
 from planner.costs.prices import PriceRows, price_model
 from planner.costs.stages import StageGroup, stage_groups

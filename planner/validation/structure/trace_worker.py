@@ -62,7 +62,7 @@ def traced(settings: Settings, rank: int) -> Trace:
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         trainer = Trainer(settings, groups, parts.materialise())
         tracer = Tracer(fake, groups.axis_of)
-        with tracer, tracer.live.resizes():
+        with tracer, tracer.live.resizes(), tracer.without_shapes():
             tracer.live.classify(_weights(trainer), "parameters")
             trainer.step(0)
             tracer.live.classify(_gradients(trainer), "gradients")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.distributed.tensor._sharding_prop import ShardingPropagator
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
@@ -23,7 +25,7 @@ class Tracer(CallCounter):  # type: ignore[no-untyped-call]
     times as much.
 
     Args:
-        fake: the mode whose tensors count; DTensor runs operators on whole shapes in a mode of its own, which do not.
+        fake: the mode whose tensors count.
         axis_of: name of a process group -> mesh axis.
     """
 
@@ -31,7 +33,27 @@ class Tracer(CallCounter):  # type: ignore[no-untyped-call]
         super().__init__(axis_of)
         self.fake = fake
         self.live = LiveBytes(self._counts)
+        self._looks = True
         self.flops: Counter[tuple[str, str]] = Counter()
+
+    @contextmanager
+    def without_shapes(self) -> Iterator[None]:
+        """Looks away inside while DTensor finds a result's shape by running an operator on whole, fake tensors: in the mode that
+        is active, so they would count."""
+        original = ShardingPropagator._propagate_tensor_meta_non_cached
+
+        def unseen(propagator: ShardingPropagator, schema: Any) -> Any:
+            before, self._looks = self._looks, False
+            try:
+                return original(propagator, schema)
+            finally:
+                self._looks = before
+
+        ShardingPropagator._propagate_tensor_meta_non_cached = unseen  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            ShardingPropagator._propagate_tensor_meta_non_cached = original  # type: ignore[method-assign]
 
     def reset(self) -> None:
         """Forgets calls, FLOPs and the peak; what is alive stays known."""
@@ -44,6 +66,8 @@ class Tracer(CallCounter):  # type: ignore[no-untyped-call]
     ) -> Any:
         if wraps_tensors(types):
             return NotImplemented
+        if not self._looks:
+            return func(*args, **(kwargs or {}))
         if func is torch.ops._c10d_functional.wait_tensor.default:
             return args[0]  # its fake form makes a new tensor, which the real one does not
         result = func(*args, **(kwargs or {}))

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
     PrepareModuleInput,
     RowwiseParallel,
     SequenceParallel,
-    loss_parallel,
     parallelize_module,
 )
+from torch.distributed.tensor.parallel.loss import _enable_custom_loss_ops
+from torch.nn import functional
 
 from planner.validation.trainer.exchange import copied, gathered
 from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.model.stage import Stage
 from planner.validation.trainer.settings import Settings
-from planner.validation.trainer.tensor.cross_entropy import cross_entropy
 from planner.validation.trainer.tensor.regather import SEQUENCE
 from planner.validation.trainer.tensor.strategy import Whole
 
@@ -53,17 +53,18 @@ class DTensorParallel(Whole):
         return gathered(x, self.group, SEQUENCE) if self.stream_axis else copied(x, self.group)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """On cut logits (the three reductions of PyTorch's ``loss_parallel``), or on gathered ones."""
-        if not self.vocabulary_cut or self.group is None:
+        """On cut logits by PyTorch's ``loss_parallel``, or on gathered ones."""
+        if not self.vocabulary_cut or self.mesh is None:
             return super().loss(logits, labels)
-        return cross_entropy(logits, labels, self.kernel, self.group)
+        cut = DTensor.from_local(logits.flatten(0, 1), self.mesh, [Shard(-1)], run_check=False)
+        wide = cut.float() if logits.element_size() < 4 else cut
+        total = functional.cross_entropy(wide, labels.flatten(), reduction="sum")
+        assert isinstance(total, DTensor)
+        return total.to_local()
 
 
 def dtensor_parallel(settings: Settings, groups: Groups) -> DTensorParallel:
-    """The strategy of a run under tp > 1; for the rest of the process, cross entropies of cut logits are ``loss_parallel``'s,
-    forward and backward.
-    """
-    loss_parallel().__enter__()
+    """The strategy of a run under tp > 1."""
     return DTensorParallel(
         axis="tp",
         stream_axis="tp" if settings.layout.sp else None,
@@ -76,7 +77,12 @@ def dtensor_parallel(settings: Settings, groups: Groups) -> DTensorParallel:
 
 
 def shard_tensors(stage: Stage, settings: Settings, groups: Groups) -> None:
-    """Cut the parameters of a stage over tp and hook the redistribution of activations into its modules."""
+    """Cut the parameters of a stage over tp and hook the redistribution of activations into its modules.
+
+    From then on, cross entropies of cut logits are ``loss_parallel``'s in this process: forward and backward run in places that
+    no context encloses.
+    """
+    _enable_custom_loss_ops()  # type: ignore[no-untyped-call]
     plan: Plan = {}
     for index, layer in stage.layers.items():
         plan |= {f"layers.{index}.{name}": style for name, style in _layer(layer, settings).items()}

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from planner.costs.replicas import Occasion
 from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job
+
+
+class Traffic(NamedTuple):
+    """Seconds of one occasion, shape (rows,): on the network, and of the kernels that fill and empty its buffers, which run
+    between those of the pass."""
+
+    seconds: FloatArray | float
+    copies_s: FloatArray | float
+
+
+NOTHING = Traffic(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Exposed:
 
 def exposed_traffic(
     job: Job,
-    seconds: Mapping[tuple[str, Occasion], FloatArray],
+    traffic: Mapping[tuple[str, Occasion], Traffic],
     forward_spare: FloatArray,
     backward_spare: FloatArray,
     micro_batches: FloatArray,
@@ -44,7 +56,7 @@ def exposed_traffic(
     reductions of T / n behind n computations of C / n leave T - (n - 1) / n min(T, C) exposed.
 
     Args:
-        seconds: (axis, occasion) -> seconds of one occasion.
+        traffic: of one occasion, by (axis, occasion).
         forward_spare, backward_spare: computation of one micro-batch that nothing hides behind yet.
         units: separately reduced parts (layers) of the rank.
     """
@@ -58,22 +70,23 @@ def exposed_traffic(
     for occasion in in_passes:
         side = "forward" if occasion == "forward_gather" else "backward"
         for axis in ("dp", "edp"):
-            time = seconds.get((axis, occasion), zero)
+            time, copies = traffic.get((axis, occasion), NOTHING)
             inside = np.minimum(shares[occasion] * time, left[side])
             left[side] = left[side] - inside
-            waits[side] = waits[side] + time - inside
-            result[axis] = result[axis] + (time - inside) * micro_batches
+            waiting = time - inside + copies
+            waits[side] = waits[side] + waiting
+            result[axis] = result[axis] + waiting * micro_batches
             total_hidden = total_hidden + inside * micro_batches
     in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
     overlapping = (units - 1) / max(units, 1)
     for occasion in in_step:
         for axis in ("dp", "edp"):
-            time = seconds.get((axis, occasion), zero)
+            time, copies = traffic.get((axis, occasion), NOTHING)
             side, moment = ("backward", "last") if occasion == "step_reduce" else ("forward", "first")
             inside = overlapping * np.minimum(shares[occasion] * time, left[side])
             left[side] = left[side] - inside
-            waits[moment] = waits[moment] + time - inside
-            result[axis] = result[axis] + time - inside
+            waits[moment] = waits[moment] + time - inside + copies
+            result[axis] = result[axis] + time - inside + copies
             total_hidden = total_hidden + inside
     return Exposed(result, total_hidden, *waits.values())
 

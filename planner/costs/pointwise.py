@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,11 +32,29 @@ class _Passes:
     eager: str | None = None
 
 
+class _Kernels(NamedTuple):
+    """Kernels of an operator, forward and backward: HBM traffic over that of one fused kernel, launches, and the measured
+    operator at whose rate an eager one runs."""
+
+    traffic: tuple[float, float]
+    launches: tuple[float, float]
+    eager: str | None = None
+
+
+_WRITTEN_OUT_NORM = _Kernels((9.0, 14.0), (6.0, 14.0))
+"""An RMSNorm that is written out in fp32, against 4 and 6 bytes per element of one kernel.
+
+Forward 36 bytes: to fp32 (6), square (8), mean (4), scale (8), back to 16 bits (6), times the weight (4). Backward 84: products
+with the weight and the scaled input, summed (12), to fp32 (6), gradients of the scale (24) and of the square (24), their sum
+(12), back to 16 bits (6) (RMSNorm of pytorch/torchtitan, torchtitan/models/norms.py, 2024)."""
+
 _PASSES: Mapping[str, _Passes] = {
     "norm": _Passes(1, 1, 2, 1, "norm", 3.0, "norm"),
     "activation": _Passes(1, 1, 2, 1, "activation", 2.0, "activation"),
     "multiply": _Passes(1, 1, 2, 1, "activation", 1.0, "activation"),
-    "rope": _Passes(1, 1, 1, 1, "rope", 3.0),
+    # to fp32 (6 bytes per element), complex product (8), back (6) against the 4 of one kernel; as many in 16 bits with
+    # halves swapped, two products and a sum
+    "rope": _Passes(1, 1, 1, 1, "rope", 5.0),
     "residual": _Passes(1, 1, 0, 0, None, 1.0),
     "add": _Passes(1, 1, 0, 0, None, 1.0),
     "embedding": _Passes(0, 2, 0, 3, None, 1.0),
@@ -56,20 +75,34 @@ def pointwise(operator: Operator, block: Block, derivation: Derivation, sizes: S
         if name in block.tensors and operator.kind != "embedding":
             read = read + sizes.bytes(block.tensors[name], placement)
     written = sizes.bytes(block.tensors[operator.output], rule.output)
+    kernels = _kernels(operator, passes, sizes)
+    accelerator, factor = sizes.job.cluster.accelerator, sizes.job.framework.elementwise_factor
+    ideal = (
+        passes.forward_in * read + passes.forward_out * written,
+        passes.backward_in * read + passes.backward_out * written,
+    )
+    forward, backward = (
+        memory_bound_seconds(factor * times * nbytes, accelerator, operator=kernels.eager)
+        for times, nbytes in zip(kernels.traffic, ideal, strict=True)
+    )
+    return operator_result(sizes, forward, backward, launches=kernels.launches)
+
+
+def _kernels(operator: Operator, passes: _Passes, sizes: Sizes) -> _Kernels:
+    """How the framework runs an operator."""
+    if writes_out_norm(operator, sizes):
+        return _WRITTEN_OUT_NORM
     whole = passes.fusion is None or fused(sizes, passes.fusion)
     apart, eager = (1.0, None) if whole else (passes.apart, passes.eager)
-    moved = (apart if eager is None else 1.0) * sizes.job.framework.elementwise_factor
-    accelerator = sizes.job.cluster.accelerator
-    forward, backward = (
-        memory_bound_seconds(moved * nbytes, accelerator, operator=eager)
-        for nbytes in (
-            passes.forward_in * read + passes.forward_out * written,
-            passes.backward_in * read + passes.backward_out * written,
-        )
-    )
-    return operator_result(
-        sizes, forward, backward, launches=(apart, apart if passes.backward_in + passes.backward_out else 0.0)
-    )
+    times = apart if eager is None else 1.0
+    backwards = apart if passes.backward_in + passes.backward_out else 0.0
+    return _Kernels((times, times), (apart, backwards), eager)
+
+
+def writes_out_norm(operator: Operator, sizes: Sizes) -> bool:
+    """Whether an operator is an RMSNorm of separate kernels in fp32, which no compiler fuses."""
+    apart = sizes.job.framework.buffers.norm_copies and not sizes.job.training.compile
+    return apart and operator.kind == "norm" and operator.attributes.get("norm") == "rms"
 
 
 def _dropout(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:

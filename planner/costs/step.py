@@ -17,7 +17,7 @@ from planner.costs.elements import stored_elements
 from planner.costs.hops import exposed_hops
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.optimizer import update_seconds
-from planner.costs.overlap import Exposed, exposed_traffic
+from planner.costs.overlap import Exposed, Traffic, exposed_traffic
 from planner.costs.pipeline import splits_backward, waiting
 from planner.costs.prices import PriceRows
 from planner.costs.replicas import TRAFFIC_KNOBS, Occasion, replica_flows
@@ -141,7 +141,7 @@ def stage_time(
     parts = stage_parts(job, distinct.layouts, own, stage).whole
     traffic = exposed_traffic(
         job,
-        _traffic_seconds(job, distinct, parts),
+        _traffic(job, distinct, parts),
         spare[0],
         spare[1],
         micro_batches,
@@ -172,15 +172,16 @@ def stage_time(
     )
 
 
-def _traffic_seconds(
-    job: Job, distinct: _Distinct, parts: StageParts
-) -> Mapping[tuple[str, Occasion], FloatArray]:
-    """(axis, occasion) -> seconds of one occasion, shape (rows,)."""
-    seconds: dict[tuple[str, Occasion], FloatArray] = {}
+def _traffic(job: Job, distinct: _Distinct, parts: StageParts) -> Mapping[tuple[str, Occasion], Traffic]:
+    """(axis, occasion) -> traffic of one occasion, shape (rows,)."""
+    result: dict[tuple[str, Occasion], Traffic] = {}
     for flow in replica_flows(job, distinct.layouts, distinct.groups, parts):
         key = (flow.axis, flow.occasion)
-        seconds[key] = seconds[key] + flow.seconds if key in seconds else flow.seconds
-    return {key: value[distinct.inverse] for key, value in seconds.items()}
+        known = result.get(key, Traffic(0.0, 0.0))
+        result[key] = Traffic(known.seconds + flow.seconds, known.copies_s + flow.copies_s)
+    return {
+        key: Traffic(*(np.asarray(part)[distinct.inverse] for part in value)) for key, value in result.items()
+    }
 
 
 def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:

@@ -179,11 +179,12 @@ def fused(forward: Sequence[Segment], backward: Sequence[Segment]) -> tuple[Segm
 
 def _side(traffic: ReplicaTraffic, moved: Moved, block: int) -> Side:
     what = What.REDUCE if traffic.occasion.endswith("reduce") else What.GATHER
+    copies_s = traffic.copies_s * moved.seconds / traffic.moved.seconds
     return Side(
         (traffic.axis, traffic.first, traffic.size),
         what,
         moved.share(traffic.hidden),
-        moved.share(1.0 - traffic.hidden),
+        moved.share(1.0 - traffic.hidden) + Moved(copies_s, copies_s),
         block,
         traffic.occasion.startswith("step"),
     )

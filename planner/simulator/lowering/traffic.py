@@ -32,6 +32,7 @@ class ReplicaTraffic:
     size: int
     moved: Moved
     hidden: float
+    copies_s: float = 0.0
 
     def elements(self, block: BlockCost) -> float:
         """Of the block's parameters those that this traffic carries."""
@@ -53,6 +54,7 @@ def rank_traffic(priced: PricedLayout, rank: int) -> tuple[ReplicaTraffic, ...]:
             size=int(flow.ranks[0]),
             moved=moved_by(flow.cost, float(flow.calls[0])),
             hidden=shares[flow.occasion],
+            copies_s=float(flow.copies_s[0]),
         )
         for flow in flows
         if flow.seconds[0] > 0.0

@@ -238,8 +238,8 @@ def _pass(
     device = busy + sum(exposed.values(), zero)
     routed = routed + exposed["ep"] + exposed["etp"]
     launched = host.total + out_of_step(sizes, transfers)
-    synchronous = sizes.job.cluster.accelerator.synchronous
-    waits = np.maximum(late_launches(device, launched, synchronous=synchronous), routed_wait_s(host, routed))
+    in_turns = sizes.job.cluster.accelerator.synchronous or sizes.job.training.launch_blocking
+    waits = np.maximum(late_launches(device, launched, in_turns=in_turns), routed_wait_s(host, routed))
     return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)
 
 

@@ -10,7 +10,7 @@ from planner.costs.sizes import FloatArray, Sizes
 from planner.costs.transfers import Transfer
 
 
-def late_launches(device: FloatArray, host: FloatArray, *, synchronous: bool = False) -> FloatArray:
+def late_launches(device: FloatArray, host: FloatArray, *, in_turns: bool = False) -> FloatArray:
     """Seconds that a pass takes beyond its device time because launches come late, shape (rows,).
 
     Host and device overlap through the launch queue, so a pass takes at least as long as either. Both bounds are reached only
@@ -20,9 +20,9 @@ def late_launches(device: FloatArray, host: FloatArray, *, synchronous: bool = F
 
     Args:
         device, host: seconds of the pass on the device (exposed traffic included) and in the host program.
-        synchronous: the device is the host: it does one after the other.
+        in_turns: one after the other: the device is the host, or each launch waits for its kernel.
     """
-    if synchronous:
+    if in_turns:
         return np.asarray(host)
     return np.asarray(np.hypot(device, host) - device)
 

@@ -89,8 +89,11 @@ def gradient_traffic(sizes: Sizes) -> float | None:
 
 def _adding_apart(elements: FloatArray, sizes: Sizes) -> FloatArray | float:
     """Seconds in which kernels of their own add a weight's gradient to the one that is kept."""
-    law = sizes.job.framework.state_law(sizes.job.training.precision)
-    return memory_bound_seconds(law.accumulation * elements, sizes.job.cluster.accelerator)
+    training = sizes.job.training
+    law, asked = sizes.job.framework.state_law(training.precision), training.gradient_dtype_bytes
+    # in the type of the matmuls both are read and the sum is written
+    moved = law.accumulation if asked is None or law.accumulation == 0.0 else 3.0 * asked
+    return memory_bound_seconds(moved * elements, sizes.job.cluster.accelerator)
 
 
 _Sizes = tuple[FloatArray, FloatArray, FloatArray]

@@ -154,6 +154,7 @@ class TrainingSection(_Section):
     loss: LossSection = LossSection()
     capture: Capture = False
     compile: StrictBool = False
+    launch_blocking: StrictBool = False
     fp8_recipe: Literal["tensorwise", "rowwise", "delayed", "blockwise", "mxfp8"] | None = None
     moe: MoeSection = MoeSection()
     overlap: Overlap = Field(default_factory=dict)

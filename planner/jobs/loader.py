@@ -150,6 +150,7 @@ def _training(place: JobDocument, section: TrainingSection, model: ModelGraph) -
         loss=LossOptions(section.loss.vocab_parallel, section.loss.fused, section.loss.chunk),
         capture=section.capture,
         compile=section.compile,
+        launch_blocking=section.launch_blocking,
         fp8_recipe=section.fp8_recipe,
         moe=MoeOptions(section.moe.router_imbalance, section.moe.capacity_factor, section.moe.dispatcher),
         overlap=section.overlap,

@@ -64,6 +64,7 @@ class Training:
         dropout: probability; above 0 masks are stored.
         capture: CUDA graphs of the whole iteration (True), or of parts of a layer by the names of Megatron-Core's
             cuda_graph_scope; compile: a compiler fuses pointwise operators.
+        launch_blocking: every launch waits until its kernel is done (CUDA_LAUNCH_BLOCKING=1).
         fp8_recipe: tensorwise | rowwise | delayed | mxfp8, None for the precision's default.
         overlap: overrides of the profile: hidden share by kind of traffic (tp, dp_reduce, dp_gather, pp, ep, cp), 0..1;
             also ``bucket_bytes`` and ``prefetch``.
@@ -84,6 +85,7 @@ class Training:
     loss: LossOptions = LossOptions()
     capture: bool | tuple[CaptureScope, ...] = False
     compile: bool = False
+    launch_blocking: bool = False
     fp8_recipe: str | None = None
     moe: MoeOptions = MoeOptions()
     overlap: Mapping[str, float] = field(default_factory=dict)

@@ -170,6 +170,7 @@ class RowLayout(_Section):
     async_tp: Switch = None
     cuda_graph: Words = None
     compile: Switch = None
+    launch_blocking: Switch = None
     moe_dispatcher: Words = None
     kernels: Words = None
     optimizer: Words = None

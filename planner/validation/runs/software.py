@@ -135,6 +135,7 @@ def training_of(
         dropout=_dropout(row, setting),
         capture=setting["cuda_graph"],
         compile=setting["compile"],
+        launch_blocking=row.layout.launch_blocking is True,
         fp8_recipe=_recipe(row) if precision == "fp8" else None,
         moe=MoeOptions(
             capacity_factor=moe.capacity_factor if moe else None, dispatcher=setting["dispatcher"]

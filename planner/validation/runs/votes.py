@@ -16,6 +16,11 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+CorrectedField = Literal[
+    "layout.recompute", "layout.recompute_modules", "layout.grad_dtype", "layout.launch_blocking"
+]
+
+
 class Composed(_Frozen):
     """Rows of one source whose times were composed from fewer measured pieces.
 
@@ -57,11 +62,21 @@ class Correction(_Frozen):
     Args:
         source: what the rows' ``source`` starts with.
         values: field of the row -> what the source implies.
+        least_devices: of the rows that it is about.
+        except_notes: what the notes of rows contain that it is not about.
     """
 
     source: Annotated[str, Field(min_length=1)]
-    values: Mapping[Literal["layout.recompute", "layout.recompute_modules"], str | tuple[str, ...]]
+    values: Mapping[CorrectedField, bool | str | tuple[str, ...]]
+    least_devices: int = 1
+    except_notes: str | None = None
     reason: Annotated[str, Field(min_length=10)]
+
+    def concerns(self, row: RunRow) -> bool:
+        """Whether it is about a row."""
+        spared = self.except_notes is not None and self.except_notes in (row.notes or "")
+        large = (row.hardware.count or 1) >= self.least_devices
+        return large and not spared and (row.source or "").startswith(self.source)
 
 
 class MemoryPlace(_Frozen):
@@ -101,7 +116,7 @@ class Votes(_Frozen):
     def corrected(self, row: RunRow) -> RunRow:
         """The row with what its source contradicts put right."""
         for item in self.corrections:
-            if (row.source or "").startswith(item.source):
+            if item.concerns(row):
                 for path, value in item.values.items():
                     part, name = path.split(".")
                     changed = getattr(row, part).model_copy(update={name: value})

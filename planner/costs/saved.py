@@ -251,11 +251,15 @@ def _logits(block: Block, derivation: Derivation, sizes: Sizes) -> FloatArray:
 
 
 def logit_bytes(job: Job, layouts: Layouts) -> FloatArray:
-    """Bytes per logit alive at the loss, shape (rows,): fused by the framework or by a compiler, or written out."""
+    """Bytes per logit alive at the loss, shape (rows,): fused by the framework or by a compiler, or written out.
+
+    A compiler does not fuse the loss of a cut vocabulary, which its runtime takes apart around collectives.
+    """
     buffers = job.framework.buffers
     whole = buffers.loss_logit_bytes if job.training.loss.fused else buffers.loss_logit_bytes_unfused
-    if job.training.loss.fused and job.training.compile and buffers.loss_logit_bytes_compiled is not None:
-        return np.full(len(layouts), buffers.loss_logit_bytes_compiled)
+    compiled = buffers.loss_logit_bytes_compiled
+    if job.training.loss.fused and job.training.compile and compiled is not None:
+        whole = compiled
     cut = (layouts.columns["tp"] > 1) & job.training.loss.vocab_parallel
     return np.where(cut, buffers.loss_logit_bytes_cut or whole, whole)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from planner.errors import PlannerError
 from planner.validation.trainer.cuts import Owned, owned_parameters
+from planner.validation.trainer.data.cached import CachedGradients
 from planner.validation.trainer.data.holders import Holder, holders_of
 from planner.validation.trainer.data.packing import buckets
 from planner.validation.trainer.data.partial import sum_partial
@@ -66,6 +67,8 @@ class FlatReplicas:
         self._stages, self._settings, self._groups = dict(stages), settings, groups
         self._buckets: dict[int, list[Bucket]] = {}
         self._gradients: dict[int, Tensor] = {}
+        caches = settings.framework.buffers.gradient_scratch == "distinct_shapes"
+        self._cached = CachedGradients() if caches else None
 
     @property
     def buckets(self) -> list[Bucket]:
@@ -110,7 +113,7 @@ class FlatReplicas:
             for holder, local in holders[id(owned.parameter)]:
                 setattr(holder, local, weight)
             members.append((weight, gradients[part].view(shape)))
-            _accumulate_into(*members[-1])
+            _accumulate_into(*members[-1], owned, self._cached)
             start = part.stop
         index = self._groups.index(name) if sharded else 0
         return Bucket(axis, values, gradients, shards, index, tuple(members))
@@ -202,10 +205,14 @@ def _axis(owned: Owned) -> str:
     return owned.replicas
 
 
-def _accumulate_into(weight: nn.Parameter, gradient: Tensor) -> None:
+def _accumulate_into(
+    weight: nn.Parameter, gradient: Tensor, owned: Owned, cached: CachedGradients | None
+) -> None:
     """Add what backward makes to the bucket at once, so that no gradient of the parameter's own stays alive."""
 
     def add(done: Tensor) -> None:
+        if cached is not None and done.grad is not None:
+            cached.keep(owned, done.grad)
         _add(done, gradient)
 
     weight.register_post_accumulate_grad_hook(add)  # type: ignore[no-untyped-call]

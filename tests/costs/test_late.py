@@ -65,3 +65,17 @@ def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:
     assert eight == pytest.approx(3.0 * two, rel=0.01)
     captured = replace(eager, training=replace(eager.training, capture=True))
     assert _waits(captured, 8) == 0.0
+
+
+def test_launches_that_block_add_up_with_the_device(make_job: Any) -> None:
+    """The host's time comes on top whatever the device does: as much for eight sequences as for one."""
+    job = make_job(DENSE, devices=1, framework="megatron-core")
+    blocking = replace(job, training=replace(job.training, launch_blocking=True))
+
+    def waits(one: Job, micro_batch: int) -> float:
+        prices = price_model(one, from_layouts([Layout(micro_batch=micro_batch)]))
+        layer = next(name for name, block in one.model.blocks.items() if block.kind == "layer")
+        return float(prices.blocks[layer][-1].forward.host_s[0])
+
+    assert waits(blocking, 8) == pytest.approx(waits(blocking, 1))
+    assert waits(job, 8) < waits(job, 1) < waits(blocking, 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from planner.costs.offload import tier_rates
+from planner.costs.overlap import Traffic, exposed_traffic
 from planner.costs.replicas import replica_flows
 from planner.costs.shard_units import Part, StageParts
 from planner.costs.states import gradient_bytes, optimizer_bytes, shard_groups, state_bytes, tier_fraction
@@ -186,3 +187,26 @@ def test_routed_experts_reduce_over_their_own_replicas(
         if f.nbytes[0] > 0
     }
     assert moved == expected
+
+
+@pytest.mark.parametrize(("framework", "copied"), [("torchtitan", True), ("composer-fsdp", False)])
+def test_fsdp2_copies_between_its_buffers_and_tensors(make_job: Any, framework: str, copied: bool) -> None:
+    """Gathered 16-bit parameters are read and written; 16-bit gradients are read and written in fp32. FSDP1 is flat."""
+    job = make_job(DENSE, devices=16, global_batch=64, framework=framework)
+    row = from_layouts([parse_layout("zero_stage=3", job)])
+    found = {f.occasion: f for f in replica_flows(job, row, shard_groups(row), parts(dense=ELEMENTS))}
+    accelerator = job.cluster.accelerator
+    rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
+    for occasion, nbytes in (("forward_gather", 2 + 2), ("backward_gather", 2 + 2), ("micro_reduce", 2 + 4)):
+        expected = nbytes * ELEMENTS / rate if copied else 0.0
+        assert float(found[occasion].copies_s[0]) == pytest.approx(expected)
+
+
+def test_nothing_hides_the_copies(make_job: Any) -> None:
+    """Traffic that hides whole leaves its copies, once per micro-batch."""
+    job = make_job(DENSE, devices=16, training={"overlap": {"dp_gather": 1.0}})
+    one = np.ones(1)
+    exposed = exposed_traffic(
+        job, {("dp", "forward_gather"): Traffic(2.0 * one, 0.25 * one)}, 3.0 * one, one, 4.0 * one, 8
+    )
+    assert (exposed.by_axis["dp"][0], exposed.forward_s[0], exposed.hidden_s[0]) == (1.0, 0.25, 8.0)

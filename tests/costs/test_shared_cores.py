@@ -34,7 +34,7 @@ def pipeline(cores: int | None) -> Prediction:
 def test_a_core_launches_and_computes_one_after_the_other() -> None:
     device, host = np.array([3.0]), np.array([4.0])
     assert late_launches(device, host)[0] == pytest.approx(2.0)  # 5 = (9 + 16)^(1/2)
-    assert late_launches(device, host, synchronous=True)[0] == 4.0
+    assert late_launches(device, host, in_turns=True)[0] == 4.0
 
 
 def test_no_traffic_hides_on_a_core() -> None:

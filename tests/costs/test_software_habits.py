@@ -63,6 +63,34 @@ def test_gradients_added_apart_pass_memory_once_more(make_job: Any) -> None:
     assert apart - inside == pytest.approx(10 * weights / rate, rel=0.05)
 
 
+def test_gradients_in_the_type_of_the_matmuls_are_added_in_that_type(make_job: Any) -> None:
+    """Two reads and a write of 2 bytes per weight instead of 10 bytes."""
+    job = make_job(DENSE, devices=8, seq_len=32768, framework="megatron-core")
+    law = job.framework.state_law("bf16").model_copy(update={"accumulation": 10.0})
+    wide = _with(job, states={"bf16": law})
+    narrow = replace(wide, training=replace(wide.training, gradient_dtype_bytes=2.0))
+    seconds = [_cost(one, "einsum").weight_gradient_s[0] for one in (wide, narrow)]
+    accelerator = job.cluster.accelerator
+    rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
+    assert seconds[0] - seconds[1] == pytest.approx((10 - 6) * 1024 * (1024 + 2 * 256) / rate, rel=0.05)
+
+
+def test_eager_pytorch_writes_norms_and_rotary_embeddings_out(make_job: Any) -> None:
+    """Bytes per element, forward and backward: 36 and 84 for the norm, 20 for the embedding; compiled 4 and 6, and 4."""
+    job = make_job(DENSE, devices=8, seq_len=TOKENS, framework="torchtitan")
+    compiled = replace(job, training=replace(job.training, compile=True))
+    accelerator = job.cluster.accelerator
+    rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency
+    for kind, output, eager, one in (
+        ("norm", "attention_norm_out", (36, 84), (4, 6)),
+        ("rope", "q_rope_out", (20, 20), (4, 4)),
+    ):
+        for which, expected in ((job, eager), (compiled, one)):
+            cost = _cost(which, kind, output)
+            moved = [float(s[0]) * rate for s in (cost.forward_s, cost.input_gradient_s)]
+            assert moved == pytest.approx([nbytes * TOKENS * 1024 for nbytes in expected], rel=0.01)
+
+
 @pytest.mark.parametrize(("dispatcher", "collectives", "copies"), [
     ("alltoall", {"all_to_all"}, 2),  # rows to the two experts of each token
     ("allgather", {"all_gather", "reduce_scatter"}, 4),  # every token to all four ranks

@@ -53,6 +53,18 @@ def test_a_correction_changes_its_field_in_rows_of_its_source_only() -> None:
     assert VOTES.corrected(multi) is multi
 
 
+def test_large_runs_of_the_machine_that_hung_block_their_launches() -> None:
+    source = "bigscience-workshop/bigscience: train/tr11-176B-ml/chronicles-prequel.md"
+    named = [row for row in rows().values() if (row.source or "").startswith(source)]
+    for row in named:
+        layout = VOTES.corrected(row).layout
+        assert layout.launch_blocking is (True if (row.hardware.count or 0) >= 320 else None)
+        assert layout.grad_dtype == "bfloat16"
+        later = row.model_copy(update={"notes": 'section "Rebalancing layers"'})
+        assert VOTES.corrected(later).layout.grad_dtype == row.layout.grad_dtype
+    assert {(row.hardware.count or 0) >= 320 for row in named} >= {True}
+
+
 def test_layers_whose_attention_is_swapped_recompute_the_rest() -> None:
     """The published row is a stand-in's: only its source and its policy matter here."""
     script = "README.md table + examples/mcore/mixtral/pretrain_mixtral_8x22b_32k_ptd.sh"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.statements import (
+    closed_forms,
     context_parallel,
     folding,
     megascale,
@@ -18,6 +19,7 @@ from tests.statements import (
 from tests.statements.statement import Compute
 
 SECTIONS: Mapping[str, Mapping[str, Compute]] = {
+    "closed_forms": closed_forms.STATEMENTS,
     "ptd_p": ptd_p.STATEMENTS,
     "sequence_parallel": sequence_parallel.STATEMENTS,
     "zero_plus_plus": zero_plus_plus.STATEMENTS,

@@ -53,7 +53,9 @@ def line(statement: Statement) -> str:
 
 
 def _count(statement: Statement) -> str:
-    return f"{len(statement.missed)} of {len(statement.ours)} cells"
+    worst = max(statement.beyond(cell) for cell in statement.missed)
+    share = f"{100 * worst:.0f}" if worst >= 0.01 else f"{100 * worst:.1f}"
+    return f"{len(statement.missed)} of {len(statement.ours)} cells, by {share} % at worst"
 
 
 def table(found: Iterable[Statement]) -> str:

@@ -73,6 +73,10 @@ def speedups() -> Figures:
     return {str(n): baseline()[n] / step for n, step in zip(STRONG, megascale_steps().values(), strict=True)}
 
 
+def speedup_at_12288() -> Figures:
+    return {"12288": speedups()["12288"]}
+
+
 @cache
 def ablation() -> Mapping[str, float]:
     """Utilisation of 256 devices after each change; FLOPs of the plain model with full attention throughout."""
@@ -119,6 +123,7 @@ STATEMENTS: dict[str, Compute] = {
     "megatron-lm-decay": baseline_utilisation,
     "megascale-step-times": megascale_steps,
     "speedup-over-megatron-lm": speedups,
+    "speedup-at-12288": speedup_at_12288,
     "ablation-baseline": ablation_baseline,
     "ablation-increments": increments,
     "weak-scaling-530b": weak_530b,

@@ -68,6 +68,13 @@ class Statement:
             if not self.bounds(cell)[0] - 1e-9 <= figure <= self.bounds(cell)[1] + 1e-9
         ]
 
+    def beyond(self, cell: str) -> float:
+        """How far our recorded figure is outside, over the bound that it misses; 0 inside."""
+        low, high = self.bounds(cell)
+        figure = self.ours[cell]
+        bound = min(max(figure, low), high)
+        return abs(figure - bound) / (abs(bound) or 1.0)
+
     @property
     def missed(self) -> list[str]:
         """Cells whose recorded figures are not accepted."""

@@ -62,6 +62,20 @@ def test_tolerances(accept: dict[str, object], inside: tuple[float, ...], beyond
     assert all(statement.outside({"a": value}) for value in beyond)
 
 
+@pytest.mark.parametrize(
+    ("accept", "beyond"),
+    [
+        ({"between": [2.0, 3.0]}, 0.0),
+        ({"at_most": 1.6}, 0.25),
+        ({"at_least": 2.5}, 0.2),
+        ({"absolute": 0}, 0.0),
+    ],
+)
+def test_a_miss_is_measured_from_the_bound(accept: dict[str, object], beyond: float) -> None:
+    """Ours is 2."""
+    assert sample(accept).beyond("a") == pytest.approx(beyond)
+
+
 def test_drift_is_five_percent() -> None:
     assert not sample({"at_least": 0}).drifted({"a": 2.09})
     assert sample({"at_least": 0}).drifted({"a": 2.11}) == ["a"]

@@ -102,7 +102,7 @@ def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray
     if exchange.tensors[0] in block.parameters:
         precision = sizes.job.training.precision
         law = sizes.job.framework.state_law(precision)
-        width = law.reduced if exchange.pass_ == "optimizer" else activation_bytes(precision)
+        width = law.gradients if exchange.pass_ == "optimizer" else activation_bytes(precision)
         weights = (block.parameters[name].axes for name in exchange.tensors)
         return (
             sum((local_parameter(axes, sizes.layouts) for axes in weights), np.zeros(len(sizes.layouts)))

@@ -147,7 +147,12 @@ case(
         ("backward", "reduce_scatter", "tp", STREAM): 2,
         ("recompute", "all_gather", "tp", STREAM): 2,
         ("recompute", "reduce_scatter", "tp", STREAM): 1,
-        ("backward", "all_reduce", "tp", 2 * H): 2,  # DTensor sums gradients of norms where they are made, in 16 bits
+        (
+            "backward",
+            "all_reduce",
+            "tp",
+            2 * H,
+        ): 2,  # DTensor sums gradients of norms where they are made, in 16 bits
     },
     framework="torchtitan",
     policy=Recompute("full"),
@@ -325,6 +330,17 @@ def test_replicated_weights_are_summed_over_tp_once_per_step(make_job: Any) -> N
         ("k_weight", 2, H * D * 2),
         ("v_weight", 2, H * D * 2),
     }
+
+
+@pytest.mark.parametrize("sp", [True, False])
+def test_head_norms_are_summed_over_tp_with_and_without_sp(make_job: Any, sp: bool) -> None:
+    """Every rank has other heads (Megatron-LM, core/distributed/finalize_model_grads.py: q_layernorm, k_layernorm)."""
+    job = make_job(LLAMA | {"qk_norm": "head_dim"}, devices=2, seq_len=S)
+    row = from_layouts([Layout(tp=2, sp=sp)])
+    transfers = price_block(job.model.blocks[layer(job)], row, job, [Recompute()])[0].transfers
+    sums = {(t.exchange.what, int(t.nbytes[0])) for t in transfers if t.exchange.pass_ == "optimizer"}
+    assert {("q_norm_weight", D * 2), ("k_norm_weight", D * 2)} <= sums
+    assert (("mlp_norm_weight", H * 2) in sums) == sp
 
 
 def test_one_device_communicates_nothing(make_job: Any) -> None:

@@ -214,11 +214,15 @@ def _gradient_reductions(block: Block, pattern: Pattern, rules: Mapping[str, Rul
     """Sums of weight gradients over tp, once per step.
 
     Weights that are whole on every tp rank but saw only its share of the tokens (sequence parallelism; DTensor sums these where
-    backward leaves them), and KV weights that several ranks hold because there are fewer KV heads than ranks.
+    backward leaves them) or of the heads (norms of queries and keys), and KV weights that several ranks hold because there are
+    fewer KV heads than ranks.
     """
     for operator in block.operators:
         inputs = rules[operator.name].inputs
-        sees_share = pattern.tp and pattern.sp and bool(inputs) and inputs[0].on("tp") == TOKENS
+        sees_share = bool(inputs) and (
+            (pattern.tp and pattern.sp and inputs[0].on("tp") == TOKENS)
+            or _norm_of_heads(block, operator, pattern)
+        )
         for name in operator.parameters:
             axes = block.parameters[name].axis_names
             placement = parameter_placement(axes, pattern)
@@ -244,6 +248,12 @@ def _gradient_reductions(block: Block, pattern: Pattern, rules: Mapping[str, Rul
                     yield Exchange(
                         what, "all_reduce", "tp", often, operator.name, names, placement, placement
                     )
+
+
+def _norm_of_heads(block: Block, operator: Operator, pattern: Pattern) -> bool:
+    """Whether one norm serves heads that tp ranks share out (Megatron-LM, ``finalize_model_grads``: q_layernorm, k_layernorm)."""
+    heads = {"heads", "kv_heads"} & set(block.tensors[operator.output].axis_names)
+    return pattern.tp and operator.kind == "norm" and bool(heads)
 
 
 def _one_matrix(block: Block, operator: Operator, name: str) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def test_machines_of_descriptions(
         ("2 nodes x 8 H100", "network not stated: infiniband-ndr"),
         ("2 nodes x 1 H100, 4 NICs listed (one used)", "network not stated: infiniband-ndr"),
         ("8 nodes x 8 H100, InfiniBand with SHARP", "card not stated: infiniband-ndr-sharp"),
-        ("2 nodes x 8 Ascend 910B3, NIC not stated", "network not stated: roce-200"),
+        ("2 nodes x 8 Ascend 910B3, NIC not stated", "network not stated: hccn-910b"),
     ],
 )
 def test_what_the_words_leave_out_is_said(machines: Machines, words: str, assumed: str) -> None:

@@ -24,6 +24,7 @@ def cluster(slices: int = 1, **fields: Any) -> Cluster:
         ("a100-sxm-80gb", "infiniband", 1600, 25e9, "infiniband-hdr"),
         ("a100-sxm-80gb", "omni-path", 400, 6.25e9, "omni-path"),
         ("a100-sxm-40gb", "roce", 1600, 25e9, "roce-200"),
+        ("ascend-910b", "roce", 1600, 25e9, "hccn-910b"),
     ],
 )
 def test_the_nics_of_a_node_are_shared_by_its_devices(

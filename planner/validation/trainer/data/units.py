@@ -119,8 +119,9 @@ def _wrap(stage: nn.Module, settings: Settings, groups: Groups) -> None:
     if dense is None:
         _compute_in(stage, settings)
     else:
+        keeps = settings.framework.shard_runtime != "zero"
         for unit, last in _units(stage):
-            _unit(unit, settings, last=last, mesh=dense, mp_policy=policy)
+            _unit(unit, settings, last=last and keeps, mesh=dense, mp_policy=policy)
     for module in stage.modules():
         if isinstance(module, FSDPModule):
             module.set_force_sum_reduction_for_comms(True)

@@ -215,18 +215,16 @@ def _whole_gradients(part: RankStates) -> FloatArray:
 
 
 def _communication(part: RankStates) -> FloatArray:
-    """Two gradient buckets, none larger than the rank's gradients, or a copy of all of them, where gradients are copied to be
-    reduced (Megatron-LM's lie in one flat buffer and are reduced there); the messages of the pipeline.
+    """Two gradient buckets, none larger than the rank's gradients, where gradients are copied to be reduced (Megatron-LM's lie
+    in one flat buffer and are reduced there); the messages of the pipeline.
     """
     job, groups = part.job, part.groups
     replicas = (groups.dense.replicas > 1) | (
         (groups.expert.replicas > 1) & (part.states.expert_elements > 0)
     )
     bucket = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
-    whole = part.law.reduced * part.elements
-    copies = whole if part.law.reduced_flat else 2.0 * np.minimum(bucket, whole)
-    copied = replicas & (part.law.reduced_flat | (job.framework.buffers.gradient_scratch == "buckets"))
-    buckets = np.where(copied, copies, 0.0)
+    copied = replicas & (job.framework.buffers.gradient_scratch == "buckets")
+    buckets = np.where(copied, 2.0 * np.minimum(bucket, part.law.reduced * part.elements), 0.0)
     messages = 2.0 * part.prices.largest(("stream",), *part.counts)
     return buckets + np.where(part.layouts.columns["pp"] > 1, messages, 0.0)
 

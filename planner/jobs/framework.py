@@ -61,10 +61,6 @@ class StateLaw(_Frozen):
     )
     gathered: float = Field(2.0, description="dtype of gathered parameters when they are sharded")
     reduced: float = Field(description="dtype in which gradients travel")
-    reduced_flat: bool = Field(
-        False,
-        description="all gradients are copied into flat pieces before any travels, not bucket by bucket",
-    )
     accumulation: float = Field(
         0.0,
         description="HBM traffic in which kernels of their own add a micro-batch's gradient to the one kept; "

@@ -11,7 +11,6 @@ from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.predict import predict
 from planner.costs.sizes import Sizes
 from planner.jobs.types import Dispatcher, Job, MoeOptions
-from planner.layouts.knobs import parse_layout
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
 from planner.layouts.sharding import Pattern, derive
@@ -126,15 +125,3 @@ def test_gathered_tokens_are_picked_and_added_in_many_passes(make_job: Any) -> N
     ):
         assert found[kind].forward_s[0] == pytest.approx(factor * forward, rel=0.02)
         assert found[kind].input_gradient_s[0] == pytest.approx(factor * backward, rel=0.02)
-
-
-def test_flat_copies_of_gradients_take_the_place_of_buckets(make_job: Any) -> None:
-    """Every gradient once more in its dtype, where two buckets of at most 1 GB were counted."""
-    job = make_job(DENSE, devices=8, global_batch=8, seq_len=TOKENS, framework="megatron-deepspeed")
-    law = job.framework.state_law("bf16")
-    flat = _with(job, states={"bf16": law.model_copy(update={"reduced_flat": True})})
-    layout = parse_layout("dp=8,zero_stage=1", job)
-    bucketed, copied = (predict(one, layout).memory.by_class["communication_buffers"] for one in (job, flat))
-    whole = predict(job, layout).memory.by_class["parameters"] / law.parameters * law.reduced
-    assert copied == pytest.approx(whole)
-    assert bucketed == pytest.approx(2 * min(1e9, whole))

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from planner.documents.writing import write_text
 from planner.errors import PlannerError
 from planner.validation.processes.agent import AGENT_PID
 from planner.validation.processes.lifetime import die_with_parent
@@ -157,4 +158,6 @@ def _tell(error: BaseException) -> None:
     folder = os.environ.get(ERRORS)
     if folder:
         told = {"message": text, "bad_input": isinstance(error, PlannerError), "time": time.time()}
-        Path(folder, f"rank-{rank}.json").write_text(json.dumps(told), encoding="utf-8")
+        write_text(
+            Path(folder, f"rank-{rank}.json"), json.dumps(told)
+        )  # whole, though it may be killed meanwhile

@@ -48,6 +48,12 @@ fp32 to zeros of all tokens (6 + 2) and cast back (3). Backward: rows are picked
 weights (6), two slices and two picks put into zeros (6 + 7 + 1) (allgather_token_permutation and allgather_token_unpermutation
 of Ascend/MindSpeed, September 2024, mindspeed/core/transformer/moe/token_dispatcher.py)."""
 
+ROUTING_LAUNCHES = {"dispatch": (4.0, 4.0), "combine": (4.0, 4.0)}
+"""Kernels of these, forward and backward; those that find out the sizes come on top (``planner.costs.host``)."""
+
+GATHERED_LAUNCHES = {"dispatch": (4.0, 5.0), "combine": (8.0, 9.0)}
+"""The same where the tokens of all ranks are gathered."""
+
 
 def operator_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     """Cost of one operator; members of a fused group other than its first cost nothing (the first carries the sum)."""
@@ -170,14 +176,16 @@ def _routing(operator: Operator, block: Block, derivation: Derivation, sizes: Si
     name = operator.output if sends else operator.inputs[0]
     rows = sizes.bytes(block.tensors[name], derivation.outputs[name])
     accelerator, factor = sizes.job.cluster.accelerator, sizes.job.framework.elementwise_factor
-    if sizes.job.training.moe.dispatcher == "allgather":
+    gathered = sizes.job.training.moe.dispatcher == "allgather"
+    if gathered:
         stream, placement = (operator.inputs[0], rule.inputs[0]) if sends else (operator.output, rule.output)
         tokens = sizes.bytes(block.tensors[stream], placement) * sizes.degrees["ep"]
         moved = [of_rows * rows + of_tokens * tokens for of_rows, of_tokens in GATHERED_PASSES[operator.kind]]
     else:
         moved = [passes * rows for passes in PERMUTE_PASSES[operator.kind]]
     forward, backward = (memory_bound_seconds(factor * nbytes, accelerator) for nbytes in moved)
-    return operator_result(sizes, forward, backward, 0.0, launches=(4.0, 4.0))
+    launches = (GATHERED_LAUNCHES if gathered else ROUTING_LAUNCHES)[operator.kind]
+    return operator_result(sizes, forward, backward, 0.0, launches=launches)
 
 
 def _loss(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:

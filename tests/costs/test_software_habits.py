@@ -123,5 +123,6 @@ def test_gathered_tokens_are_picked_and_added_in_many_passes(make_job: Any) -> N
         ("dispatch", 4 * routed, 7 * routed + tokens),
         ("combine", 14 * routed + 5 * tokens, 16 * routed),
     ):
+        assert found[kind].launches_backward[0] > 4.0  # of the plain dispatcher
         assert found[kind].forward_s[0] == pytest.approx(factor * forward, rel=0.02)
         assert found[kind].input_gradient_s[0] == pytest.approx(factor * backward, rel=0.02)

@@ -140,7 +140,7 @@ def _outside(
         return {"name": "network", "kind": node["outside"]}
     rate = network.gbps_per_node / per_node
     kind = next((name for port, name in kinds if port >= rate), kinds[-1][1])
-    kind = node.get(network.kind, kind)
+    kind = node.get(network.kind or "", kind)
     return {"name": "network", "kind": kind, "bandwidth": f"{rate:g} Gb/s"}
 
 

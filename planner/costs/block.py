@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -134,6 +134,15 @@ def _dropped(block: Block, framework: Framework, policy: Recompute, again: Set[s
     return {name: 1.0 - kept for name, kept in kept_outputs(block, again, share).items()}
 
 
+def _again(transfer: Transfer, again: Collection[str], framework: Framework, policy: Recompute) -> bool:
+    """Whether backward repeats a transfer of forward: with its operator, or, under a policy over the whole layer, whatever it
+    does not keep. torchtitan's keeps what reduce-scatters leave, but nothing of gathers."""
+    if transfer.exchange.pass_ != "forward":
+        return False
+    whole = bool(again) and policy.mode == "selective" and framework.selective_outputs is not None
+    return transfer.exchange.owner in again or (whole and transfer.exchange.collective == "all_gather")
+
+
 def _price_policy(
     block: Block,
     derivation: Derivation,
@@ -145,7 +154,7 @@ def _price_policy(
 ) -> BlockPrice:
     framework = sizes.job.framework
     again = {o.name for o in recomputed_operators(block, policy, stops_early=framework.recompute_stops_early)}
-    repeated = tuple(t.exchange.pass_ == "forward" and t.exchange.owner in again for t in transfers)
+    repeated = tuple(_again(t, again, framework, policy) for t in transfers)
     every = list(costs.values())
     repeat = [costs[o.name] for o in block.operators if o.name in again]
     zero = np.zeros(len(sizes.layouts))

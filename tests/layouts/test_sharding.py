@@ -158,6 +158,21 @@ case(
     policy=Recompute("full"),
 )
 case(
+    "a policy over the whole layer keeps what reduce-scatters leave, not what is gathered",
+    LLAMA,
+    Layout(tp=4, sp=True),
+    {
+        ("forward", "all_gather", "tp", STREAM): 2,
+        ("forward", "reduce_scatter", "tp", STREAM): 2,
+        ("backward", "all_gather", "tp", STREAM): 2,
+        ("backward", "reduce_scatter", "tp", STREAM): 2,
+        ("recompute", "all_gather", "tp", STREAM): 2,
+        ("backward", "all_reduce", "tp", 2 * H): 2,
+    },
+    framework="torchtitan",
+    policy=Recompute("selective", ("norm", "activation", "router")),
+)
+case(
     "DTensor without an input hook: one backward all-reduce for each of q, k, v, gate and up",
     LLAMA,
     Layout(tp=4),

@@ -43,3 +43,8 @@ def operator_result(
 def fused(sizes: Sizes, what: str) -> bool:
     """Whether the framework (or a compiler) runs this pattern as one kernel."""
     return sizes.job.training.compile or what in sizes.job.framework.fusions
+
+
+def one_kernel(sizes: Sizes, what: str) -> bool:
+    """The same of its time: cores run operators one by one, whatever a framework fuses for GPUs (and so keeps less of)."""
+    return fused(sizes, what) and not sizes.job.cluster.accelerator.synchronous

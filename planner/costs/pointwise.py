@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.costs.kernels import memory_bound_seconds
-from planner.costs.operator_cost import OperatorCost, fused, operator_result
+from planner.costs.operator_cost import OperatorCost, one_kernel, operator_result
 from planner.costs.sizes import Sizes
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
@@ -92,7 +92,7 @@ def _kernels(operator: Operator, passes: _Passes, sizes: Sizes) -> _Kernels:
     """How the framework runs an operator."""
     if writes_out_norm(operator, sizes):
         return _WRITTEN_OUT_NORM
-    whole = passes.fusion is None or fused(sizes, passes.fusion)
+    whole = passes.fusion is None or one_kernel(sizes, passes.fusion)
     apart, eager = (1.0, None) if whole else (passes.apart, passes.eager)
     times = apart if eager is None else 1.0
     backwards = apart if passes.backward_in + passes.backward_out else 0.0
@@ -111,7 +111,7 @@ def _dropout(operator: Operator, block: Block, derivation: Derivation, sizes: Si
         return operator_result(sizes, 0.0, 0.0, launches=(0.0, 0.0))
     tensor = block.tensors[operator.output]
     elements = sizes.elements(tensor, derivation.rules[operator.name].output)
-    apart = 0.0 if fused(sizes, "dropout_add") else 2.0 * sizes.element_bytes(tensor)
+    apart = 0.0 if one_kernel(sizes, "dropout_add") else 2.0 * sizes.element_bytes(tensor)
     accelerator = sizes.job.cluster.accelerator
     moved = elements * (1.0 + apart) * sizes.job.framework.elementwise_factor
     seconds = memory_bound_seconds(moved, accelerator)

@@ -7,25 +7,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from planner.calibration.fit.constants import Constant, Key, Rule, chip_of
+from planner.calibration.measure.grid import BLOCK_FRAMEWORKS
+from planner.calibration.measure.shapes import profile_of
 from planner.hardware.calibration import HALF, MATMUL, kernel_value
 from planner.hardware.types import Accelerator
 from planner.jobs.framework import FRAMEWORKS, HOST_FACTOR, Framework, load_framework
+from planner.validation.trainer.settings import PYTORCH_PROFILES
+
+ELEMENTWISE_FACTOR = "elementwise_factor"
 
 RULES: tuple[Rule, ...] = (
-    Rule("accelerator", "matmul_k_half", "factor", 0.7, 0.5, 4000.0),
-    Rule("accelerator", "matmul_mn_half", "factor", 0.7, 0.5, 4000.0),
+    Rule("accelerator", "matmul_k_half", "factor", 0.5, 0.5, 4000.0),
+    Rule("accelerator", "matmul_mn_half", "factor", 0.5, 0.5, 4000.0),
     Rule("accelerator", "eager.*", "factor", 0.6, 0.005, 4.0),
     Rule("accelerator", "attention_backward.*", "efficiency", 0.3, 0.002, 0.995),
     Rule("accelerator", "*", "efficiency", 0.3, 0.002, 0.995),
     Rule("architecture", "*_s", "factor", 1.0, 1e-7, 1e-3),
+    Rule("framework", ELEMENTWISE_FACTOR, "factor", 1.0, 0.05, 50.0),
     Rule("framework", HOST_FACTOR, "factor", 0.7, 0.02, 50.0),
 )
 """First match. Wider than those of published data, where a constant must hold on machines that nobody measured; bounds allow
 for cores that many processes share."""
 
 EAGER = ("norm", "activation", "add")
-BLOCK_FRAMEWORK = "fsdp"
-"""Profile that the blocks are priced with: eager PyTorch modules without a compiler."""
+BLOCK_FRAMEWORK = BLOCK_FRAMEWORKS[0]
+"""Profile whose blocks tell the host's time: eager PyTorch modules without a compiler."""
 
 
 def device_constants(
@@ -73,8 +79,9 @@ def _keys(
             yield from named(f"eager.{operator}", kernels.eager[operator])
     yield Key("architecture", accelerator.architecture, "launch_s"), kernels.launch_s
     yield Key("architecture", accelerator.architecture, "floor_s"), kernels.floor_s
-    if "block" in kinds:
-        yield Key("framework", framework.name, HOST_FACTOR), 1.0
+    for name in dict.fromkeys(profile_of(point) for point in points if point["kind"] == "block"):
+        yield Key("framework", name, HOST_FACTOR), 1.0
+        yield Key("framework", name, ELEMENTWISE_FACTOR), load_framework(name).elementwise_factor
 
 
 def _constant(key: Key, prior: float) -> Constant:
@@ -83,10 +90,18 @@ def _constant(key: Key, prior: float) -> Constant:
     return Constant(key, min(max(prior, rule.lower * margin), rule.upper / margin), rule)
 
 
-def host_factors(factor: float) -> Iterator[tuple[str, float]]:
-    """The host factor of every profile on this host: the same seconds per operator, whatever its published ones are."""
-    measured = factor * load_framework(BLOCK_FRAMEWORK).host.forward_operator_s
+def of_profiles(values: Mapping[Key, float]) -> Iterator[tuple[Key, Key, float]]:
+    """Constants of every profile on this host: the key, that of the block which measured it, the value.
+
+    A profile is like the one whose layers the trainer builds alike: its operators take the same seconds of the host, whatever
+    the published ones are, and its element-wise operators the same part of their bytes' time.
+    """
     for name in FRAMEWORKS:
+        block = BLOCK_FRAMEWORKS[name not in PYTORCH_PROFILES]
+        host, elementwise = (Key("framework", block, figure) for figure in (HOST_FACTOR, ELEMENTWISE_FACTOR))
         stated = load_framework(name).host.forward_operator_s
-        if stated > 0.0:
-            yield name, measured / stated
+        if host in values and stated > 0.0:
+            measured = values[host] * load_framework(block).host.forward_operator_s
+            yield Key("framework", name, HOST_FACTOR), host, measured / stated
+        if elementwise in values:
+            yield Key("framework", name, ELEMENTWISE_FACTOR), elementwise, values[elementwise]

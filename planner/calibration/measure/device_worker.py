@@ -6,7 +6,7 @@ from pathlib import Path
 
 from planner.calibration.measure.grid import device_grid
 from planner.calibration.measure.kernels import call_of
-from planner.calibration.measure.lockstep import measure_points, read_request, remaining
+from planner.calibration.measure.lockstep import Measured, measure_points, read_request, remaining
 from planner.calibration.measure.machine import cores, surroundings
 from planner.calibration.measure.record import open_record
 from planner.validation.processes.worker import joined, run_worker
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
         grid = list(device_grid(request["precisions"], request["budget"], large=request["device"] == "cuda"))
         measure_points(
             remaining(grid, record, place),
-            lambda point: call_of(point, place.device),
+            lambda point: Measured(call_of(point, place.device)),
             place,
             record,
             shared=request["device"] == "cpu" and request["processes"] > cores(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from planner.calibration.fit.constants import Constant
+from planner.calibration.fit.constants import Constant, Key
 from planner.calibration.fit.digest import data_digest
 from planner.calibration.fit.points import FloatArray, PointsFit, fit_points
 from planner.calibration.fit.scopes import Values, accelerator_with, with_values
-from planner.calibration.measure.constants import BLOCK_FRAMEWORK, device_constants, host_factors
+from planner.calibration.measure.constants import BLOCK_FRAMEWORK, device_constants, of_profiles
 from planner.calibration.measure.record import read_record
 from planner.calibration.measure.residuals import Residual
 from planner.calibration.measure.shapes import ADAMW_BYTES, PASSES, block_job, fields_of
@@ -24,7 +25,7 @@ from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import kernels_alone
 from planner.hardware.calibration_files import CalibratedScope, Calibration, FittedConstant
 from planner.hardware.types import Accelerator
-from planner.jobs.framework import HOST_FACTOR, Framework, load_framework
+from planner.jobs.framework import Framework, load_framework
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 
@@ -98,9 +99,10 @@ def _seconds(
 ) -> FloatArray:
     alone = accelerator if accelerator.synchronous else kernels_alone(accelerator)
     generation = framework.attention_generation("flash", accelerator.architecture)
+    whole = {**values, **{key: value for key, _, value in of_profiles(values)}}
     return np.array(
         [
-            _kernel(point, alone, generation) if job is None else block_seconds(with_values(job, values))
+            _kernel(point, alone, generation) if job is None else block_seconds(with_values(job, whole))
             for point, job in zip(points, jobs, strict=True)
         ]
     )
@@ -157,23 +159,22 @@ def _calibration(
 ) -> Calibration:
     source = f"{machine['host']} {machine['processes']} processes"
     sections: dict[str, dict[str, FittedConstant]] = {"accelerator": {}, "architecture": {}}
-    factors: dict[str, CalibratedScope] = {}
+    profiles: dict[Key, FittedConstant] = {}
     for index, made in enumerate(constants):
         rows = int(np.count_nonzero(fit.responses[:, index]))
         if not rows:
             continue
         stated = _stated(made, fit.values[made.key], rows)
-        if made.key.name == HOST_FACTOR:
-            factors = {
-                profile: CalibratedScope(
-                    members=(profile,),
-                    families=(source,),
-                    constants={HOST_FACTOR: stated.model_copy(update={"value": float(f"{value:.5g}")})},
-                )
-                for profile, value in host_factors(fit.values[made.key])
-            }
+        if made.key.kind == "framework":
+            profiles[made.key] = stated
         else:
             sections[made.key.kind][made.key.name] = stated
+    shared: defaultdict[str, dict[str, FittedConstant]] = defaultdict(dict)
+    for key, source_key, value in of_profiles(fit.values):
+        if source_key in profiles:
+            shared[key.scope][key.name] = profiles[source_key].model_copy(
+                update={"value": float(f"{value:.5g}")}
+            )
     return Calibration(
         name=name,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -183,7 +184,9 @@ def _calibration(
         provenance={"device": ", ".join(f"{key} {value}" for key, value in machine.items())},
         accelerators=dict(_scope(accelerator.name, source, sections["accelerator"])),
         architectures=dict(_scope(accelerator.architecture, source, sections["architecture"])),
-        frameworks=factors,
+        frameworks={
+            name: scope for found, made in shared.items() for name, scope in _scope(found, source, made)
+        },
     )
 
 

@@ -46,6 +46,9 @@ _BLOCKS = {
 }  # fmt: skip
 """(hidden, micro-batch, sequence) of two layers with their ends, forward and backward, as a training step runs them."""
 
+BLOCK_FRAMEWORKS = ("fsdp", "megatron-core")
+"""Profiles whose layers blocks are: modules of eager PyTorch, and Megatron's, whose fused kernels exist on GPUs only."""
+
 _LARGE_BLOCKS = ((2048, 1, 1024), (2048, 4, 2048), (4096, 1, 2048), (4096, 2, 4096))
 
 SIZES = {"small": (10, 26), "full": (10, 30)}
@@ -76,14 +79,10 @@ def device_grid(precisions: Sequence[str], budget: Budget, *, large: bool = Fals
         for operator in MEMORY_BOUND:
             for elements in _ELEMENTS[budget] + (_LARGE_ELEMENTS if large else ()):
                 yield {"kind": operator, "precision": precision, "elements": elements}
-        for hidden, batch, sequence in _BLOCKS[budget] + (_LARGE_BLOCKS if large else ()):
-            yield {
-                "kind": "block",
-                "precision": precision,
-                "hidden": hidden,
-                "batch": batch,
-                "sequence": sequence,
-            }
+        for framework in BLOCK_FRAMEWORKS:
+            for hidden, batch, sequence in _BLOCKS[budget] + (_LARGE_BLOCKS if large else ()):
+                sizes = {"hidden": hidden, "batch": batch, "sequence": sequence}
+                yield {"kind": "block", "precision": precision, "framework": framework, **sizes}
 
 
 def _attention(precision: str, batch: int, heads: int, length: int, width: int) -> Iterator[Point]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -16,11 +18,32 @@ from planner.calibration.measure.repeats import enough, summarise
 from planner.calibration.measure.windows import warm_up, window
 from planner.validation.processes.worker import Place
 
+SHORTEST_S = 1e-7
+"""Least time of a call, where that of what it does besides was taken off."""
+
 WINDOW_S, SHARED_WINDOW_S = 0.02, 0.06
 """Length of a window; longer than some turns of the scheduler where processes take turns on a core."""
 
-CallOf = Callable[[Point], Callable[[], Any] | None]
-"""What a rank does for a point; None: it takes no part and waits."""
+BASE_WINDOWS = 3
+"""Windows of what a call does besides."""
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a rank does for a point.
+
+    Args:
+        call: timed.
+        besides: the part of it that does not count; its own time is taken off. None: all of it counts.
+    """
+
+    call: Call
+    besides: Call | None = None
+
+
+CallOf = Callable[[Point], Measured]
 
 
 def measure_points(
@@ -41,25 +64,36 @@ def measure_points(
     """
     length = SHARED_WINDOW_S if shared else WINDOW_S
     for index, point in enumerate(points):
-        call = call_of(point)
-        if call is not None:
-            warm_up(call, place.device)
-        calls = _calls(call, length, place) if together else None
+        made = call_of(point)
+        warm_up(made.call, place.device)
+        calls = _calls(made.call, length, place) if together else None
+        base = _base(made.besides, length, place)
         windows: list[float] = []
         while not enough(windows, length):
             _meet(place)
-            taken = 0.0 if call is None else window(call, length, place.device, calls)
-            windows.append(_mean(taken, place))
+            taken = _mean(window(made.call, length, place.device, calls), place)
+            windows.append(max(taken - base, SHORTEST_S))
         if record is not None:
             record.add(point, summarise(windows))
             print(json.dumps([(index + 1) / len(points), " ".join(map(str, point.values()))]))  # noqa: T201
 
 
-def _calls(call: Callable[[], Any] | None, length: float, place: Place) -> int:
+def _calls(call: Call, length: float, place: Place) -> int:
     """Calls of a window, the same on every rank."""
     _meet(place)
-    once = _mean(0.0 if call is None else window(call, length, place.device, 2), place)
+    once = _mean(window(call, length, place.device, 2), place)
     return max(round(length / once), 1)
+
+
+def _base(besides: Call | None, length: float, place: Place) -> float:
+    """Seconds of what a call does besides, with all ranks busy with it."""
+    if besides is None:
+        return 0.0
+    taken = []
+    for _ in range(BASE_WINDOWS):
+        _meet(place)
+        taken.append(_mean(window(besides, length, place.device), place))
+    return median(taken)
 
 
 def remaining(points: Sequence[Point], record: Record | None, place: Place) -> list[Point]:
@@ -81,10 +115,9 @@ def _meet(place: Place) -> None:
 
 
 def _mean(taken: float, place: Place) -> float:
-    """Mean over the ranks that took part."""
+    """Mean over the ranks."""
     if place.world_size == 1:
         return taken
-    sums = torch.tensor([taken, float(taken > 0.0)], dtype=torch.float64)
-    sums = sums.to(place.device)
-    distributed.all_reduce(sums)
-    return float(sums[0] / sums[1])
+    total = torch.tensor(taken, dtype=torch.float64).to(place.device)
+    distributed.all_reduce(total)
+    return float(total) / place.world_size

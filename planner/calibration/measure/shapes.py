@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from planner.calibration.measure.grid import BLOCK_FRAMEWORKS
 from planner.costs.optimizer import UPDATE_BYTES
 from planner.jobs.loader import load_job
 from planner.jobs.types import Job
@@ -21,6 +22,11 @@ ADAMW_BYTES = UPDATE_BYTES + 16.0
 def fields_of(point: Mapping[str, Any]) -> dict[str, int]:
     """The sizes of a point."""
     return {name: int(value) for name, value in point.items() if isinstance(value, int) and value > 0}
+
+
+def profile_of(point: Mapping[str, Any]) -> str:
+    """The framework profile of a block."""
+    return str(point.get("framework", BLOCK_FRAMEWORKS[0]))
 
 
 def block_job(point: Mapping[str, Any], cluster: str | Mapping[str, Any]) -> Job:
@@ -40,6 +46,6 @@ def block_job(point: Mapping[str, Any], cluster: str | Mapping[str, Any]) -> Job
         "global_batch": sizes["batch"],
         "seq_len": sizes["sequence"],
         "precision": str(point["precision"]),
-        "framework": "fsdp",
+        "framework": profile_of(point),
     }
     return load_job({"name": "block", "model": model, "cluster": cluster, "devices": 1, "training": training})

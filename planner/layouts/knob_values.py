@@ -17,6 +17,7 @@ from planner.layouts.layout import (
     StateClass,
     Tier,
 )
+from planner.models.graph import PARTS, ModelGraph
 
 _LARGEST = 10**9
 _TIERS: tuple[Tier, ...] = get_args(Tier)
@@ -139,8 +140,10 @@ def _move(target: Any, knob: str, place: Place) -> tuple[Tier, float]:
     return (tier, float(fraction))
 
 
-def recompute(mode: Any, modules: Any, default_modules: tuple[str, ...], place: Place) -> Recompute:
-    """Recompute policy; ``selective`` without modules takes the framework's own list."""
+def recompute(
+    mode: Any, modules: Any, default_modules: tuple[str, ...], model: ModelGraph, place: Place
+) -> Recompute:
+    """Recompute policy; ``selective`` without modules takes the framework's own list, named ones bring their parts."""
     if isinstance(mode, Recompute):
         return mode
     name = "none" if mode is None and modules is None else ("selective" if mode is None else mode)
@@ -156,4 +159,5 @@ def recompute(mode: Any, modules: Any, default_modules: tuple[str, ...], place: 
         place.fail("recompute_modules", f"'{modules}' is not a list of module names")
     if name != "selective" and modules:
         place.fail("recompute_modules", f"modules belong to recompute: selective, not to '{name}'")
-    return Recompute(kind, tuple(dict.fromkeys(modules)))
+    inside = [part for module in modules for part in PARTS.get(module, ()) if part in model.modules]
+    return Recompute(kind, tuple(dict.fromkeys((*modules, *inside))))

@@ -69,7 +69,9 @@ def parse_layout(
         shard=_shard(given, dp * ulysses * ring, job, place),
         micro_batch=micro_batch,
         micro_batches=micro_batches,
-        recompute=read.recompute(given.get("recompute"), given.get("recompute_modules"), modules, place),
+        recompute=read.recompute(
+            given.get("recompute"), given.get("recompute_modules"), modules, job.model, place
+        ),
         recompute_layers=_degree(given, "recompute_layers", place) if "recompute_layers" in given else None,
         offload=read.offload(given.get("offload"), place),
         layers_per_stage=read.number_list(given["layers_per_stage"], "layers_per_stage", place)

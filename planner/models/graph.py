@@ -120,6 +120,13 @@ ONE_MATRIX = frozenset({"kv_down", "kv_up"})
 """Fused groups whose weights are one parameter in every framework: MLA's compression and rebuilding of keys and values
 (``linear_kv_down_proj`` and ``linear_kv_up_proj`` of Megatron-Core, ``kv_a_proj_with_mqa`` of DeepSeek's own code)."""
 
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "mlp": ("activation",),
+    "moe": ("router", "moe_activation", "moe_combine", "shared_experts"),
+}
+"""Recompute unit -> the finer units that lie inside of it and repeat with it (``custom_forward`` of Megatron-Core's
+moe_layer.py repeats routing, exchanges, all experts and the weighted sum)."""
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -239,6 +246,11 @@ class ModelGraph:
     @cached_property
     def layers(self) -> int:
         return len(self.layer_order)
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """Recompute units that the model has."""
+        return frozenset(operator.module for block in self.blocks.values() for operator in block.operators)
 
     @cached_property
     def parameter_count(self) -> int:

@@ -69,7 +69,7 @@ def test_recompute_forms(make_job: Any) -> None:
     job = make_job("llama3-8b", devices=8)
     assert parse_layout("recompute=selective", job).recompute == Recompute("selective", ("core_attention",))
     assert parse_layout("recompute_modules=[mlp, norm]", job).recompute == Recompute(
-        "selective", ("mlp", "norm")
+        "selective", ("mlp", "norm", "activation")
     )
     half = parse_layout("recompute=full,recompute_layers=16", job)
     assert (half.recompute.mode, half.recompute_layers) == ("full", 16)

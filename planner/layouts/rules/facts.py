@@ -76,7 +76,7 @@ def gather_facts(job: Job) -> Facts:
         ),
         experts=model.experts,
         expert_ffn=_axis_sizes(model, "expert_ffn"),
-        modules=frozenset(op.module for block in model.blocks.values() for op in block.operators),
+        modules=model.modules,
         features=frozenset(job.framework.features),
         schedules=job.framework.schedules,
         zero_stages=job.framework.zero_stages,

@@ -124,7 +124,7 @@ def _value(knob: str, value: Any, job: Job, place: Place) -> Any:
     if knob == "cp_kind":
         return read.choice(value, knob, ("ring", "ulysses", "usp", "allgather"), place)
     if knob == "recompute":
-        return read.recompute(value, None, job.selective_modules, place)
+        return read.recompute(value, None, job.selective_modules, job.model, place)
     if knob == "recompute_modules":
-        return read.recompute("selective", value, (), place)
+        return read.recompute("selective", value, (), job.model, place)
     return read.shard(value, place) if knob == "shard" else read.offload(value, place)

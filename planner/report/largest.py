@@ -34,7 +34,7 @@ def print_largest(console: Console, job: Job, result: LargestResult, *, brief: b
         table.add_row(
             f"{item.knob}={item.value}",
             f"{item.largest:,}",
-            f"{item.largest / result.largest - 1:+.0%}",
+            f"{100 * (item.largest / result.largest - 1):+,.0f} %",
             seconds(item.step_time_s),
             f"{item.tokens_per_s:,.0f}",
             layout_words(item.layout),

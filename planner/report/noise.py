@@ -19,7 +19,7 @@ def noise_lines(noise: Noise) -> list[str]:
         ]
     count = "1 other plan is" if others == 1 else f"{others} other plans are"
     lines = [
-        f"{count} within noise of the first one (at least {LEAST_CHANCE:.0%} chance to be faster, by errors that"
+        f"{count} within noise of the first one (at least {100 * LEAST_CHANCE:.0f} % chance to be faster, by errors that"
         " layouts of one job do not share)."
     ]
     ranks = ", ".join(f"#{place + 1}" for place in noise.trials)

@@ -11,7 +11,7 @@ from planner.jobs.types import Job
 from planner.report.difference import time_parts
 from planner.report.pictures import check_picture, new_figure, save_figure
 from planner.report.ranking import memory_of
-from planner.report.text import GIB, layout_words
+from planner.report.text import GIB, layout_words, seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +136,7 @@ def _draw_steps(axes: Axes, plans: Sequence[Prediction]) -> None:
         axes.text(
             plan.step_time_s,
             place,
-            f"{beside_marker} {plan.step_time_s:.4g} s",
+            f"{beside_marker} {seconds(plan.step_time_s)}",
             va="center",
             fontsize="small",
         )

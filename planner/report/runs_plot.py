@@ -75,7 +75,7 @@ def _frame_times(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         [end / (1 + BAND) for end in ends],
         [end * (1 + BAND) for end in ends],
         color="0.9",
-        label=f"within {BAND:.0%}",
+        label=f"within {100 * BAND:.0f} %",
     )
     axes.plot(ends, ends, color="black", linewidth=1, label="predicted = measured")
     axes.set_xscale("log")

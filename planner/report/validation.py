@@ -101,7 +101,7 @@ def _overall(console: Console, score: Score) -> None:
         large = [item for item in score.sets if item.regret > LARGE_REGRET]
         console.print(
             f"{len(score.sets)} sets of layouts: mean regret {_percent(overall.regret_mean)} %,"
-            f" 95th percentile {_percent(overall.regret_p95)} %, {len(large)} above {LARGE_REGRET:.0%};"
+            f" 95th percentile {_percent(overall.regret_p95)} %, {len(large)} above {100 * LARGE_REGRET:.0f} %;"
             f" tau {'-' if overall.tau is None else f'{overall.tau:.2f}'} on sets of ten or more."
         )
     judged = [group for group in score.groups if group.skilled is not None]
@@ -109,7 +109,7 @@ def _overall(console: Console, score: Score) -> None:
         met = sum(bool(group.skilled) for group in judged)
         console.print(
             f"Skill (mean error over that of one constant utilisation): {met} of {len(judged)} groups meet their bar,"
-            f" {SKILL_BARS[True]} where the constant is more than {FLAT_ENOUGH:.0%} off, else {SKILL_BARS[False]};"
+            f" {SKILL_BARS[True]} where the constant is more than {100 * FLAT_ENOUGH:.0f} % off, else {SKILL_BARS[False]};"
             " the others are marked !."
         )
     if overall.coverage is not None:
@@ -207,7 +207,7 @@ def _sets(console: Console, sets: Sequence[LayoutSet], most: int) -> None:
     count = f"{len(shown)} of {len(costly)} " if len(shown) < len(costly) else ""
     headings = ("family", "layouts", "tau", "regret %", "favourite", "best", "known reason")
     table = new_table(
-        f"{count}sets of layouts with a regret above {LARGE_REGRET:.0%}",
+        f"{count}sets of layouts with a regret above {100 * LARGE_REGRET:.0f} %",
         headings,
         left=("family", "favourite", "best", "known reason"),
     )

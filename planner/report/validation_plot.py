@@ -94,7 +94,7 @@ def _frame_times(axes: Axes, points: Sequence[Point]) -> None:
         [end * (1 + BAND) for end in ends],
         color="0.85",
         zorder=0,
-        label=f"within {BAND:.0%}",
+        label=f"within {100 * BAND:.0f} %",
     )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -84,7 +84,7 @@ def order_section(sources: Sources) -> str:
     """Sets of layouts in which our favourite costs much more than the best one."""
     sets: Sequence[Json] = sources.runs["sets"]
     costly = sorted((item for item in sets if item["regret"] > COSTLY), key=lambda item: -item["regret"])
-    intro = f"{len(sets)} sets of layouts; in {len(costly)} our favourite costs more than {COSTLY:.0%} over the best:\n\n"
+    intro = f"{len(sets)} sets of layouts; in {len(costly)} our favourite costs more than {100 * COSTLY:.0f} % over the best:\n\n"
     headings = ("family", "layouts", "tau", "regret", "favourite", "best", "why")
     rows = (
         (

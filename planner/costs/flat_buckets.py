@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from planner.costs.replicas import UPDATED
 from planner.costs.sizes import local_parameter
 from planner.costs.stages import StageClass, StageGroup, stage_blocks
 from planner.costs.states import gradient_bytes, shard_groups, tied_elsewhere
@@ -55,33 +56,43 @@ def in_buckets(
 ) -> Iterator[CommunicationRow]:
     """Traffic of a rank's states with the calls and bytes of its buckets instead of equal ones.
 
+    Sharded gradients travel by unit in each micro-batch, so updated weights are gathered by unit too.
+
     Args:
-        row: a single layout. rows: of its data-parallel axes; unchanged where states are not in flat buffers, as with
-            sharded gradients.
+        row: a single layout. rows: of its data-parallel axes; unchanged where states are not in flat buffers.
     """
     size = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
-    if size == 0.0 or int(row.columns["shard_gradients"][0]) > 1:
+    if size == 0.0 or job.framework.shard_runtime != "zero":
         yield from rows
         return
-    buckets = _stage_buckets(job, row, group, stage, size / gradient_bytes(job)[1])
+    scattered = int(row.columns["shard_gradients"][0]) > 1
+    limit = None if scattered else size / gradient_bytes(job)[1]
+    buckets = _stage_buckets(job, row, group, stage, limit)
     for item in rows:
-        counts = buckets[item.axis]
-        whole = sum(bucket.elements * count for bucket, count in counts.items())
-        width = item.bytes_per_call * item.calls_per_step / whole
-        for bucket, count in counts.items():
-            share = bucket.elements * count / whole
-            yield dataclasses.replace(
-                item,
-                bytes_per_call=bucket.padded * width,
-                calls_per_step=float(count),
-                seconds=item.seconds * share,
-            )
+        if scattered and item.what != UPDATED:
+            yield item
+        else:
+            yield from _parted(item, buckets[item.axis])
+
+
+def _parted(item: CommunicationRow, counts: Counter[Bucket]) -> Iterator[CommunicationRow]:
+    """All bytes of a row in buckets of their own sizes."""
+    whole = sum(bucket.elements * count for bucket, count in counts.items())
+    width = item.bytes_per_call * item.calls_per_step / whole
+    for bucket, count in counts.items():
+        share = bucket.elements * count / whole
+        yield dataclasses.replace(
+            item,
+            bytes_per_call=bucket.padded * width,
+            calls_per_step=float(count),
+            seconds=item.seconds * share,
+        )
 
 
 def _stage_buckets(
-    job: Job, row: Layouts, group: StageGroup, stage: StageClass, limit: float
+    job: Job, row: Layouts, group: StageGroup, stage: StageClass, limit: float | None
 ) -> dict[str, Counter[Bucket]]:
-    """Axis -> how many of each; every virtual stage has its own."""
+    """Axis -> how many of each; every virtual stage has its own. Without a ``limit`` each block is one."""
     groups = shard_groups(row)
     ranks = {"dp": int(groups.dense.optimizer[0]), "edp": int(groups.expert.optimizer[0])}
     tables = {parameter.name for parameter in tied_elsewhere(job.model, stage)}
@@ -89,8 +100,11 @@ def _stage_buckets(
     found: dict[str, Counter[Bucket]] = {axis: Counter() for axis in AXES}
     for blocks in _virtual_stages(job, row, group, stage):
         for axis in AXES:
-            order = [elements for name in blocks for elements in atoms[name][axis]]
-            found[axis].update(packed(reversed(order), limit, ranks[axis]))
+            if limit is None:
+                order = [sum(atoms[name][axis]) for name in blocks]
+            else:
+                order = [elements for name in blocks for elements in atoms[name][axis]]
+            found[axis].update(packed(reversed(order), limit or 1.0, ranks[axis]))
     return found
 
 

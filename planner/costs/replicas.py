@@ -44,6 +44,9 @@ TRAFFIC_KNOBS = (
 USED = "parameters"
 """What is gathered for a pass that uses it."""
 
+UPDATED = "updated parameters"
+"""What is gathered after the optimizer's update of shards."""
+
 Occasion = Literal["forward_gather", "backward_gather", "micro_reduce", "step_reduce", "step_gather"]
 
 
@@ -175,7 +178,7 @@ def _in_step(
     return [
         _Request("gradients", "step_reduce", "reduce_scatter", 1.0, reduced, once, calls),
         _Request("gradients of other replicas", "step_reduce", "all_reduce", reduced, others, summed, calls),
-        _Request("updated parameters", "step_gather", "all_gather", target, wider, updated, calls),
+        _Request(UPDATED, "step_gather", "all_gather", target, wider, updated, calls),
         _Request(USED, "step_gather", "all_gather", 1.0, target, kept, calls),
     ]
 

@@ -101,11 +101,7 @@ def _weights(trainer: Trainer) -> list[Tensor]:
 
 
 def _gradients(trainer: Trainer) -> list[Tensor]:
-    return [
-        trainer.replicas.gradient(parameter)
-        for module in trainer.modules
-        for parameter in module.parameters()
-    ]
+    return list(trainer.replicas.weight_gradients())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from planner.validation.trainer.cuts import Owned
 
@@ -17,6 +17,15 @@ class CachedGradients:
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
+
+    def watch(self, owned: Owned, weight: nn.Parameter) -> None:
+        """Keep what stands for the gradients of this parameter."""
+
+        def keep(done: Tensor) -> None:
+            if done.grad is not None:
+                self.keep(owned, done.grad)
+
+        weight.register_post_accumulate_grad_hook(keep)  # type: ignore[no-untyped-call]
 
     def keep(self, owned: Owned, gradient: Tensor) -> None:
         """Allocate what stands for this gradient, when it is the first of its kind."""

@@ -24,7 +24,8 @@ from planner.validation.trainer.groups import Groups
 from planner.validation.trainer.phases import phase
 from planner.validation.trainer.settings import Settings
 
-_PARTS = {"dp_cp": ("shard", "replicate"), "edp": ("expert_shard", "expert_replicate")}
+PARTS = {"dp_cp": ("shard", "replicate"), "edp": ("expert_shard", "expert_replicate")}
+"""Data-parallel axis -> groups that share a bucket, and that hold the same share."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,20 @@ class Bucket:
     shards: int
     index: int
     members: tuple[tuple[nn.Parameter, Tensor], ...]
+
+    def wake(self) -> None:
+        """Storage for the gradients, all zero, when there is none."""
+        storage, size = (
+            self.gradients.untyped_storage(),
+            self.gradients.numel() * self.gradients.element_size(),
+        )
+        if storage.nbytes() < size:
+            storage.resize_(size)
+            self.gradients.zero_()
+
+    def free(self) -> None:
+        """Let the gradients go."""
+        self.gradients.untyped_storage().resize_(0)
 
     def own(self, whole: Tensor) -> Tensor:
         """The slice that this rank updates."""
@@ -57,9 +72,12 @@ class FlatReplicas:
         PlannerError: the layout shards gradients or weights too (ZeRO 2 and 3).
     """
 
+    scatters = False
+    """Whether gradients are sharded."""
+
     def __init__(self, stages: Mapping[int, nn.Module], settings: Settings, groups: Groups) -> None:
         shard = settings.layout.shard
-        if shard.parameters > 1 or shard.gradients > 1:
+        if shard.parameters > 1 or (shard.gradients > 1 and not self.scatters):
             raise PlannerError(
                 "flat buckets keep whole weights and gradients on every rank: ZeRO stage 0 or 1",
                 field="layout.shard",
@@ -85,10 +103,14 @@ class FlatReplicas:
             self._buckets[index] = [
                 self._bucket(axis, chosen, dtype, device, holders)
                 for axis, members in groupby(parameters, key=_axis)
-                for chosen in buckets(members, settings)
+                for chosen in buckets(members, settings, by_unit=self.scatters)
             ]
-        members = (member for bucket in self.buckets for member in bucket.members)
-        self._gradients = {id(weight): gradient for weight, gradient in members}
+        self._gradients = {
+            id(weight): gradient for bucket in self.buckets for weight, gradient in bucket.members
+        }
+        for bucket in self.buckets:
+            for weight, _ in bucket.members:
+                self._listen(bucket, weight)
 
     def _bucket(
         self,
@@ -98,7 +120,7 @@ class FlatReplicas:
         device: str,
         holders: Mapping[int, list[Holder]],
     ) -> Bucket:
-        name = _PARTS[axis][0]
+        name = PARTS[axis][0]
         sharded = self._settings.layout.shard.optimizer > 1
         shards = self._groups.size(name) if sharded else 1
         size = -(-sum(owned.parameter.numel() for owned in chosen) // shards) * shards
@@ -113,10 +135,21 @@ class FlatReplicas:
             for holder, local in holders[id(owned.parameter)]:
                 setattr(holder, local, weight)
             members.append((weight, gradients[part].view(shape)))
-            _accumulate_into(*members[-1], owned, self._cached)
+            if self._cached is not None:
+                self._cached.watch(owned, weight)
             start = part.stop
         index = self._groups.index(name) if sharded else 0
         return Bucket(axis, values, gradients, shards, index, tuple(members))
+
+    def _listen(self, bucket: Bucket, weight: nn.Parameter) -> None:
+        """Add what backward makes to the bucket at once, so that no gradient of the parameter's own stays alive."""
+        weight.register_post_accumulate_grad_hook(lambda done: self._add(bucket, done))  # type: ignore[no-untyped-call]
+
+    def _add(self, bucket: Bucket, weight: Tensor) -> None:
+        if weight.grad is not None:
+            bucket.wake()
+            self._gradients[id(weight)].add_(weight.grad)
+            weight.grad = None
 
     def last_backward(self, stage: int, last: bool) -> None:
         """Nothing: buckets wait for ``finish``."""
@@ -124,8 +157,8 @@ class FlatReplicas:
     def collect(self, stage: int) -> None:
         """See ``Replicas``."""
         for bucket in self._buckets[stage]:
-            for weight, gradient in bucket.members:
-                _add(weight, gradient)
+            for weight, _ in bucket.members:
+                self._add(bucket, weight)
 
     def gradient(self, parameter: nn.Parameter) -> Tensor:
         """See ``Replicas``."""
@@ -135,13 +168,14 @@ class FlatReplicas:
         """See ``Replicas``; what sequence shards left partial comes last, as in Megatron-LM's ``finalize_model_grads``."""
         with phase("backward"):
             for bucket in self.buckets:
+                bucket.wake()
                 self._reduce(bucket)
         with phase("optimizer"):
             for owned in self._owned():
                 sum_partial(owned, self.gradient(owned.parameter), self._groups)
 
     def _reduce(self, bucket: Bucket) -> None:
-        shard, rest = _PARTS[bucket.axis]
+        shard, rest = PARTS[bucket.axis]
         if bucket.shards == 1 or self._settings.law.sums_whole:
             if self._groups.size(bucket.axis) > 1:
                 self._sum_whole(bucket)
@@ -174,9 +208,12 @@ class FlatReplicas:
             self._gather(bucket, bucket.values)
 
     def zero_gradients(self) -> None:
-        """Ready for the next step."""
+        """Ready for the next step; where the profile says so, without storage until the first backward pass."""
         for bucket in self.buckets:
-            bucket.gradients.zero_()
+            if self._settings.framework.buffers.gradients_freed:
+                bucket.free()
+            else:
+                bucket.gradients.zero_()
 
     def gradients(self) -> Iterator[tuple[Owned, Tensor]]:
         """See ``Replicas``; slices of other ranks are fetched."""
@@ -191,7 +228,7 @@ class FlatReplicas:
 
     def _gather(self, bucket: Bucket, whole: Tensor) -> None:
         if bucket.shards > 1:
-            group = self._groups.group(_PARTS[bucket.axis][0])
+            group = self._groups.group(PARTS[bucket.axis][0])
             dist.all_gather_into_tensor(whole, bucket.own(whole).clone(), group=group)
 
 
@@ -203,22 +240,3 @@ def _gradient_dtype(settings: Settings) -> torch.dtype:
 
 def _axis(owned: Owned) -> str:
     return owned.replicas
-
-
-def _accumulate_into(
-    weight: nn.Parameter, gradient: Tensor, owned: Owned, cached: CachedGradients | None
-) -> None:
-    """Add what backward makes to the bucket at once, so that no gradient of the parameter's own stays alive."""
-
-    def add(done: Tensor) -> None:
-        if cached is not None and done.grad is not None:
-            cached.keep(owned, done.grad)
-        _add(done, gradient)
-
-    weight.register_post_accumulate_grad_hook(add)  # type: ignore[no-untyped-call]
-
-
-def _add(weight: Tensor, gradient: Tensor) -> None:
-    if weight.grad is not None:
-        gradient.add_(weight.grad)
-        weight.grad = None

@@ -11,7 +11,9 @@ FUSED: Mapping[str, str] = {"q": "qkv", "k": "qkv", "v": "qkv", "gate": "up"}
 """Projections of one input that Megatron-LM stores as one parameter (``linear_qkv``, ``linear_fc1``)."""
 
 
-def buckets(parameters: Iterable[Owned], settings: Settings) -> Iterator[list[Owned]]:
+def buckets(
+    parameters: Iterable[Owned], settings: Settings, *, by_unit: bool = False
+) -> Iterator[list[Owned]]:
     """Parameters of each bucket of a virtual stage, in the order in which backward fills them.
 
     A bucket closes when it holds the profile's bucket size (Megatron-LM, core/distributed/param_and_grad_buffer.py); a
@@ -19,8 +21,9 @@ def buckets(parameters: Iterable[Owned], settings: Settings) -> Iterator[list[Ow
 
     Args:
         parameters: of one data-parallel axis, in the order of the modules.
+        by_unit: a bucket for each layer and each end of the model, whatever the size.
     """
-    size = settings.bucket_bytes / settings.law.reduced
+    size = 0.0 if by_unit else settings.bucket_bytes / settings.law.reduced
     held: list[Owned] = []
     for atom in reversed(_atoms(parameters, fused="qkv" in settings.framework.fusions)):
         if held and not size and _unit(held[-1]) != _unit(atom[0]):

@@ -57,13 +57,18 @@ class Replicas(Protocol):
 
 
 def attach_replicas(stages: Mapping[int, nn.Module], settings: Settings, groups: Groups) -> Replicas:
-    """The replicas of a run: PyTorch's fully_shard or replicate, or Megatron-LM's flat buckets.
+    """The replicas of a run: PyTorch's fully_shard or replicate, Megatron-LM's flat buckets or DeepSpeed's scattered ones.
 
     Args:
         stages: virtual stage -> its module on ``meta`` or a device, with tensor parallelism and recompute applied.
     """
     shard = settings.layout.shard
     replicated = shard.optimizer == 1 and settings.convention == "pytorch"
+    if shard.parameters == 1 < shard.gradients and settings.convention == "megatron":
+        from planner.validation.trainer.data.scattered import ScatteredReplicas, can_scatter
+
+        if can_scatter(stages, settings, groups):
+            return ScatteredReplicas(stages, settings, groups)
     if replicated or shard.gradients > 1:
         from planner.validation.trainer.data.units import UnitReplicas
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TRAINER = "planner.validation.trainer"
-TIMEOUT_S = 120.0
-"""Longest time without a step: collectives give up after 50 s, so that only a process that computes forever gets here."""
+TIMEOUT_S = 300.0
+"""Longest time without a step, the start included: collectives give up after 50 s, so that only a process that computes forever
+gets here, or a start on a machine that is busy with something else."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,17 @@ def test_without_resharding_nothing_is_gathered_again() -> None:
     )
 
 
+def test_a_pipeline_gathers_and_reduces_once_a_step() -> None:
+    """PyTorch's pipeline runtime lets reductions and resharding wait for the last backward; eight layers a stage."""
+    found = moved("torchtitan", 8, "pp=4,zero_stage=2,micro_batch=1")
+    assert found == {
+        ("forward", "all_gather", 2, 2.0 * LAYER): 8,
+        ("forward", "all_gather", 2, 2.0 * TABLE): 1,
+        ("backward", "reduce_scatter", 2, 4.0 * LAYER): 8,
+        ("backward", "reduce_scatter", 2, 4.0 * TABLE): 1,
+    }
+
+
 def test_hsdp_sums_shards_over_replicas_in_every_micro_batch() -> None:
     """fully_shard on a mesh of 2 x 8: reduce-scatter over 8, then all-reduce of the shard over 2 (``foreach_reduce``)."""
     found = moved("torchtitan", 16, "shard={parameters: 8},micro_batch=1")

@@ -81,9 +81,10 @@ def test_transformer_engine_keeps_cast_inputs(make_job: Any) -> None:
     assert kept[0] - kept[1] == pytest.approx(8 * 2048 * (1024 + 1024 + 4096 - 1024))
 
 
-@pytest.mark.parametrize(("dropout", "width"), [(0.0, 2), (0.1, 4)])
+@pytest.mark.parametrize(("dropout", "width"), [(0.0, 2), (0.1, 2)])
 def test_gradients_of_attention_scores(make_job: Any, dropout: float, width: int) -> None:
-    """A fused softmax writes its gradient in place; dropout has input and output gradient alive: bytes per score."""
+    """A fused softmax writes its gradient in place; where dropout has two alive, the dropped probabilities are gone: bytes per
+    score beyond those kept."""
     peaks = []
     for seq_len in (16384, 32768):
         training = {"attention": "unfused", "dropout": dropout}

@@ -77,8 +77,8 @@ class Trainer:
         stage = self.modules[0]
         losses = []
         for index, batch in enumerate(batches, 1):
-            self.replicas.last_backward(self.parts[0].index, index == len(batches))
             loss = stage.loss(stage(batch.tokens), batch.labels)
+            self.replicas.last_backward(self.parts[0].index, index == len(batches))
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses).sum()

@@ -85,6 +85,7 @@ class FlatReplicas:
         self._stages, self._settings, self._groups = dict(stages), settings, groups
         self._buckets: dict[int, list[Bucket]] = {}
         self._gradients: dict[int, Tensor] = {}
+        self._staged: list[Tensor] = []
         caches = settings.framework.buffers.gradient_scratch == "distinct_shapes"
         self._cached = CachedGradients() if caches else None
 
@@ -147,12 +148,27 @@ class FlatReplicas:
 
     def _add(self, bucket: Bucket, weight: Tensor) -> None:
         if weight.grad is not None:
+            self._stage()
             bucket.wake()
             self._gradients[id(weight)].add_(weight.grad)
             weight.grad = None
 
+    def _stage(self) -> None:
+        """Two buffers that buckets are copied into before they travel, from a step's first backward pass to its last reduction
+        (``ipg_buffer`` of deepspeed/runtime/zero/stage_1_and_2.py).
+        """
+        settings = self._settings
+        copies = settings.framework.buffers.gradient_scratch == "buckets"
+        if self._staged or not copies or all(self._groups.size(bucket.axis) == 1 for bucket in self.buckets):
+            return
+        elements = sum(bucket.values.numel() for bucket in self.buckets)
+        size = int(min(settings.bucket_bytes, settings.law.reduced * elements))
+        device = self.buckets[0].values.device
+        self._staged = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(2)]
+
     def last_backward(self, stage: int, last: bool) -> None:
-        """Nothing: buckets wait for ``finish``."""
+        """Buckets wait for ``finish``; buffers for their copies are made before backward begins."""
+        self._stage()
 
     def collect(self, stage: int) -> None:
         """See ``Replicas``."""
@@ -170,6 +186,7 @@ class FlatReplicas:
             for bucket in self.buckets:
                 bucket.wake()
                 self._reduce(bucket)
+        self._staged = []
         with phase("optimizer"):
             for owned in self._owned():
                 sum_partial(owned, self.gradient(owned.parameter), self._groups)

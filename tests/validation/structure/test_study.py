@@ -1,11 +1,11 @@
-"""Llama 3 8B under FSDP2 on eight ranks, traced whole, against a second source and against the prediction."""
+"""The short form of the traces: FSDP2 and DTensor, pipelines, Megatron-LM's convention, experts; one against a second source."""
 
 from __future__ import annotations
 
 import pytest
 
 from planner.errors import PlannerError
-from planner.validation.structure.cases import built_in
+from planner.validation.structure.cases import Case, built_in
 from planner.validation.structure.study import run_cases
 
 TORCHTITAN_GIB = 26.2554
@@ -13,14 +13,17 @@ TORCHTITAN_GIB = 26.2554
 torch 2.13.0 on CPU, second step."""
 
 
-def test_traced_step_equals_prediction_and_torchtitans_estimate() -> None:
-    """FLOPs, calls, bytes and states to the last digit; the peak within 3 % of the prediction, 0.01 % of torchtitan's."""
-    (outcome,) = run_cases(built_in(short=True))
+@pytest.mark.parametrize("case", built_in(short=True), ids=lambda case: case.name)
+def test_traced_step_equals_prediction(case: Case) -> None:
+    """FLOPs, calls, bytes and states to the last digit; the peak within 3 % of dense FSDP's prediction, 5 % of others'; 0.01 % of
+    torchtitan's own estimate, where there is one."""
+    (outcome,) = run_cases([case])
     assert outcome.failed_because is None
     assert outcome.trace is not None
     assert [term for term in outcome.terms if not term.passed] == []
     assert {term.area for term in outcome.terms} == {"flops", "communication", "persistent", "peak"}
-    assert outcome.trace.peak_bytes / 2**30 == pytest.approx(TORCHTITAN_GIB, rel=1e-4)
+    if case.name == "8B FSDP 8 full recompute":
+        assert outcome.trace.peak_bytes / 2**30 == pytest.approx(TORCHTITAN_GIB, rel=1e-4)
     assert outcome.to_json()["passed"] is True
 
 

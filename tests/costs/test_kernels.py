@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner.costs.attention_core import contiguous_excess, visible_keys
 from planner.costs.kernels import (
     attention_seconds,
     matmul_seconds,
@@ -14,7 +15,6 @@ from planner.costs.kernels import (
     optimizer_seconds,
     peak_flops,
 )
-from planner.costs.attention_core import contiguous_excess, visible_keys
 from planner.errors import PlannerError
 from planner.hardware.calibration import kernels_alone
 from planner.hardware.types import Accelerator, AttentionKernel, KernelConstants

@@ -19,6 +19,7 @@ from planner.costs.kernels import (
 from planner.costs.operator_cost import OperatorCost, fused, operator_result
 from planner.costs.pointwise import pointwise
 from planner.costs.sizes import FloatArray, Sizes, activation_bytes
+from planner.costs.states import gradient_bytes
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
 
@@ -95,10 +96,10 @@ def gradient_traffic(sizes: Sizes) -> float | None:
 
 def _adding_apart(elements: FloatArray, sizes: Sizes) -> FloatArray | float:
     """Seconds in which kernels of their own add a weight's gradient to the one that is kept."""
-    training = sizes.job.training
-    law, asked = sizes.job.framework.state_law(training.precision), training.gradient_dtype_bytes
-    # in the type of the matmuls both are read and the sum is written
-    moved = law.accumulation if asked is None or law.accumulation == 0.0 else 3.0 * asked
+    law = sizes.job.framework.state_law(sizes.job.training.precision)
+    # what travels in 16 bits is summed in them: both are read and the sum is written
+    narrow = gradient_bytes(sizes.job)[1] < law.reduced
+    moved = min(law.accumulation, 6.0) if narrow else law.accumulation
     return memory_bound_seconds(moved * elements, sizes.job.cluster.accelerator)
 
 

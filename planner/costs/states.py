@@ -47,7 +47,7 @@ def gradient_bytes(job: Job) -> tuple[float, float]:
 def optimizer_bytes(job: Job) -> float:
     """Bytes per parameter that belong to the optimizer: master copy, gradient copy, moments."""
     law = job.framework.state_law(job.training.precision)
-    copy = law.gradient_copy if (job.training.gradient_dtype_bytes or 0.0) < 4.0 else 0.0
+    copy = law.gradient_copy if job.training.gradient_dtype_bytes is None else 0.0
     return law.master + copy + moment_bytes(job.training)
 
 

@@ -62,12 +62,12 @@ def test_gradients_added_apart_pass_memory_once_more(make_job: Any) -> None:
     assert apart - inside == pytest.approx(10 * weights / rate, rel=0.05)
 
 
-def test_gradients_in_the_type_of_the_matmuls_are_added_in_that_type(make_job: Any) -> None:
+def test_gradients_that_travel_in_16_bits_are_added_in_them(make_job: Any) -> None:
     """Two reads and a write of 2 bytes per weight instead of 10 bytes."""
     job = make_job(DENSE, devices=8, seq_len=32768, framework="megatron-core")
     law = job.framework.state_law("bf16").model_copy(update={"accumulation": 10.0})
     wide = _with(job, states={"bf16": law})
-    narrow = replace(wide, training=replace(wide.training, gradient_dtype_bytes=2.0))
+    narrow = replace(wide, training=replace(wide.training, gradient_reduce_bytes=2.0))
     seconds = [_cost(one, "einsum").weight_gradient_s[0] for one in (wide, narrow)]
     accelerator = job.cluster.accelerator
     rate = accelerator.memory_bandwidth * accelerator.kernels.memory_efficiency

@@ -176,6 +176,7 @@ class RowLayout(_Section):
     optimizer: Words = None
     optimizer_memory: WordList = ()
     grad_dtype: Words = None
+    grad_reduce_dtype: Words = None
     devices_per_chip: Degree = None
     note: Words = None
 

@@ -131,6 +131,7 @@ def training_of(
         precision=precision,
         optimizer=_optimizer(row),
         gradient_dtype_bytes=_gradient_bytes(row, precision),
+        gradient_reduce_bytes=2.0 if "bfloat16" in (row.layout.grad_reduce_dtype or "") else None,
         attention=setting["attention"],
         dropout=_dropout(row, setting),
         capture=setting["cuda_graph"],

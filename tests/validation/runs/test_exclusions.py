@@ -59,9 +59,9 @@ def test_large_runs_of_the_machine_that_hung_block_their_launches() -> None:
     for row in named:
         layout = VOTES.corrected(row).layout
         assert layout.launch_blocking is (True if (row.hardware.count or 0) >= 320 else None)
-        assert layout.grad_dtype == "bfloat16"
+        assert layout.grad_reduce_dtype == "bfloat16"
         later = row.model_copy(update={"notes": 'section "Rebalancing layers"'})
-        assert VOTES.corrected(later).layout.grad_dtype == row.layout.grad_dtype
+        assert VOTES.corrected(later).layout.grad_reduce_dtype == row.layout.grad_reduce_dtype
     assert {(row.hardware.count or 0) >= 320 for row in named} >= {True}
 
 

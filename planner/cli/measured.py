@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from planner.cli.output import Output
 
 if TYPE_CHECKING:
-    from planner.calibration.measure.fit_device import DeviceFit
-    from planner.calibration.measure.fit_network import NetworkFit
+    from planner.calibration.measure.residuals import MeasuredFit
 
 
 def answer(output: Output, what: Literal["device", "network"], record: Path, target: Path | None) -> None:
@@ -36,7 +35,7 @@ def answer(output: Output, what: Literal["device", "network"], record: Path, tar
         output.note(f"calibration: {target} (a cluster file names it: 'calibration: {target.name}')")
 
 
-def _fit(what: str, record: Path) -> DeviceFit | NetworkFit:
+def _fit(what: str, record: Path) -> MeasuredFit:
     if what == "device":
         from planner.calibration.measure.fit_device import fit_device
 

@@ -68,6 +68,20 @@ def load_text(text: str, path: Path | None = None, *, json: bool = False) -> Doc
     return Document(path, data, lines)
 
 
+def require_file(file: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        PlannerError: missing, a directory, or no regular file.
+    """
+    if file.is_dir():
+        raise PlannerError("is a directory; a file is accepted", file=file)
+    if not file.exists():
+        raise PlannerError("does not exist", file=file)
+    if not file.is_file():
+        raise PlannerError("is not a regular file", file=file)
+
+
 def read_text(file: Path, accepted: str = "YAML or JSON text", *, limit_bytes: int = MAX_FILE_BYTES) -> str:
     """The text of a file that a user wrote.
 
@@ -78,12 +92,7 @@ def read_text(file: Path, accepted: str = "YAML or JSON text", *, limit_bytes: i
         PlannerError: missing, a directory, unreadable, larger than ``limit_bytes``, binary or not UTF-8.
     """
     try:
-        if file.is_dir():
-            raise PlannerError("is a directory; a file is accepted", file=file)
-        if not file.exists():
-            raise PlannerError("does not exist", file=file)
-        if not file.is_file():
-            raise PlannerError("is not a regular file", file=file)
+        require_file(file)
         if file.stat().st_size > limit_bytes:
             raise PlannerError(f"is larger than {limit_bytes // 2**20} MiB", file=file)
         raw = file.read_bytes()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from planner.documents.reading import require_file
 from planner.errors import PlannerError
 
 LONGEST_LINE = 16 * 1024
@@ -34,12 +35,7 @@ def log_lines(file: Path) -> Iterator[LogLine]:
         PlannerError: missing, a directory, unreadable, empty, or binary.
     """
     try:
-        if file.is_dir():
-            raise PlannerError("is a directory; a file is accepted", file=file)
-        if not file.exists():
-            raise PlannerError("does not exist", file=file)
-        if not file.is_file():
-            raise PlannerError("is not a regular file", file=file)
+        require_file(file)
         yield from _lines(file)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from planner.calibration.fit.points import FloatArray, PointsFit, fit_points
 from planner.calibration.fit.scopes import Values, accelerator_with, with_values
 from planner.calibration.measure.constants import BLOCK_FRAMEWORK, device_constants, of_profiles
 from planner.calibration.measure.record import read_record
-from planner.calibration.measure.residuals import Residual
+from planner.calibration.measure.residuals import MeasuredFit, Residual
 from planner.calibration.measure.shapes import ADAMW_BYTES, PASSES, block_job, fields_of
 from planner.costs.kernels import attention_seconds, matmul_seconds, memory_bound_seconds
 from planner.costs.predict import predict
@@ -35,15 +35,7 @@ BLOCK_WEIGHT, NOISY_WEIGHT = 4.0, 0.3
 ELEMENT_BYTES: Mapping[str, float] = {"fp32": 4.0, "tf32": 4.0, "fp8": 1.0}
 
 
-@dataclass(frozen=True)
-class DeviceFit:
-    """The calibration and how far its predictions are off the points."""
-
-    calibration: Calibration
-    residuals: tuple[Residual, ...]
-
-
-def fit_device(record: Path, *, name: str = "own device") -> DeviceFit:
+def fit_device(record: Path, *, name: str = "own device") -> MeasuredFit:
     """The constants of the device that a file of measurements is of.
 
     Raises:
@@ -72,7 +64,7 @@ def fit_device(record: Path, *, name: str = "own device") -> DeviceFit:
         Residual(str(point["kind"]), _subject(point), float(m), float(p), bool(point["noisy"]))
         for point, m, p in zip(points, measured, predicted, strict=True)
     )
-    return DeviceFit(_calibration(record, machine, points, accelerator, constants, fit, name), residuals)
+    return MeasuredFit(_calibration(record, machine, points, accelerator, constants, fit, name), residuals)
 
 
 def _one(accelerator: Accelerator) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from planner.calibration.fit.collectives import Priced, fit_priced
 from planner.calibration.fit.digest import data_digest
 from planner.calibration.measure.record import read_record
-from planner.calibration.measure.residuals import Residual
+from planner.calibration.measure.residuals import MeasuredFit, Residual
 from planner.errors import PlannerError
 from planner.hardware.calibration import alone, calibrated_level
 from planner.hardware.calibration_files import Calibration
@@ -26,15 +26,7 @@ from planner.validation.collectives.pricing import band_of
 from planner.validation.collectives.sweeps import Sweep, Timing
 
 
-@dataclass(frozen=True)
-class NetworkFit:
-    """The calibration and how far its predictions are off the points."""
-
-    calibration: Calibration
-    residuals: tuple[Residual, ...]
-
-
-def fit_network(record: Path, *, name: str = "own network") -> NetworkFit:
+def fit_network(record: Path, *, name: str = "own network") -> MeasuredFit:
     """The constants of the kinds of network that a file of measurements crosses.
 
     Raises:
@@ -56,7 +48,7 @@ def fit_network(record: Path, *, name: str = "own network") -> NetworkFit:
         provenance={"network": ", ".join(f"{key} {value}" for key, value in machine.items())},
         networks=fitted,
     )
-    return NetworkFit(calibration, _residuals(parts, cluster, calibration, points))
+    return MeasuredFit(calibration, _residuals(parts, cluster, calibration, points))
 
 
 def _described(record: Path) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.hardware.calibration_files import Calibration
+
 
 @dataclass(frozen=True)
 class Residual:
@@ -22,6 +24,14 @@ class Residual:
     def error(self) -> float:
         """Predicted over measured, less one."""
         return self.predicted_s / self.measured_s - 1.0
+
+
+@dataclass(frozen=True)
+class MeasuredFit:
+    """A calibration fitted to measurements, and how far its predictions are off the points."""
+
+    calibration: Calibration
+    residuals: tuple[Residual, ...]
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,14 @@ def part(whole: Tensor, cuts: Cuts, groups: Groups) -> Tensor:
 
 
 def piece(name: str, values: Tensor, cuts: Cuts, groups: Groups) -> Piece:
-    """The part ``values`` with its place in the whole; a DTensor is gathered over its mesh first."""
+    """A copy of the part ``values`` with its place in the whole; a DTensor is gathered over its mesh first."""
     if isinstance(values, DTensor):
         values = values.full_tensor()
     start, extent = [0] * values.dim(), list(values.shape)
     for axis, dim in reversed(cuts):
         start[dim] += groups.index(axis) * extent[dim]
         extent[dim] *= groups.size(axis)
-    return Piece(name, tuple(extent), tuple(start), values.detach().cpu())
+    return Piece(name, tuple(extent), tuple(start), values.detach().to("cpu", copy=True))
 
 
 def assemble(pieces: Iterable[Piece]) -> dict[str, Tensor]:

@@ -90,6 +90,12 @@ def draw_times(path: str | Path, steps: Sequence[TimedStep]) -> None:
         ends, [0.75 * end for end in ends], [1.25 * end for end in ends], color="0.9", label="25 %"
     )
     axes.set(xscale="log", yscale="log", xlabel="measured step (ms)", ylabel="predicted step (ms)")
+    ticks = [
+        t * 10.0**power for power in range(-3, 7) for t in (1, 2, 3, 5) if ends[0] < t * 10.0**power < ends[1]
+    ]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{tick:,g}" for tick in ticks])
+        axis.set_ticks([], minor=True)
     axes.legend()
     axes.set_title("Steps of real runs on this machine")
     save_figure(figure, path)

@@ -14,12 +14,9 @@ from torch import distributed
 
 from planner.calibration.measure.grid import Point
 from planner.calibration.measure.record import Record
-from planner.calibration.measure.repeats import enough, summarise
+from planner.calibration.measure.repeats import STEADY, enough, summarise
 from planner.calibration.measure.windows import warm_up, window
 from planner.validation.processes.worker import Place
-
-SHORTEST_S = 1e-7
-"""Least time of a call, where that of what it does besides was taken off."""
 
 WINDOW_S, SHARED_WINDOW_S = 0.02, 0.06
 """Length of a window; longer than some turns of the scheduler where processes take turns on a core."""
@@ -36,7 +33,8 @@ class Measured:
 
     Args:
         call: timed.
-        besides: the part of it that does not count; its own time is taken off. None: all of it counts.
+        besides: the part of it that does not count; its own time is taken off, down to what a steady point may scatter by.
+            None: all of it counts.
     """
 
     call: Call
@@ -72,7 +70,7 @@ def measure_points(
         while not enough(windows, length):
             _meet(place)
             taken = _mean(window(made.call, length, place.device, calls), place)
-            windows.append(max(taken - base, SHORTEST_S))
+            windows.append(max(taken - base, STEADY * base))
         if record is not None:
             record.add(point, summarise(windows))
             print(json.dumps([(index + 1) / len(points), " ".join(map(str, point.values()))]))  # noqa: T201

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST, MOST = 5, 15
+FEWEST, MOST = 5, 12
 """Windows of one point: never fewer; not more, however much they scatter."""
 
-FEWEST_LONG, LONGEST_S = 3, 1.5
+FEWEST_LONG, LONGEST_S = 3, 1.0
 """Points whose windows take long need fewer of them: not more once they have taken so many seconds together."""
 
 STEADY = 0.02

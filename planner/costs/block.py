@@ -176,15 +176,8 @@ def _price_policy(
     redone = [o for o in block.operators if o.name in again]
     host_forward, host_backward = host
     routed = sum((costs[o.name].forward_s for o in block.operators if o.module in ROUTED), zero)
-    forward = _pass(
-        sizes,
-        total("forward_s", every),
-        zero,
-        window_f,
-        [t for t in transfers if t.exchange.pass_ == "forward"],
-        host_forward,
-        routed,
-    )
+    sent = [t for t in transfers if t.exchange.pass_ == "forward"]
+    forward = _pass(sizes, total("forward_s", every), zero, window_f, sent, host_forward, routed)
     inputs, window = total("input_gradient_s", every), window_b + (window_f if set(core) & again else zero)
     moved = [t for t in transfers if t.exchange.pass_ == "backward"]
     moved += [t for t, again_too in zip(transfers, repeated, strict=True) if again_too]

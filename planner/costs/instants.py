@@ -87,6 +87,11 @@ class RankStates:
 
 
 def rank_states(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> RankStates:
+    """A rank of a stage class with the states that it stores.
+
+    Args:
+        layouts, prices: the same rows.
+    """
     groups = shard_groups(layouts)
     states = state_bytes(job, groups, *stored_elements(job, layouts, prices, stage))
     return RankStates(job, layouts, prices, stage, groups, states)

@@ -24,7 +24,7 @@ class PutOff:
 
     def add(self, parameter: nn.Parameter, gradient: Callable[[], Tensor]) -> None:
         """Make this gradient later."""
-        self._waiting.append(lambda: parameter.backward(gradient()))  # type: ignore[no-untyped-call]
+        self._waiting.append(lambda: _deliver(parameter, gradient()))
 
     def take(self) -> Callable[[], None]:
         """The weight pass of what has been added since the last call."""
@@ -36,6 +36,14 @@ class PutOff:
                     waiting.pop(0)()
 
         return run
+
+
+def _deliver(parameter: nn.Parameter, gradient: Tensor) -> None:
+    """As autograd leaves a gradient at its parameter, without the copy that it makes of one that somebody else holds."""
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    hooks: Any = getattr(parameter, "_post_accumulate_grad_hooks", None)
+    for hook in (hooks or {}).values():
+        hook(parameter)
 
 
 class _Linear(Function):

@@ -78,7 +78,7 @@ class ScatteredReplicas(FlatReplicas):
         for bucket in self.buckets:
             bucket.wake()
             bucket.own(bucket.gradients).copy_(self._kept[id(bucket)])
-        yield from ((owned, gradient.clone()) for owned, gradient in super().gradients())
+        yield from super().gradients()
         for bucket in self.buckets:
             bucket.free()
 

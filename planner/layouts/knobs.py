@@ -52,7 +52,7 @@ def parse_layout(
     dp = _data_parallel(given, tp, ulysses * ring, pp, job, place)
     vpp = _virtual_stages(given, pp, place)
     micro_batch, micro_batches = _batch(given, dp, job, place)
-    modules = job.selective_modules
+    modules, chosen = job.selective_modules, given.get("recompute_modules")
     unfolded = job.model.experts > 0 and "folding" not in job.framework.features
     default_sp = tp > 1 and "sp" in job.framework.features
     return Layout(
@@ -69,9 +69,7 @@ def parse_layout(
         shard=_shard(given, dp * ulysses * ring, job, place),
         micro_batch=micro_batch,
         micro_batches=micro_batches,
-        recompute=read.recompute(
-            given.get("recompute"), given.get("recompute_modules"), modules, job.model, place
-        ),
+        recompute=read.recompute(given.get("recompute"), chosen, modules, job.model, place),
         recompute_layers=_degree(given, "recompute_layers", place) if "recompute_layers" in given else None,
         offload=read.offload(given.get("offload"), place),
         layers_per_stage=read.number_list(given["layers_per_stage"], "layers_per_stage", place)

@@ -31,6 +31,9 @@ from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
 
 INSTANTS = ("layer backward", "head backward", "optimizer step", "embedding backward")
+OPTIMIZER_STEP = INSTANTS.index("optimizer step")
+"""The one that is no part of forward and backward."""
+
 LOGIT_GRADIENT_BYTES = 2.0
 """Bytes per logit of the gradient that the head's matmuls read."""
 

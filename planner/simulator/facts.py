@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from planner.costs.instants import OPTIMIZER_STEP
 from planner.costs.memory import stage_memory
 from planner.costs.prices import PriceRows
 from planner.costs.states import tier_fraction
@@ -31,7 +32,7 @@ def rank_facts(priced: PricedLayout, rank: int) -> RankFacts:
     stage = priced.ranks[rank]
     memory = stage_memory(priced.job, priced.row, priced.prices, stage)
     passes = {name: float(values[0]) for name, values in memory.alive[0].items() if name not in VARYING}
-    update = {name: float(values[0]) for name, values in memory.alive[2].items()}
+    update = {name: float(values[0]) for name, values in memory.alive[OPTIMIZER_STEP].items()}
     counts = (stage.recomputed, stage.plain)
     moved = _moved(priced)
     saved = float(priced.prices.total("saved", *counts)[0])

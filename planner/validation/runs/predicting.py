@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.costs.evaluate import memory_totals
+from planner.costs.instants import OPTIMIZER_STEP
 from planner.costs.memory import StageMemory, stage_memory
 from planner.costs.pipeline import CLOSED_FORMS
 from planner.costs.prices import PriceRows, price_model
@@ -147,8 +148,9 @@ def _of_rank(memory: StageMemory, place: int, moments: float) -> RankMemory:
     """
     optimizer = _at(memory.states.optimizer, place)
     after = _at(memory.between_steps, place)
-    step = sum(_at(values, place) for values in memory.alive[-1].values())
-    passes = max(sum(_at(values, place) for values in parts.values()) for parts in memory.alive[:-1])
+    instants = [sum(_at(values, place) for values in parts.values()) for parts in memory.alive]
+    step = instants.pop(OPTIMIZER_STEP)
+    passes = max(instants)
     return RankMemory(
         peak_bytes=_at(memory.peak, place),
         reserved_bytes=_at(memory.reserved, place),

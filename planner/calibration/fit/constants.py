@@ -20,6 +20,10 @@ CHIPS: Mapping[str, tuple[str, ...]] = {
 }
 """Boards that carry the same chip at the same clocks; every other accelerator is a scope of its own."""
 
+LINKS: Mapping[str, tuple[str, ...]] = {"hccl-910b": ("hccs-910b", "hccn-910b")}
+"""Network kinds of one device under one library that steps slow alike; every other kind is a scope of its own. The ports
+between nodes of the Ascend 910B are in few published runs, too few for a share of their own beside a measured rate."""
+
 
 class Key(NamedTuple):
     """One constant: what kind of thing, which one, which figure of it."""
@@ -137,6 +141,12 @@ def chip_of(accelerator: str) -> str:
     return next((chip for chip, members in CHIPS.items() if accelerator in members), accelerator)
 
 
+def links_of(network_kind: str) -> str:
+    """The scope of a network kind."""
+    return next((links for links, members in LINKS.items() if network_kind in members), network_kind)
+
+
 def members_of(key: Key) -> tuple[str, ...]:
     """Catalogue names that a scope covers."""
-    return CHIPS.get(key.scope, (key.scope,)) if key.kind == "accelerator" else (key.scope,)
+    groups: Mapping[str, Mapping[str, tuple[str, ...]]] = {"accelerator": CHIPS, "network": LINKS}
+    return groups.get(key.kind, {}).get(key.scope, (key.scope,))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.calibration.fit.constants import IN_STEP_PRIOR, Key, chip_of
+from planner.calibration.fit.constants import IN_STEP_PRIOR, Key, chip_of, links_of
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import (
     HALF,
@@ -38,7 +38,7 @@ def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
             yield Key("accelerator", chip, name), prior
     for level in job.cluster.network:
         if level.kind is not None and job.devices > 1:
-            yield Key("network", level.kind, "in_step_efficiency"), IN_STEP_PRIOR
+            yield Key("network", links_of(level.kind), "in_step_efficiency"), IN_STEP_PRIOR
     for name, prior in _framework_constants(job, layouts):
         yield Key("framework", job.framework.name, name), prior
 
@@ -102,7 +102,7 @@ def with_values(job: Job, values: Values) -> Job:
     """The job with the constants of its scopes replaced; other scopes' values do not touch it."""
     cluster = job.cluster
     levels = tuple(
-        level if level.kind is None else with_link(level, _named(values, "network", level.kind))
+        level if level.kind is None else with_link(level, _named(values, "network", links_of(level.kind)))
         for level in cluster.network
     )
     accelerator = accelerator_with(cluster.accelerator, values)

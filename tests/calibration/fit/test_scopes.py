@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.calibration.fit.constants import RULES, Constant, Key, chip_of, constant, members_of
+from planner.calibration.fit.constants import RULES, Constant, Key, chip_of, constant, links_of, members_of
 from planner.calibration.fit.problem import Problem, vote_weights
 from planner.calibration.fit.scopes import at_priors, constants_of, with_values
 from planner.jobs.framework import load_framework, with_constants
@@ -27,6 +27,15 @@ def test_boards_of_one_chip_share_a_scope() -> None:
     assert chip_of("h100-pcie-80gb") == "h100-pcie-80gb"
     assert members_of(Key("accelerator", "v100-sxm", "x")) == ("v100-sxm-16gb", "v100-sxm-32gb")
     assert members_of(Key("network", "nvlink4", "in_step_efficiency")) == ("nvlink4",)
+
+
+def test_links_of_one_device_share_a_constant() -> None:
+    assert links_of("hccn-910b") == links_of("hccs-910b")
+    assert links_of("nvlink4") == "nvlink4"
+    assert members_of(Key("network", links_of("hccs-910b"), "in_step_efficiency")) == (
+        "hccs-910b",
+        "hccn-910b",
+    )
 
 
 def test_values_of_other_scopes_leave_a_job_alone(sample: Problem) -> None:

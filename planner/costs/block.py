@@ -122,6 +122,11 @@ def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) 
         return tuple(o for o in block.operators if o.module in policy.modules)
     if not stops_early:
         return block.operators
+    return _until_last_matmul(block)
+
+
+def _until_last_matmul(block: Block) -> tuple[Operator, ...]:
+    """What a checkpoint that stops early repeats: nothing that backward saves is made from the last product on."""
     last = max((i for i, o in enumerate(block.operators) if o.kind == "einsum"), default=len(block.operators))
     return block.operators[:last]
 
@@ -131,7 +136,10 @@ def _dropped(block: Block, framework: Framework, policy: Recompute, again: Set[s
     share = framework.selective_outputs
     if share is None or policy.mode != "selective" or not again:
         return {}
-    return {name: 1.0 - kept for name, kept in kept_outputs(block, again, share).items()}
+    operators = _until_last_matmul(block) if framework.recompute_stops_early else block.operators
+    reached = {operator.name for operator in operators}
+    kept = kept_outputs(block, again, share)
+    return {name: 1.0 - part for name, part in kept.items() if name in reached}
 
 
 def _again(transfer: Transfer, again: Collection[str], framework: Framework, policy: Recompute) -> bool:

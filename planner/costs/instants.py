@@ -88,6 +88,13 @@ class RankStates:
         layers = self.only("layer")
         return self.prices.largest(("dense", "expert"), *layers) if any(layers) else self.unit
 
+    @cached_property
+    def ahead(self) -> FloatArray:
+        """Parameters gathered ahead of the unit at work: the next layer's, under FSDP2 without its routed experts, a unit of
+        their own that is gathered while the rest of their layer runs."""
+        layers = self.only("layer")
+        return self.prices.largest(("dense",), *layers) if self.fsdp2 and any(layers) else self.layer
+
 
 def rank_states(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> RankStates:
     """A rank of a stage class with the states that it stores.
@@ -153,7 +160,7 @@ def _at_head(
         {
             "transient": part.prices.total("moment", *head) + whole,
             "logits": left,
-            "gathered_parameters": _gathered(part, gathered + part.law.gathered * part.layer),
+            "gathered_parameters": _gathered(part, gathered + part.law.gathered * part.ahead),
         },
     )
 
@@ -215,11 +222,13 @@ def _stored_gradients(part: RankStates) -> FloatArray:
 
 
 def _whole_gradients(part: RankStates) -> FloatArray:
-    """Gradients of one unit before they are scattered."""
+    """Gradients of one unit before they are scattered: under FSDP2 those of experts are let go before the next layer's passes,
+    when the rest of their own layer is reduced."""
     if part.job.framework.buffers.gradient_scratch != "unsharded_unit":
         return np.zeros(len(part.layouts))
     often = (part.groups.dense.gradients > 1) & ~holds_back(part.job, part.layouts)
-    return np.where(often, part.unit * part.law.reduced, 0.0)
+    unit = part.prices.largest(("dense",), *part.counts) if part.fsdp2 else part.unit
+    return np.where(often, unit * part.law.reduced, 0.0)
 
 
 def _communication(part: RankStates) -> FloatArray:
@@ -251,7 +260,7 @@ def _unit_and_next(part: RankStates) -> FloatArray:
     """Bytes of the unit that runs backward and of the one that is gathered ahead of it: two layers under FSDP2, whose head lets
     go of its weights before."""
     first = part.layer if part.fsdp2 else part.unit
-    return part.law.gathered * (first + part.layer)
+    return part.law.gathered * (first + part.ahead)
 
 
 def _scratch(job: Job, stage: StageClass, layouts: Layouts) -> FloatArray:

@@ -36,6 +36,7 @@ def peak(model: str, layers: int, framework: str, devices: int, batch: int, knob
         ("llama3-8b", 2, "fsdp", 4, 4, "tp=2,sp=false,zero_stage=3", 0, 17_669_374_104, "head"),
         ("llama3-70b", 2, "torchtitan", 64, 64, "tp=8,sp=true,zero_stage=3,recompute=full", 0, 4_013_047_928, "embedding"),
         ("llama3-405b", 4, "torchtitan", 512, 512, "zero_stage=3,recompute=full", 0, 37_391_175_612, "layer"),
+        ("deepseek-v3", 6, "torchtitan", 64, 64, "ep=8,zero_stage=3,recompute=full", 0, 25_757_589_608, "layer"),
         ("llama3-8b", 8, "torchtitan", 8, 16, "pp=4,zero_stage=2,micro_batch=1", 0, 26_434_273_548, "layer"),
         ("llama3-8b", 8, "torchtitan", 8, 16, "pp=4,zero_stage=2,micro_batch=1", 3, 28_583_542_948, "head"),
     ],

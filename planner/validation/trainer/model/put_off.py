@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, nn, no_grad
 from torch.autograd import Function
 from torch.nn import functional
 
@@ -31,7 +31,7 @@ class PutOff:
         waiting, self._waiting = self._waiting, []
 
         def run() -> None:
-            with phase("backward"):
+            with phase("backward"), no_grad():
                 while waiting:
                     waiting.pop(0)()
 
@@ -39,7 +39,7 @@ class PutOff:
 
 
 def _deliver(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """As autograd leaves a gradient at its parameter, without the copy that it makes of one that somebody else holds."""
+    """As autograd leaves a gradient at its parameter, hooks included, without its copy of one that somebody else holds."""
     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
     hooks: Any = getattr(parameter, "_post_accumulate_grad_hooks", None)
     for hook in (hooks or {}).values():

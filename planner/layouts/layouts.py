@@ -122,15 +122,45 @@ def distinct_rows(columns: Sequence[IntArray], rows: int) -> tuple[IntArray, Int
         low, high = (int(column.min()), int(column.max())) if rows else (0, 0)
         if low == high:
             continue
-        if span * (high - low + 1) > 2**62:
-            key = np.unique(key, return_inverse=True)[1]
-            span = int(key.max()) + 1
-        key = key * (high - low + 1) + (column - low)
-        span *= high - low + 1
+        values, width = column - low, high - low + 1
+        if rows >= _FEW_ROWS and width > _FEW_VALUES:
+            values, width = _counted(values, width)
+        if (rows >= _FEW_ROWS and span * width > _table_size(rows)) or span * width > 2**62:
+            key, span = _counted(key, span)
+        key = key * width + values
+        span *= width
     if span == 1:
         return np.zeros(min(rows, 1), dtype=np.int64), np.zeros(rows, dtype=np.int64)
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    return first, inverse
+    if rows < _FEW_ROWS or span > _table_size(rows):
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        return first, inverse
+    occurs = np.full(span, rows, dtype=np.int64)
+    occurs[key[::-1]] = np.arange(rows - 1, -1, -1)  # of equal keys the last assignment stays: the first row
+    present = occurs < rows
+    return occurs[present], (np.cumsum(present) - 1)[key]
+
+
+_FEW_ROWS = 1 << 10
+"""Below it sorting is cheaper than tables over all values."""
+
+_FEW_VALUES = 16
+"""Values of a column that are not worth counting anew."""
+
+
+def _table_size(rows: int) -> int:
+    """Largest range of values for which a table is cheaper than sorting so many rows."""
+    return 4 * rows + (1 << 12)
+
+
+def _counted(values: IntArray, span: int) -> tuple[IntArray, int]:
+    """(values numbered in their order without gaps, how many there are); ``span``: all are in 0 .. span - 1."""
+    if span > _table_size(len(values)):
+        distinct, places = np.unique(values, return_inverse=True)
+        return places, len(distinct)
+    present = np.zeros(span, dtype=np.bool_)
+    present[values] = True
+    places = np.cumsum(present) - 1
+    return places[values], int(places[-1]) + 1
 
 
 def from_layouts(rows: Iterable[Layout]) -> Layouts:

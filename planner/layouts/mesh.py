@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from planner.errors import PlannerError, suggest
 from planner.hardware.types import Cluster
 from planner.layouts.layout import DEFAULT_AXIS_ORDER
+from planner.layouts.layouts import distinct_rows
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -66,11 +67,12 @@ def spread(size: ArrayLike, stride: ArrayLike, cluster: Cluster, *, devices: int
             f"a mesh axis of size {sizes[row]} and stride {strides[row]} does not fit on {devices} devices; "
             "size x stride must lie between 1 and the devices"
         )
-    pairs, rows = np.unique(np.stack([sizes, strides]), axis=1, return_inverse=True)
+    first, rows = distinct_rows((sizes, strides), len(sizes))
     touched = np.stack(
-        [domains_touched(pairs[0], pairs[1], level.size, devices) for level in cluster.network], axis=1
+        [domains_touched(sizes[first], strides[first], level.size, devices) for level in cluster.network],
+        axis=1,
     )
-    return Spread(size=sizes, stride=strides, devices=devices, domains=touched[rows.ravel()])
+    return Spread(size=sizes, stride=strides, devices=devices, domains=touched[rows])
 
 
 def domains_touched(size: Integers, stride: Integers, domain: int, devices: int) -> Integers:

@@ -25,6 +25,9 @@ from planner.models.graph import Block, Operator
 BLOCK_KNOBS = ("tp", "sp", "ulysses", "ring", "cp_gather", "ep", "etp", "micro_batch", "axis_order")
 """Knobs that a block's price depends on, besides recompute."""
 
+EXPERT_KNOBS = ("ep", "etp")
+"""Those of them that matter to blocks with routed experts only."""
+
 BULK_SHARE = 0.4
 """Hidden part of tp traffic that leaves the innermost domain. Kernels that interleave a matmul with its own gather or scatter
 write to the memory of all peers, so they need NVLink between them (NVIDIA/TransformerEngine, issue 1071). Across nodes only
@@ -42,6 +45,11 @@ def block_knobs(layouts: Layouts) -> tuple[str, ...]:
         if axis not in ("dp", "pp")
     )
     return (*BLOCK_KNOBS, "dp", "pp") if inner else BLOCK_KNOBS
+
+
+def routes(block: Block) -> bool:
+    """Whether a block holds routed experts."""
+    return any("expert_tokens" in tensor.axis_names for tensor in block.tensors.values())
 
 
 def pattern_of(layouts: Layouts, job: Job) -> list[tuple[Pattern, np.ndarray]]:

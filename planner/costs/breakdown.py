@@ -28,9 +28,7 @@ from planner.layouts.mesh import spread
 def _owned(prices: PriceRows, stage: StageClass) -> Iterator[tuple[str, int, BlockPrice]]:
     """(block name, instances, price) for recomputed and plain blocks of a single row."""
     table = prices.prices
-    width = len(table.keys)
-    policy = int(prices.with_policy[0]) // width
-    for counts, index in ((stage.recomputed, policy), (stage.plain, len(table.policies) - 1)):
+    for counts, index in ((stage.recomputed, int(prices.policy[0])), (stage.plain, len(table.policies) - 1)):
         for name, count in counts.items():
             if count:
                 yield name, count, table.blocks[name][index]

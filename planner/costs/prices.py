@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from planner.costs.block import block_knobs, price_block
+from planner.costs.block import EXPERT_KNOBS, block_knobs, price_block, routes
 from planner.costs.block_price import BlockPrice
 from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job
@@ -43,10 +44,13 @@ class Prices:
     Args:
         knobs: the columns that distinguish combinations.
         values: sorted distinct values of each knob.
-        keys: packed combinations, ascending; position = column of the tables.
+        keys: packed combinations, ascending.
         policies: recompute policies; the last one is ``none``.
-        tables: block name -> quantity -> (policies, combinations) flattened row by row.
-        blocks: block name -> one ``BlockPrice`` per policy.
+        tables: block name -> quantity -> (policies, columns) flattened row by row.
+        blocks: block name -> one ``BlockPrice`` per policy, of the same columns.
+        routed: blocks with routed experts. The others have one column for all combinations that differ in the experts' mesh
+            only.
+        places: whether a block is routed -> for every combination the column.
     """
 
     knobs: tuple[str, ...]
@@ -55,36 +59,57 @@ class Prices:
     policies: tuple[Recompute, ...]
     tables: Mapping[str, Mapping[str, FloatArray]]
     blocks: Mapping[str, Sequence[BlockPrice]]
+    routed: frozenset[str]
+    places: Mapping[bool, IntArray]
 
     def rows(self, layouts: Layouts) -> PriceRows:
         """Where each row of ``layouts`` finds its prices."""
         position = np.searchsorted(self.keys, _pack(layouts, self.knobs, self.values))
         order = np.array([self.policies.index(policy) for policy in layouts.recompute], dtype=np.int64)
-        width = len(self.keys)
-        policy = order[layouts.columns["recompute"]]
-        return PriceRows(self, policy * width + position, (len(self.policies) - 1) * width + position)
+        return PriceRows(self, order[layouts.columns["recompute"]], position)
 
 
 @dataclass(frozen=True)
 class PriceRows:
-    """Prices gathered for the rows of one ``Layouts``: under each row's recompute policy, or without recompute."""
+    """Prices gathered for the rows of one ``Layouts``: under each row's recompute policy, or without recompute.
+
+    Args:
+        policy, position: (rows,), index of the row's policy, and of its combination of knobs.
+    """
 
     prices: Prices
-    with_policy: IntArray
-    plain: IntArray
+    policy: IntArray
+    position: IntArray
 
     def take(self, rows: IntArray) -> PriceRows:
         """The same for a choice of rows."""
-        return PriceRows(self.prices, self.with_policy[rows], self.plain[rows])
+        return PriceRows(self.prices, self.policy[rows], self.position[rows])
+
+    @cached_property
+    def _found(self) -> dict[tuple[bool, bool], IntArray]:
+        """Places in flattened tables: (routed, recomputed) -> (rows,)."""
+        return {}
+
+    def _index(self, block: str, *, recomputed: bool) -> IntArray:
+        key = (block in self.prices.routed, recomputed)
+        if key not in self._found:
+            policies = self.prices.policies
+            width = len(self.prices.tables[block]["saved"]) // len(policies)
+            policy = self.policy if recomputed else len(policies) - 1
+            self._found[key] = policy * width + self.columns(block)
+        return self._found[key]
+
+    def columns(self, block: str) -> IntArray:
+        """Place of each row in the block's ``BlockPrice``, (rows,)."""
+        return self.prices.places[block in self.prices.routed][self.position]
 
     def get(self, block: str, quantity: str, *, recomputed: bool) -> FloatArray:
         """One quantity of one block instance for every row."""
-        index = self.with_policy if recomputed else self.plain
-        return self.prices.tables[block][quantity][index]
+        return self.prices.tables[block][quantity][self._index(block, recomputed=recomputed)]
 
     def total(self, quantity: str, recomputed: Mapping[str, int], plain: Mapping[str, int]) -> FloatArray:
         """Sum of a quantity over the blocks that a rank owns."""
-        total = np.zeros(len(self.plain))
+        total = np.zeros(len(self.position))
         for counts, flag in ((recomputed, True), (plain, False)):
             for block, count in counts.items():
                 if count:
@@ -95,7 +120,7 @@ class PriceRows:
         self, quantities: Sequence[str], recomputed: Mapping[str, int], plain: Mapping[str, int]
     ) -> FloatArray:
         """Largest sum of the named quantities over single blocks that a rank owns."""
-        largest = np.zeros(len(self.plain))
+        largest = np.zeros(len(self.position))
         for counts, flag in ((recomputed, True), (plain, False)):
             for block, count in counts.items():
                 if count:
@@ -111,11 +136,18 @@ def price_model(job: Job, layouts: Layouts) -> Prices:
     knobs = block_knobs(layouts)
     values = tuple(np.unique(layouts.columns[name]) for name in knobs)
     keys, first = np.unique(_pack(layouts, knobs, values), return_index=True)
-    small = layouts.take(first)
+    every = layouts.take(first)
     policies = (*(p for p in layouts.recompute if p != PLAIN), PLAIN)
-    blocks = {name: price_block(block, small, job, policies) for name, block in job.model.blocks.items()}
+    chosen, places = every.unique([name for name in knobs if name not in EXPERT_KNOBS])
+    rows = {True: every, False: every.take(chosen)}
+    routed = frozenset(name for name, block in job.model.blocks.items() if routes(block))
+    blocks = {
+        name: price_block(block, rows[name in routed], job, policies)
+        for name, block in job.model.blocks.items()
+    }
     tables = {name: _table(prices) for name, prices in blocks.items()}
-    return Prices(knobs, values, keys, policies, tables, blocks)
+    columns = {True: np.arange(len(every)), False: places}
+    return Prices(knobs, values, keys, policies, tables, blocks, routed, columns)
 
 
 def _pack(layouts: Layouts, knobs: Sequence[str], values: Sequence[IntArray]) -> IntArray:

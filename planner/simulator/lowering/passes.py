@@ -241,7 +241,7 @@ def _rank_class(
 
 def _block_cost(prices: PriceRows, name: str, recomputed: bool) -> BlockCost:
     table = prices.prices
-    policy = int(prices.with_policy[0]) // len(table.keys) if recomputed else len(table.policies) - 1
+    policy = int(prices.policy[0]) if recomputed else len(table.policies) - 1
     price: BlockPrice = table.blocks[name][policy]
     forward = [t for t in price.transfers if t.exchange.pass_ == "forward"]
     backward = [t for t in price.transfers if t.exchange.pass_ == "backward"]

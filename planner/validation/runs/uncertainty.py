@@ -56,21 +56,21 @@ def _passes(
 ) -> dict[str, FloatArray]:
     """Compute, exposed and host seconds of all micro-batches of a stage class."""
     table = prices.prices
-    width = len(table.keys)
     split = splits_backward(layouts.columns["schedule"])
     result = {name: np.zeros(len(layouts)) for name in ("compute", "communication", "host")}
-    for counts, position in ((stage.recomputed, prices.with_policy), (stage.plain, prices.plain)):
+    plain = np.full(len(layouts), len(table.policies) - 1)
+    for counts, policies in ((stage.recomputed, prices.policy), (stage.plain, plain)):
         for block, count in counts.items():
-            for policy in np.unique(position // width):
-                rows = np.flatnonzero(position // width == policy)
-                place = position[rows] % width
+            for policy in np.unique(policies):
+                rows = np.flatnonzero(policies == policy)
+                place = prices.columns(block)[rows]
                 price = table.blocks[block][int(policy)]
                 for part, share in (
                     (price.forward, 1.0),
                     (price.backward, np.where(split[rows], 0.0, 1.0)),
                     (price.split, np.where(split[rows], 1.0, 0.0)),
                 ):
-                    exposed = sum(part.exposed.values(), np.zeros(width))
+                    exposed = sum(part.exposed.values(), np.zeros_like(part.compute_s))
                     result["compute"][rows] += share * count * part.compute_s[place]
                     result["communication"][rows] += share * count * exposed[place]
                     result["host"][rows] += share * count * part.host_s[place]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.costs.evaluate import memory_totals, step_times
+from planner.costs.evaluate import fits, memory_totals, step_times
 from planner.costs.prices import Prices, price_model
 from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job, Objective
@@ -17,9 +17,14 @@ from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.space.space import BLOCK_ROWS, Space
 from planner.solvers.bounds import time_lower_bound
 from planner.solvers.frontier import Frontier, Points
+from planner.solvers.memory_bound import memory_lower_bound
 from planner.solvers.ranking import Ranking, objective_values
 
 Progress = Callable[[float, str], None]
+
+
+_FIRST_ROWS = 1 << 13
+"""Layouts of the first block; each one after it is four times as large. Good layouts found early rule others out."""
 
 
 @dataclass(frozen=True)
@@ -76,32 +81,67 @@ def sweep_space(
 ) -> Sweep:
     """The best layouts of a space with proof.
 
-    Outer rows are visited in the order of their lower bounds. Memory of every visited layout is computed first; step
-    time only of layouts that fit and whose bound could still enter the ranking or the Pareto set.
+    Outer rows are visited in the order of their lower bounds, those that bounds of time and memory rule out are not made.
+    Memory of every visited layout is computed first; step time only of layouts that fit and whose bound could still enter
+    the ranking or the Pareto set.
     """
     prices = price_model(job, space.outer)
-    bound_s = time_lower_bound(job, space.outer, prices)
-    devices = _devices(space.outer)
-    bounds = objective_values(objective, bound_s, np.zeros_like(bound_s), devices)
-    order = visiting_order(space, bounds, options.block_rows)
-    order = order[bound_s[order] <= options.cutoff_s] if options.prune else order
-    ahead = np.minimum.accumulate(bounds[order][::-1])[::-1]
+    bounds = _Bounds.of(job, space, prices)
     state = empty_sweep(objective, space, options.top)
-    visited, outer_rows = 0, 0
-    for group, layouts, owner in space.blocks(order, block_rows=options.block_rows):
-        state = replace(state, lower_bound=min(float(ahead[outer_rows]), state.ranking.best))
-        outer_rows += len(group)
+    values = objective_values(objective, bounds.time_s, np.zeros_like(bounds.time_s), bounds.devices)
+    left = visiting_order(space, values, options.block_rows)
+    if options.prune:
+        few = bounds.time_s[left] <= options.cutoff_s
+        state, left = _dropped(state, space, left, few, "bound")
+        none = np.zeros(len(left))
+        state, left = _dropped(state, space, left, fits(job, bounds.memory_bytes[left], none, none), "memory")
+    rows = _FIRST_ROWS
+    while len(left):
+        state = replace(state, lower_bound=min(float(values[left].min()), state.ranking.best))
         if _near_enough(state, options) or _late(options):
             break
-        state = _visit(job, prices, layouts, bound_s[owner], options, state)
-        visited += len(layouts)
+        if options.prune:
+            state, left = _dropped(state, space, left, bounds.worthwhile(state, left, options), "bound")
+        for group, layouts, owner in space.blocks(left, block_rows=min(rows, options.block_rows)):
+            state = _visit(job, prices, layouts, bounds.time_s[owner], options, state)
+            left, rows = left[len(group) :], 4 * rows
+            break
         if progress is not None:
-            progress(visited / max(space.size, 1), f"{visited:,} of {space.size:,} layouts")
+            done = space.size - int(space.candidates[left].sum())
+            progress(done / max(space.size, 1), f"{done:,} of {space.size:,} layouts")
     else:
         state = replace(state, lower_bound=state.ranking.best, finished=True)
-    left = space.size - visited
     reason = "bound" if state.finished or _near_enough(state, options) else "time_limit"
-    return replace(state, pruned={**state.pruned, reason: state.pruned.get(reason, 0) + left})
+    return _dropped(state, space, left, np.zeros(len(left), dtype=np.bool_), reason)[0]
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """What no layout under an outer row can go below, and the devices that it uses, shape (outer rows,)."""
+
+    time_s: FloatArray
+    memory_bytes: FloatArray
+    devices: IntArray
+
+    @staticmethod
+    def of(job: Job, space: Space, prices: Prices) -> _Bounds:
+        return _Bounds(
+            time_lower_bound(job, space.outer, prices),
+            memory_lower_bound(job, space, prices),
+            _devices(space.outer),
+        )
+
+    def worthwhile(self, state: Sweep, rows: IntArray, options: SweepOptions) -> NDArray[np.bool_]:
+        """Outer rows that may hold a layout of the ranking or the Pareto set."""
+        return _worthwhile(state, self.time_s[rows], self.memory_bytes[rows], self.devices[rows], options)
+
+
+def _dropped(
+    state: Sweep, space: Space, rows: IntArray, keep: NDArray[np.bool_], reason: str
+) -> tuple[Sweep, IntArray]:
+    """The outer rows that are kept; all layouts under the others are counted as pruned."""
+    lost = int(space.candidates[rows[~keep]].sum())
+    return replace(state, pruned={**state.pruned, reason: state.pruned.get(reason, 0) + lost}), rows[keep]
 
 
 def visiting_order(space: Space, bounds: FloatArray, block_rows: int) -> IntArray:

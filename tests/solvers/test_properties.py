@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.costs.evaluate import step_times
+from planner.costs.evaluate import memory_totals, step_times
 from planner.costs.prices import price_model
 from planner.hardware.types import Accelerator, Cluster
 from planner.jobs.types import Job
@@ -19,6 +19,7 @@ from planner.layouts.layouts import from_layouts
 from planner.layouts.space.space import search_space
 from planner.solvers.bounds import time_lower_bound
 from planner.solvers.frontier import Frontier, Points
+from planner.solvers.memory_bound import memory_lower_bound
 from planner.solvers.sweep import SweepOptions, sweep_space
 
 TINY = {"preset": "llama3-8b", "layers": 4}
@@ -93,6 +94,18 @@ def test_no_layout_beats_its_lower_bound(make_job: Any, model: Any, framework: s
     assert (bound > 0).all()
     for _, layouts, owner in space.blocks():
         assert (step_times(job, layouts, prices) >= bound[owner]).all()
+
+
+@pytest.mark.parametrize("framework", ["megatron-core", "fsdp", "torchtitan", "deepspeed", "ideal"])
+@pytest.mark.parametrize("model", [TINY, "mixtral-8x7b"])
+def test_no_layout_needs_less_than_its_memory_bound(make_job: Any, model: Any, framework: str) -> None:
+    job = make_job(model, 16, 32, per_node=8, framework=framework, limit={"micro_batch": 2, "cp": 2})
+    space = search_space(job)
+    prices = price_model(job, space.outer)
+    bound = memory_lower_bound(job, space, prices)
+    assert (bound > 0).all()
+    for _, layouts, owner in space.blocks():
+        assert (memory_totals(job, layouts, prices).device_used_bytes >= bound[owner]).all()
 
 
 triples = st.lists(

@@ -37,6 +37,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2
 
 validate: $(VENV)/.test
+	$(BIN)/plan validate structure --workers 2
 	$(BIN)/plan validate torch
 
 lint: $(VENV)/.test

@@ -89,7 +89,10 @@ def row(name: str, error: float | None, scored: str = "complete") -> dict[str, A
     predicted = None if error is None else 1 + error
     figures = {"measured_s": 1.0, "predicted_s": predicted, "error": error, "shares": shares}
     return {
-        **{"family": "some", "accelerator": "a100", "precision": "bf16", "experts": False},
+        "family": "some",
+        "accelerator": "a100",
+        "precision": "bf16",
+        "experts": False,
         "id": name,
         "scored": scored,
         **figures,

@@ -86,7 +86,9 @@ def test_time_limit_leaves_no_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_orphans_when_the_parent_ends(tmp_path: Path, how: signal.Signals) -> None:
-    code = f"from test_launch import start; start('sleep', {str(tmp_path)!r})"
+    # a shell's background jobs ignore Ctrl-C, and so would their children
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from test_launch import start; start('sleep', {str(tmp_path)!r})"
     parent = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, **SURROUNDINGS}, stderr=subprocess.DEVNULL
     )

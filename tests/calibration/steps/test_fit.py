@@ -45,13 +45,13 @@ def test_constants_that_made_the_runs_are_found(job: Job, tmp_path: Path) -> Non
     file.write_text("x")
     rate = job.cluster.accelerator.kernels.matmul_efficiency["bf16"]
     key = Key("accelerator", "h100-sxm", "matmul_efficiency.16bit")
-    truth = with_values(job, {key: 0.85 * rate})
+    truth = with_values(job, {key: 0.84 * rate})
     runs = [made_by(job, truth, knobs, file) for knobs in LAYOUTS[1:4]]
     found = fit_steps(runs, [file])
     measured = [run.step.seconds for run in runs]
     before = max(abs(a / b - 1) for a, b in zip(found.before, measured, strict=True))
     after = max(abs(a / b - 1) for a, b in zip(found.after, measured, strict=True))
-    assert before > 0.07
+    assert before > 0.08
     assert after < 0.03
     moved = {m.key: m for m in found.moved}
     assert moved[key].spreads == min(m.spreads for m in found.moved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,21 +23,22 @@ class Traffic(NamedTuple):
 
 NOTHING = Traffic(0.0, 0.0)
 
+Moment = Literal["forward", "backward", "first", "last"]
+"""Each micro-batch's passes; the first forward and the last backward of a step."""
+
 
 @dataclass(frozen=True)
 class Exposed:
     """What of the data-parallel traffic is not hidden, seconds per step, shape (rows,).
 
-    ``forward_s``, ``backward_s``: of it, what one micro-batch waits in each pass; ``first_s``, ``last_s``: what the first
-    forward and the last backward of the step wait besides.
+    ``hidden_s``: what is hidden in a step. ``waits``, ``hidden``: seconds of each moment; those of the first forward and the
+    last backward come on top of what every micro-batch has.
     """
 
     by_axis: Mapping[str, FloatArray]
     hidden_s: FloatArray
-    forward_s: FloatArray
-    backward_s: FloatArray
-    first_s: FloatArray
-    last_s: FloatArray
+    waits: Mapping[Moment, FloatArray]
+    hidden: Mapping[Moment, FloatArray]
 
 
 def exposed_traffic(
@@ -63,12 +64,12 @@ def exposed_traffic(
     shares = hidden_shares(job)
     zero = np.zeros_like(forward_spare)
     result = {"dp": zero, "edp": zero}
-    total_hidden = zero
     left = {"forward": forward_spare, "backward": backward_spare}
-    waits = {"forward": zero, "backward": zero, "first": zero, "last": zero}
+    waits: dict[Moment, FloatArray] = {"forward": zero, "backward": zero, "first": zero, "last": zero}
+    hidden = dict(waits)
     in_passes: tuple[Occasion, ...] = ("forward_gather", "backward_gather", "micro_reduce")
     for occasion in in_passes:
-        side = "forward" if occasion == "forward_gather" else "backward"
+        side: Moment = "forward" if occasion == "forward_gather" else "backward"
         for axis in ("dp", "edp"):
             time, copies = traffic.get((axis, occasion), NOTHING)
             inside = np.minimum(shares[occasion] * time, left[side])
@@ -76,19 +77,21 @@ def exposed_traffic(
             waiting = time - inside + copies
             waits[side] = waits[side] + waiting
             result[axis] = result[axis] + waiting * micro_batches
-            total_hidden = total_hidden + inside * micro_batches
+            hidden[side] = hidden[side] + inside
     in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
     overlapping = (units - 1) / max(units, 1)
     for occasion in in_step:
         for axis in ("dp", "edp"):
             time, copies = traffic.get((axis, occasion), NOTHING)
-            side, moment = ("backward", "last") if occasion == "step_reduce" else ("forward", "first")
+            moment: Moment = "last" if occasion == "step_reduce" else "first"
+            side = "backward" if moment == "last" else "forward"
             inside = overlapping * np.minimum(shares[occasion] * time, left[side])
             left[side] = left[side] - inside
             waits[moment] = waits[moment] + time - inside + copies
             result[axis] = result[axis] + time - inside + copies
-            total_hidden = total_hidden + inside
-    return Exposed(result, total_hidden, *waits.values())
+            hidden[moment] = hidden[moment] + inside
+    total = (hidden["forward"] + hidden["backward"]) * micro_batches + hidden["first"] + hidden["last"]
+    return Exposed(result, total, waits, hidden)
 
 
 def hidden_shares(job: Job) -> Mapping[Occasion, float]:

@@ -149,9 +149,12 @@ def stage_time(
     )
     small = state_bytes(job, distinct.groups, *stored_elements(job, distinct.layouts, own, stage))
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
+    slowdown = job.framework.overlap_slowdown
+    paced = (forward + traffic.waits["forward"], backward + traffic.waits["backward"])
+    slowed = {moment: slowdown * seconds for moment, seconds in traffic.hidden.items()}
     windows = (
-        (forward + traffic.forward_s, traffic.first_s),
-        (backward + traffic.backward_s, traffic.last_s),
+        (paced[0] + slowed["forward"], traffic.waits["first"] + slowed["first"]),
+        (paced[1] + slowed["backward"], traffic.waits["last"] + slowed["last"]),
     )
     offload, stalls = _offload(job, layouts, prices, stage, states, windows, micro_batches)
     update = update_seconds(job, distinct.layouts, stage, distinct.groups, small)[
@@ -162,9 +165,9 @@ def stage_time(
         backward=backward,
         weight=weight,
         passes=micro_batches * (forward + backward),
-        paced=(windows[0][0] + stalls[0], windows[1][0] + stalls[1]),
+        paced=(paced[0] + stalls[0], paced[1] + stalls[1]),
         traffic=traffic,
-        contention=job.framework.overlap_slowdown * traffic.hidden_s,
+        contention=slowdown * traffic.hidden_s,
         offload=offload,
         optimizer=update + job.framework.host.step_s * (job.training.capture is not True),
         exchanges=prices.total("step_exchange_s", *counts),
@@ -223,9 +226,9 @@ def _offload(
     """Exposed seconds per step, and those of one micro-batch's forward and backward: activations (out in forward, back in
     backward), parameters fetched for each pass, and the optimizer's state streamed through.
 
-    ``windows``: of a micro-batch's forward and backward, the whole pass and its wait for data-parallel traffic (the host
-    link is not the network: both transfer at the same time), and what the first forward and the last backward of the step
-    wait besides.
+    ``windows``: of a micro-batch's forward and backward, the whole pass as hidden traffic slows it down and its wait for
+    data-parallel traffic (the host link is not the network: both transfer at the same time), and what the first forward and
+    the last backward of the step take besides.
     """
     if not any(policy != Offload() for policy in layouts.offload):
         return np.zeros(len(layouts)), [np.zeros(len(layouts))] * 2

@@ -63,11 +63,10 @@ def _answer(
     if most is not None and most < 1:
         raise PlannerError(f"found '{limit}'; at least 1", field="--limit")
     constants = _constants(priors, calibration)
-    started, computed = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
     with output.progress() as progress:
         score = _score(chosen_rows(paths, families, most), constants, progress)
-    taken = (time.perf_counter() - started, time.process_time() - computed)
-    _print(output, score, taken, listed)
+    _print(output, score, time.perf_counter() - started, listed)
     if plot is not None:
         from planner.report.runs_plot import draw_runs
 
@@ -119,15 +118,15 @@ def _score(rows: list[RunRow], constants: Constants, progress: ProgressCall) -> 
     return score(outcomes(rows, load_votes(), progress, constants))
 
 
-def _print(output: Output, score: Score, taken: tuple[float, float], worst: int) -> None:
+def _print(output: Output, score: Score, seconds: float, worst: int) -> None:
     from planner.report.validation import show_score
     from planner.validation.runs.result import to_json
 
     output.emit(
-        to_json(score, *taken),
+        to_json(score, seconds),
         lambda console: show_score(console, score, worst=worst, quiet=output.quiet),
     )
-    output.note(f"{len(score.outcomes)} rows in {taken[0]:.1f} s")
+    output.note(f"{len(score.outcomes)} rows in {seconds:.1f} s")
 
 
 def _share(text: str) -> float:

@@ -15,11 +15,11 @@ from planner.validation.runs.score import Score
 from planner.validation.runs.statistics import ErrorSummary
 
 
-def to_json(score: Score, seconds: float, processor_seconds: float | None = None) -> dict[str, Any]:
+def to_json(score: Score, seconds: float) -> dict[str, Any]:
     """Plain data; fractions are fractions (0.05 = 5 %), seconds and bytes are SI.
 
     Args:
-        seconds, processor_seconds: that reading, predicting and scoring took, by the clock and of one core.
+        seconds: that reading, predicting and scoring took.
     """
     return {
         "groups": [_group(group) for group in score.groups],
@@ -38,7 +38,6 @@ def to_json(score: Score, seconds: float, processor_seconds: float | None = None
         "refused": [{"reason": reason, "rows": count} for reason, count in score.refused],
         "approximated": [{"what": what, "rows": count} for what, count in score.approximated],
         "seconds": seconds,
-        "processor_seconds": processor_seconds,
     }
 
 

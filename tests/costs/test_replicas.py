@@ -209,4 +209,4 @@ def test_nothing_hides_the_copies(make_job: Any) -> None:
     exposed = exposed_traffic(
         job, {("dp", "forward_gather"): Traffic(2.0 * one, 0.25 * one)}, 3.0 * one, one, 4.0 * one, 8
     )
-    assert (exposed.by_axis["dp"][0], exposed.forward_s[0], exposed.hidden_s[0]) == (1.0, 0.25, 8.0)
+    assert (exposed.by_axis["dp"][0], exposed.waits["forward"][0], exposed.hidden_s[0]) == (1.0, 0.25, 8.0)

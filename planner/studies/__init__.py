@@ -1,0 +1,1 @@
+"""Studies that put a question to the solvers many times: sweeps over jobs, and what other hardware would change."""

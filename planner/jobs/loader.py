@@ -14,9 +14,10 @@ from planner.hardware.loader import load_cluster
 from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
 from planner.jobs.files import JobFile, SearchSection, TrainingSection
-from planner.jobs.framework import calibrated_framework, load_framework, on_device
+from planner.jobs.framework import Framework, calibrated_framework, load_framework, on_device
 from planner.jobs.lengths import equal_length
 from planner.jobs.rules import faults
+from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job, LossOptions, MoeOptions, SearchOptions, Training
 from planner.models.catalogue import load_model
 from planner.models.graph import ModelGraph
@@ -79,23 +80,29 @@ def open_job(
     return override(place, overrides) if overrides else place
 
 
-def resolve(place: JobDocument) -> Job:
-    """The job at that place; errors as ``load_job``."""
+def resolve(place: JobDocument, *, shelf: Shelf | None = None) -> Job:
+    """The job at that place; errors as ``load_job``.
+
+    Args:
+        shelf: keeps models, clusters and profiles for the next job; None: nothing is kept.
+    """
+    shelf = shelf or Shelf()
     file = validate(place.document, JobFile, place.at)
-    spec, model = load_model(file.model, base=place.base, document=place.document, at=(*place.at, "model"))
-    cluster = _cluster(place, file)
-    profile = load_framework(
-        file.training.framework,
-        file=str(place.document.path) if place.document.path else None,
-        line=place.document.line((*place.at, "training", "framework")),
-        field=".".join(map(str, (*place.at, "training", "framework"))),
+    spec, model = shelf.take("model", file.model, place.base, lambda: _model(place, file))
+    cluster = shelf.take("cluster", file.cluster, place.base, lambda: _cluster(place, file))
+    framework = shelf.take(
+        "framework",
+        (file.training.framework, file.cluster),
+        place.base,
+        lambda: _framework(place, file, cluster),
     )
-    framework = on_device(calibrated_framework(profile, cluster.calibration), cluster.accelerator)
+    if file.devices is not None:
+        cluster = _part(place, cluster, file.devices)
     training = _training(place, file.training, model)
     search = _search(file.search)
     for path, message in faults(model, cluster, framework, training, search):
         raise place.fault(path, message)
-    source = _source(place, file, spec, cluster, training)
+    source = _source(place, file, spec, cluster, training, shelf)
     return Job(file.name or place.name, model, cluster, training, framework, search, source)
 
 
@@ -123,12 +130,27 @@ def override(place: JobDocument, overrides: Mapping[str, Any]) -> JobDocument:
     return replace(place, document=Document(place.document.path, data, place.document.lines))
 
 
+def _model(place: JobDocument, file: JobFile) -> tuple[ModelSpec, ModelGraph]:
+    return load_model(file.model, base=place.base, document=place.document, at=(*place.at, "model"))
+
+
 def _cluster(place: JobDocument, file: JobFile) -> Cluster:
-    cluster = load_cluster(file.cluster, base=place.base, document=place.document, at=(*place.at, "cluster"))
-    if file.devices is None:
-        return cluster
+    return load_cluster(file.cluster, base=place.base, document=place.document, at=(*place.at, "cluster"))
+
+
+def _framework(place: JobDocument, file: JobFile, cluster: Cluster) -> Framework:
+    profile = load_framework(
+        file.training.framework,
+        file=str(place.document.path) if place.document.path else None,
+        line=place.document.line((*place.at, "training", "framework")),
+        field=".".join(map(str, (*place.at, "training", "framework"))),
+    )
+    return on_device(calibrated_framework(profile, cluster.calibration), cluster.accelerator)
+
+
+def _part(place: JobDocument, cluster: Cluster, devices: int) -> Cluster:
     try:
-        return use_devices(cluster, file.devices)
+        return use_devices(cluster, devices)
     except PlannerError as error:
         raise place.fault(("devices",), error.message) from None
 
@@ -209,7 +231,7 @@ def _search(section: SearchSection) -> SearchOptions:
 
 
 def _source(
-    place: JobDocument, file: JobFile, spec: ModelSpec, cluster: Cluster, training: Training
+    place: JobDocument, file: JobFile, spec: ModelSpec, cluster: Cluster, training: Training, shelf: Shelf
 ) -> dict[str, Any]:
     """The job as plain data that stands alone: files it refers to are taken in."""
     source: dict[str, Any] = copy.deepcopy(dict(place.document.at(place.at)))
@@ -220,7 +242,8 @@ def _source(
         source["model"] = spec.model_dump(mode="json", exclude_defaults=True)
     if isinstance(network, str) and network != cluster.name:
         path = (place.base or Path()) / network
-        source["cluster"] = {"name": cluster.name, **load_document(path).data}
+        stated = shelf.take("cluster file", network, place.base, lambda: load_document(path).data)
+        source["cluster"] = {"name": cluster.name, **stated}
     section = dict(source["training"])
     if section.pop("lengths", None) is not None:
         section["seq_len"] = training.seq_len

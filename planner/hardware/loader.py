@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from planner.documents import Document, fault, load_document, validate
 from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.accelerators import load_accelerator
+from planner.hardware.between import group_links, with_own_name
 from planner.hardware.calibration import (
     applied_calibration,
     calibrated_accelerator,
@@ -20,7 +22,7 @@ from planner.hardware.catalogue import list_accelerators, list_clusters, list_ne
 from planner.hardware.checks import check_levels, level_sizes
 from planner.hardware.evidence import evidence, value
 from planner.hardware.networks import build_level, load_network_kind
-from planner.hardware.schema import ClusterFile, GroupedFile, HostFile
+from planner.hardware.schema import ClusterFile, GroupedFile, GroupFile, HostFile
 from planner.hardware.slicing import use_devices
 from planner.hardware.spreads import Spreads
 from planner.hardware.types import Cluster, Evidence, Host, NetworkLevel
@@ -73,7 +75,7 @@ def load_cluster(
             raise fault(
                 document,
                 (*at, "groups"),
-                "heterogeneous clusters cannot be planned here; describe one kind of node",
+                "heterogeneous clusters cannot be planned here (plan search does); describe one kind of node",
             )
         return _grouped(document, at, base, calibrated=calibrated)
     return _single(document, at, base, calibrated=calibrated)
@@ -147,14 +149,12 @@ def _single(document: Document, at: Keys, base: Path | None, *, calibrated: bool
 
 def _grouped(document: Document, at: Keys, base: Path | None, *, calibrated: bool) -> Cluster:
     file = validate(document, GroupedFile, at)
-    parts = []
+    parts: list[Cluster] = []
     for index, group in enumerate(file.groups):
-        here = (*at, "groups", index)
-        if isinstance(group, str):
-            parts.append(load_cluster(group, base=base, document=document, at=here, calibrated=calibrated))
-        else:
-            parts.append(_single(document, here, base, calibrated=calibrated))
+        part = _group(document, (*at, "groups", index), base, group, calibrated=calibrated)
+        parts.append(with_own_name(part, parts))
     first = parts[0]
+    calibration = applied_calibration(default_calibration()) if calibrated else None
     return Cluster(
         name=file.name or (document.path.stem if document.path else "inline"),
         accelerator=first.accelerator,
@@ -164,8 +164,25 @@ def _grouped(document: Document, at: Keys, base: Path | None, *, calibrated: boo
         host=first.host,
         links=_existing(file.links, base, document, (*at, "links")),
         groups=tuple(parts),
+        between=group_links(file, parts, document, (*at, "between"), calibration),
         notes=file.notes,
     )
+
+
+def _group(document: Document, at: Keys, base: Path | None, group: object, *, calibrated: bool) -> Cluster:
+    """One group: a reference, a part of a reference, or the mapping of a cluster."""
+    if isinstance(group, str):
+        return load_cluster(group, base=base, document=document, at=at, calibrated=calibrated)
+    if not (isinstance(group, Mapping) and "cluster" in group):
+        return _single(document, at, base, calibrated=calibrated)
+    part = validate(document, GroupFile, at)
+    here = (*at, "cluster")
+    whole = load_cluster(part.cluster, base=base, document=document, at=here, calibrated=calibrated)
+    try:
+        used = whole if part.devices is None else use_devices(whole, part.devices)
+    except PlannerError as error:
+        raise fault(document, (*at, "devices"), error.message) from None
+    return replace(used, name=part.name or used.name)
 
 
 def _host(file: HostFile, sources: Mapping[str, str]) -> tuple[Host, dict[str, Evidence]]:

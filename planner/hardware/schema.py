@@ -218,10 +218,31 @@ class ClusterFile(Strict):
     notes: str | None = None
 
 
+class GroupFile(Strict):
+    """A part of a heterogeneous cluster by reference: ``devices`` of that cluster (default: all), under a name of its own."""
+
+    cluster: str
+    devices: Whole | None = None
+    name: str | None = Field(default=None, min_length=1, max_length=100)
+
+
+class BetweenFile(LevelFigures):
+    """What joins groups: ``bandwidth`` per device and direction at either end; ``groups``: the pair, default: all others."""
+
+    groups: tuple[str, str] | None = None
+    kind: str | None = None
+
+
+def _listed(given: Any) -> Any:
+    return given if given is None or isinstance(given, list) else [given]
+
+
 class GroupedFile(Strict):
     """A heterogeneous cluster: several homogeneous ones, each checked on its own as a ``ClusterFile``."""
 
     name: str | None = None
     groups: list[Any] = Field(min_length=2, max_length=64)
+    between: Annotated[list[BetweenFile], BeforeValidator(_listed)] = Field(default=[], max_length=2048)
+    sources: dict[str, str] = Field(default_factory=dict)
     links: str | None = None
     notes: str | None = None

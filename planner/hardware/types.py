@@ -214,6 +214,21 @@ class Host:
 
 
 @dataclass(frozen=True)
+class GroupLink:
+    """What joins two groups of a heterogeneous cluster.
+
+    Args:
+        groups: positions of the pair, ascending.
+        level: its ``bandwidth`` is what one device of either group can send to the other one, all devices at a time.
+        stated: by the file; else it is the slower of both groups' outermost levels.
+    """
+
+    groups: tuple[int, int]
+    level: NetworkLevel
+    stated: bool
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Nodes of equal accelerators joined by a hierarchy of network levels.
 
@@ -231,6 +246,7 @@ class Cluster:
         links: path of a CSV matrix of measured node-to-node bandwidths, None when not measured.
         groups: a heterogeneous cluster: its homogeneous parts; the other fields then describe the first one and
             only code that asks for groups may use such a cluster.
+        between: what joins them, one link per pair.
         evidence: by figure name (``network[nvlink].bandwidth``, ``host.memory_bytes``, ...).
     """
 
@@ -247,6 +263,7 @@ class Cluster:
     spreads: Spreads = field(default_factory=Spreads)
     links: str | None = None
     groups: tuple[Cluster, ...] = ()
+    between: tuple[GroupLink, ...] = ()
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     notes: str | None = None
 

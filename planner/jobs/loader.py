@@ -106,6 +106,20 @@ def resolve(place: JobDocument, *, shelf: Shelf | None = None) -> Job:
     return Job(file.name or place.name, model, cluster, training, framework, search, source)
 
 
+def job_groups(place: JobDocument) -> Cluster | None:
+    """The job's cluster when it has groups (all devices of them are used), else None; errors as ``load_job``."""
+    file = validate(place.document, JobFile, place.at)
+    at = (*place.at, "cluster")
+    cluster = load_cluster(file.cluster, base=place.base, document=place.document, at=at, allow_groups=True)
+    if not cluster.groups:
+        return None
+    total = sum(group.devices for group in cluster.groups)
+    if file.devices not in (None, total):
+        message = f"found {file.devices:,}; the groups have {total:,} devices; state devices of each group"
+        raise place.fault(("devices",), message)
+    return cluster
+
+
 def override(place: JobDocument, overrides: Mapping[str, Any]) -> JobDocument:
     """The same job with values by dotted key in place of the file's.
 

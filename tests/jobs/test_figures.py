@@ -59,7 +59,7 @@ def test_each_figure_changes_itself_and_what_moves_with_it(make_job: Any) -> Non
 
 
 def test_an_unknown_figure_names_the_nearest(make_job: Any) -> None:
-    with pytest.raises(PlannerError, match="did you mean 'infiniband.bandwidth'") as caught:
+    with pytest.raises(PlannerError, match=r"did you mean 'infiniband\.bandwidth'") as caught:
         with_figures(make_job(TINY, 16, 16), {"infinband.bandwidth": 1e9})
     assert caught.value.field == "infinband.bandwidth"
     with pytest.raises(PlannerError, match="more than 0"):

@@ -71,14 +71,15 @@ def exposed_hops(
     """
     if group.pp == 1:
         return np.zeros(len(layouts))
-    share = _exposed_share(job)
+    share = exposed_share(job)
     hop = hop_times(job, layouts, prices, group)
     way = 2.0 * np.maximum(layouts.columns["pp"] - 2, 0)
     filled = _messages_sent(layouts, share) * hop.sending + share * way * hop.total
     return np.maximum(waited_hops(job, layouts) * hop.total, filled - pipeline_s)
 
 
-def _exposed_share(job: Job) -> float:
+def exposed_share(job: Job) -> float:
+    """Share of short hops that nothing hides."""
     return 1.0 - float(job.training.overlap.get("pp", job.framework.hidden.pp))
 
 
@@ -95,7 +96,7 @@ def waited_hops(job: Job, layouts: Layouts) -> FloatArray:
     pipeline takes 2 (p - 1) more.
     """
     c = layouts.columns
-    count = _exposed_share(job) * hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
+    count = exposed_share(job) * hop_count(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
     if not blocks_hops(job):
         return count
     blocking = c["schedule"] == SCHEDULES.index("interleaved_1f1b")

@@ -58,7 +58,7 @@ def group_links(
     links = []
     for pair in combinations(range(len(parts)), 2):
         level = stated.get(pair, stated.get(None))
-        found = _slower(*(parts[place] for place in pair), size) if level is None else level
+        found = _slower(parts[pair[0]], parts[pair[1]], size) if level is None else level
         if found is None:
             names = " and ".join(f"'{parts[place].name}'" for place in pair)
             raise fault(

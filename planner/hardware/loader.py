@@ -64,13 +64,8 @@ def load_cluster(
     Raises:
         PlannerError: no such cluster, or a file that does not describe a physical one.
     """
-    if isinstance(reference, str):
-        path = _locate(reference, base, document, at)
-        document, at, base = load_document(path), (), path.parent
-    elif document is None:
-        document = Document(None, reference)
-    data = document.at(at)
-    if isinstance(data, Mapping) and "groups" in data:
+    document, at, base = _opened(reference, base, document, at)
+    if _names_groups(document.at(at)):
         if not allow_groups:
             raise fault(
                 document,
@@ -79,6 +74,32 @@ def load_cluster(
             )
         return _grouped(document, at, base, calibrated=calibrated)
     return _single(document, at, base, calibrated=calibrated)
+
+
+def is_grouped(
+    reference: str | Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    document: Document | None = None,
+    at: Keys = (),
+) -> bool:
+    """Whether a reference names a heterogeneous cluster; arguments and errors as ``load_cluster``."""
+    document, at, _ = _opened(reference, base, document, at)
+    return _names_groups(document.at(at))
+
+
+def _names_groups(data: object) -> bool:
+    return isinstance(data, Mapping) and "groups" in data
+
+
+def _opened(
+    reference: str | Mapping[str, Any], base: Path | None, document: Document | None, at: Keys
+) -> tuple[Document, Keys, Path | None]:
+    """The document that describes the cluster, where in it, and the folder of its relative paths."""
+    if isinstance(reference, str):
+        path = _locate(reference, base, document, at)
+        return load_document(path), (), path.parent
+    return (Document(None, reference) if document is None else document), at, base
 
 
 def _locate(reference: str, base: Path | None, document: Document | None, at: Keys) -> Path:
@@ -154,7 +175,8 @@ def _grouped(document: Document, at: Keys, base: Path | None, *, calibrated: boo
         part = _group(document, (*at, "groups", index), base, group, calibrated=calibrated)
         parts.append(with_own_name(part, parts))
     first = parts[0]
-    calibration = applied_calibration(default_calibration()) if calibrated else None
+    fitted = default_calibration() if calibrated else None
+    calibration = None if fitted is None else applied_calibration(fitted)
     return Cluster(
         name=file.name or (document.path.stem if document.path else "inline"),
         accelerator=first.accelerator,

@@ -10,7 +10,7 @@ from typing import Any
 
 from planner.documents import Document, fault, load_document, validate
 from planner.errors import PlannerError
-from planner.hardware.loader import load_cluster
+from planner.hardware.loader import is_grouped, load_cluster
 from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
 from planner.jobs.files import JobFile, SearchSection, TrainingSection

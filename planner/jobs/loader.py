@@ -80,23 +80,25 @@ def open_job(
     return override(place, overrides) if overrides else place
 
 
-def resolve(place: JobDocument, *, shelf: Shelf | None = None) -> Job:
+def resolve(place: JobDocument, *, shelf: Shelf | None = None, group: Cluster | None = None) -> Job:
     """The job at that place; errors as ``load_job``.
 
     Args:
         shelf: keeps models, clusters and profiles for the next job; None: nothing is kept.
+        group: plan on this group of the job's cluster (``job_groups``).
     """
     shelf = shelf or Shelf()
     file = validate(place.document, JobFile, place.at)
     spec, model = shelf.take("model", file.model, place.base, lambda: _model(place, file))
-    cluster = shelf.take("cluster", file.cluster, place.base, lambda: _cluster(place, file))
+    owner = None if group is None else group.name
+    cluster = group or shelf.take("cluster", file.cluster, place.base, lambda: _cluster(place, file))
     framework = shelf.take(
         "framework",
-        (file.training.framework, file.cluster),
+        (file.training.framework, file.cluster, owner),
         place.base,
         lambda: _framework(place, file, cluster),
     )
-    if file.devices is not None:
+    if file.devices is not None and group is None:
         cluster = _part(place, cluster, file.devices)
     training = _training(place, file.training, model)
     search = _search(file.search)
@@ -110,9 +112,9 @@ def job_groups(place: JobDocument) -> Cluster | None:
     """The job's cluster when it has groups (all devices of them are used), else None; errors as ``load_job``."""
     file = validate(place.document, JobFile, place.at)
     at = (*place.at, "cluster")
-    cluster = load_cluster(file.cluster, base=place.base, document=place.document, at=at, allow_groups=True)
-    if not cluster.groups:
+    if not is_grouped(file.cluster, base=place.base, document=place.document, at=at):
         return None
+    cluster = load_cluster(file.cluster, base=place.base, document=place.document, at=at, allow_groups=True)
     total = sum(group.devices for group in cluster.groups)
     if file.devices not in (None, total):
         message = f"found {file.devices:,}; the groups have {total:,} devices; state devices of each group"

@@ -43,6 +43,16 @@ class JobDocument:
         return fault(self.document, (*self.at, *path), message)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a job is made of before it is put together: the whole cluster, whatever part of it the job uses."""
+
+    spec: ModelSpec
+    model: ModelGraph
+    cluster: Cluster
+    framework: Framework
+
+
 def load_job(
     source: str | Path | Mapping[str, Any],
     *,
@@ -89,6 +99,28 @@ def resolve(place: JobDocument, *, shelf: Shelf | None = None, group: Cluster | 
     """
     shelf = shelf or Shelf()
     file = validate(place.document, JobFile, place.at)
+    parts = _parts(place, file, shelf, group)
+    model, cluster, framework = parts.model, parts.cluster, parts.framework
+    if file.devices is not None and group is None:
+        cluster = _part(place, cluster, file.devices)
+    training = _training(place, file.training, model)
+    search = _search(file.search)
+    for path, message in faults(model, cluster, framework, training, search):
+        raise place.fault(path, message)
+    source = _source(place, file, parts.spec, cluster, training, shelf)
+    return Job(file.name or place.name, model, cluster, training, framework, search, source)
+
+
+def job_parts(place: JobDocument, shelf: Shelf) -> Parts:
+    """What the job at that place is made of, whether or not it fits together.
+
+    Raises:
+        PlannerError: a part is missing or faulty; names file, line and field.
+    """
+    return _parts(place, validate(place.document, JobFile, place.at), shelf, None)
+
+
+def _parts(place: JobDocument, file: JobFile, shelf: Shelf, group: Cluster | None) -> Parts:
     spec, model = shelf.take("model", file.model, place.base, lambda: _model(place, file))
     owner = None if group is None else group.name
     cluster = group or shelf.take("cluster", file.cluster, place.base, lambda: _cluster(place, file))
@@ -98,14 +130,7 @@ def resolve(place: JobDocument, *, shelf: Shelf | None = None, group: Cluster | 
         place.base,
         lambda: _framework(place, file, cluster),
     )
-    if file.devices is not None and group is None:
-        cluster = _part(place, cluster, file.devices)
-    training = _training(place, file.training, model)
-    search = _search(file.search)
-    for path, message in faults(model, cluster, framework, training, search):
-        raise place.fault(path, message)
-    source = _source(place, file, spec, cluster, training, shelf)
-    return Job(file.name or place.name, model, cluster, training, framework, search, source)
+    return Parts(spec, model, cluster, framework)
 
 
 def job_groups(place: JobDocument) -> Cluster | None:

@@ -7,18 +7,33 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from planner import __version__
-from planner.jobs.types import Job
+from planner.hardware.types import Cluster
+from planner.jobs.framework import Framework
+from planner.models.graph import ModelGraph
 
 _NOT_HASHED = ("evidence", "notes", "source")
 """Fields that explain a value and change no prediction."""
 
 
-def provenance(job: Job) -> dict[str, str]:
+class Inputs(Protocol):
+    """A job, or the parts of one."""
+
+    @property
+    def model(self) -> ModelGraph: ...
+
+    @property
+    def cluster(self) -> Cluster: ...
+
+    @property
+    def framework(self) -> Framework: ...
+
+
+def provenance(job: Inputs) -> dict[str, str]:
     """Version and hashes, without any time stamp: the same inputs give the same text."""
     found = {
         "planner": __version__,

@@ -75,6 +75,19 @@ def number_list(value: Any, knob: str, place: Place) -> tuple[int, ...]:
     return tuple(whole_number(item, knob, place, least=0) for item in value)
 
 
+def recompute_layers(value: Any, pp: int, place: Place) -> int | tuple[int, ...] | None:
+    """The first n layers of each pipeline rank: a number, or one per pipeline rank as ``[8, 8, 0]`` or ``8+8+0``."""
+    if value is None or not isinstance(value, str | list | tuple):
+        return None if value is None else whole_number(value, "recompute_layers", place)
+    counts = number_list(value, "recompute_layers", place)
+    if len(counts) != pp:
+        place.fail(
+            "recompute_layers",
+            f"{len(counts)} entries for pp={pp}; accepted: one number, or one per pipeline rank",
+        )
+    return counts
+
+
 def axis_order(value: Any, place: Place) -> tuple[str, ...]:
     """All mesh axes, innermost first, as a list or ``tp-cp-ep-dp-pp``."""
     items = value.replace("-", " ").split() if isinstance(value, str) else value

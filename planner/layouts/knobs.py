@@ -70,7 +70,7 @@ def parse_layout(
         micro_batch=micro_batch,
         micro_batches=micro_batches,
         recompute=read.recompute(given.get("recompute"), chosen, modules, job.model, place),
-        recompute_layers=_degree(given, "recompute_layers", place) if "recompute_layers" in given else None,
+        recompute_layers=read.recompute_layers(given.get("recompute_layers"), pp, place),
         offload=read.offload(given.get("offload"), place),
         layers_per_stage=read.number_list(given["layers_per_stage"], "layers_per_stage", place)
         if "layers_per_stage" in given
@@ -108,7 +108,8 @@ def layout_to_knobs(layout: Layout) -> dict[str, Any]:
     if layout.recompute.modules:
         knobs["recompute_modules"] = list(layout.recompute.modules)
     if layout.recompute_layers is not None:
-        knobs["recompute_layers"] = layout.recompute_layers
+        count = layout.recompute_layers
+        knobs["recompute_layers"] = list(count) if isinstance(count, tuple) else count
     knobs |= _shard_knobs(layout)
     moved = {
         state: {"tier": tier, "fraction": fraction}

@@ -96,7 +96,8 @@ class Layout:
         ep, etp: degrees of the expert mesh on the same ranks (tp x cp x dp = etp x ep x edp).
         shard: groups of the sharded states (ZeRO, FSDP, HSDP, hpZ are presets of it).
         micro_batch: sequences per micro-batch of one replica; micro_batches: how many per step (grad_accum).
-        recompute_layers: the first n layers of each pipeline rank are recomputed; None for all.
+        recompute_layers: the first n layers of each pipeline rank are recomputed, one number for all ranks or one per rank;
+            None for all layers.
         layers_per_stage: layers of each virtual stage in order, None for even.
         axis_order: mesh axes innermost first.
         cp_kind: ``ring`` degrees may also be served by all-gathering K and V (``allgather``).
@@ -118,11 +119,16 @@ class Layout:
     micro_batch: int = 1
     micro_batches: int = 1
     recompute: Recompute = field(default_factory=Recompute)
-    recompute_layers: int | None = None
+    recompute_layers: int | tuple[int, ...] | None = None
     offload: Offload = field(default_factory=Offload)
     layers_per_stage: tuple[int, ...] | None = None
     axis_order: tuple[str, ...] = DEFAULT_AXIS_ORDER
     cp_kind: Literal["ring", "allgather"] = "ring"
+
+    def recomputed_on(self, rank: int, layers: int) -> int:
+        """How many of the layers of a pipeline rank follow the recompute policy, at most ``layers``."""
+        count = self.recompute_layers
+        return min(layers, layers if count is None else count[rank] if isinstance(count, tuple) else count)
 
     @property
     def cp(self) -> int:

@@ -32,7 +32,7 @@ COLUMNS = (
     "micro_batch",
     "micro_batches",
     "recompute",  # index into Layouts.recompute
-    "recompute_layers",  # first n layers of each pipeline rank; -1 for all
+    "recompute_layers",  # first n layers of each pipeline rank; -1 for all; below, see Layouts.recompute_lists
     "offload",  # index into Layouts.offload
     "partition",  # index into Layouts.partitions (None: even)
     "axis_order",  # index into Layouts.axis_orders
@@ -42,7 +42,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Layouts:
-    """A frozen set of equally long integer columns; some hold the index of an interned frozen object."""
+    """A frozen set of equally long integer columns; some hold the index of an interned frozen object.
+
+    ``recompute_lists`` holds numbers of recomputed layers per pipeline rank; the list k is -2 - k in its column.
+    """
 
     columns: Mapping[str, IntArray]
     recompute: tuple[Recompute, ...]
@@ -50,6 +53,7 @@ class Layouts:
     partitions: tuple[tuple[int, ...] | None, ...]
     axis_orders: tuple[tuple[str, ...], ...]
     schedule_files: tuple[str | None, ...] = (None,)
+    recompute_lists: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.columns["tp"])
@@ -96,12 +100,18 @@ class Layouts:
             micro_batch=c["micro_batch"],
             micro_batches=c["micro_batches"],
             recompute=self.recompute[c["recompute"]],
-            recompute_layers=None if c["recompute_layers"] < 0 else c["recompute_layers"],
+            recompute_layers=self.recompute_layers_of(c["recompute_layers"]),
             offload=self.offload[c["offload"]],
             layers_per_stage=self.partitions[c["partition"]],
             axis_order=self.axis_orders[c["axis_order"]],
             cp_kind="allgather" if c["cp_gather"] else "ring",
         )
+
+    def recompute_layers_of(self, code: int) -> int | tuple[int, ...] | None:
+        """What an entry of the column ``recompute_layers`` stands for: the first n layers, n per pipeline rank, or all."""
+        if code < -1:
+            return self.recompute_lists[-2 - code]
+        return None if code < 0 else code
 
     def unique(self, names: Sequence[str]) -> tuple[IntArray, IntArray]:
         """Distinct combinations of some columns.
@@ -170,8 +180,12 @@ def from_layouts(rows: Iterable[Layout]) -> Layouts:
     partitions: dict[tuple[int, ...] | None, int] = {}
     orders: dict[tuple[str, ...], int] = {}
     files: dict[str | None, int] = {}
+    lists: dict[tuple[int, ...], int] = {}
     table: list[tuple[int, ...]] = []
     for row in rows:
+        count = row.recompute_layers
+        if isinstance(count, tuple):
+            count = -2 - lists.setdefault(count, len(lists))
         table.append(
             (
                 row.tp,
@@ -193,7 +207,7 @@ def from_layouts(rows: Iterable[Layout]) -> Layouts:
                 row.micro_batch,
                 row.micro_batches,
                 recompute.setdefault(row.recompute, len(recompute)),
-                -1 if row.recompute_layers is None else row.recompute_layers,
+                -1 if count is None else count,
                 offload.setdefault(row.offload, len(offload)),
                 partitions.setdefault(row.layers_per_stage, len(partitions)),
                 orders.setdefault(row.axis_order, len(orders)),
@@ -202,4 +216,12 @@ def from_layouts(rows: Iterable[Layout]) -> Layouts:
         )
     matrix = np.array(table, dtype=np.int64).reshape(len(table), len(COLUMNS))
     columns = {name: np.ascontiguousarray(matrix[:, i]) for i, name in enumerate(COLUMNS)}
-    return Layouts(columns, tuple(recompute), tuple(offload), tuple(partitions), tuple(orders), tuple(files))
+    return Layouts(
+        columns,
+        tuple(recompute),
+        tuple(offload),
+        tuple(partitions),
+        tuple(orders),
+        tuple(files),
+        tuple(lists),
+    )

@@ -79,7 +79,8 @@ def _memory_words(knobs: Mapping[str, Any]) -> list[str]:
     words = [f"mb{knobs.get('micro_batch', 1)}×{knobs.get('grad_accum', 1)}"]
     mode = knobs.get("recompute", "none")
     if mode != "none":
-        layers = f"[{knobs['recompute_layers']}]" if knobs.get("recompute_layers") is not None else ""
+        count = knobs.get("recompute_layers")
+        layers = "" if count is None else f"[{_runs(count) if isinstance(count, list) else count}]"
         words.append(f"recompute-{mode}{layers}")
     for state, move in knobs.get("offload", {}).items():
         part = "" if move.get("fraction", 1.0) == 1.0 else f"×{move['fraction']:g}"

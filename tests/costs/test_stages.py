@@ -78,6 +78,12 @@ def test_both_directions_hold_everything_twice(model: ModelGraph) -> None:
     assert sum(stage.count * stage.layers(model) for stage in classes) == 2 * 8
 
 
+def test_each_rank_may_recompute_as_many_layers_as_it_likes(model: ModelGraph) -> None:
+    listed = stage_classes(model, 2, 1, None, (3, 0), every_rank=True)
+    assert [sum(stage.recomputed.values()) for stage in listed] == [3, 0]
+    assert [sum(stage.plain.values()) for stage in listed] == [2, 5]  # and embedding, head
+
+
 @pytest.mark.parametrize(("first_n", "expected"), [(None, 4), (0, 0), (1, 1), (9, 4)])
 def test_recompute_takes_the_first_layers_of_a_rank(
     model: ModelGraph, first_n: int | None, expected: int

@@ -73,6 +73,12 @@ def test_recompute_forms(make_job: Any) -> None:
     )
     half = parse_layout("recompute=full,recompute_layers=16", job)
     assert (half.recompute.mode, half.recompute_layers) == ("full", 16)
+    for text in ("8+0", "[8, 0]"):
+        each = parse_layout(f"pp=2,recompute=full,recompute_layers={text}", job)
+        assert each.recompute_layers == (8, 0)
+        assert parse_layout(each.knobs(), job) == each
+    with pytest.raises(PlannerError, match="3 entries for pp=2"):
+        parse_layout("pp=2,recompute=full,recompute_layers=8+0+1", job)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,8 @@ def test_nearest_legal_values(
         ("recompute_modules=[moe]", "recompute_modules"),
         ("recompute_layers=2", "recompute_layers"),
         ("recompute=full,recompute_layers=33", "recompute_layers"),
+        ("pp=2,recompute=full,recompute_layers=16+17", "recompute_layers"),
+        ("pp=2,recompute_layers=1+1", "recompute_layers"),
         ("offload.optimizer=nvme", "offload_tiers"),
         ("sp=true", "sequence_parallel"),
     ],

@@ -38,6 +38,10 @@ def test_binary_bytes_and_shares() -> None:
         ({"dp": 64, "ep": 8, "etp": 2, "zero_stage": 2}, "dp64 ep8 etp2 zero2 mb1×1"),
         ({"dp": 64, "shard": {"parameters": 8, "gradients": 8, "optimizer": 64}}, "dp64 shard8/8/64 mb1×1"),
         ({"dp": 1, "recompute": "full", "recompute_layers": 10}, "dp1 mb1×1 recompute-full[10]"),
+        (
+            {"dp": 1, "pp": 3, "recompute": "full", "recompute_layers": [4, 4, 0]},
+            "pp3 dp1 mb1×1 recompute-full[2×4+0]",
+        ),
         ({"dp": 1, "layers_per_stage": [3, 4, 4, 4, 2, 2]}, "dp1 mb1×1 layers 3+3×4+2×2"),
         (
             {"dp": 1, "offload": {"optimizer": {"tier": "host", "fraction": 0.5}}},

@@ -59,7 +59,11 @@ def _recompute_layers(layouts: Layouts, facts: Facts) -> Mask:
     for code, partition in enumerate(layouts.partitions):
         if partition is not None:
             on_a_rank = np.where(layouts.partition == code, facts.layers, on_a_rank)
-    return mask((count == -1) | (~none & (count >= 1) & (count <= on_a_rank)))
+    whole = np.ones(len(layouts), dtype=np.bool_)
+    for code, counts in enumerate(layouts.recompute_lists):
+        whole &= (count != -2 - code) | (layouts.pp == len(counts))
+        count = np.where(count == -2 - code, max(counts), count)
+    return mask(whole & ((count == -1) | (~none & (count >= 1) & (count <= on_a_rank))))
 
 
 def _offload_tiers(layouts: Layouts, facts: Facts) -> Mask:
@@ -118,7 +122,10 @@ STATE_RULES = (
         ("recompute_layers",),
         ("pp", "partition", "recompute", "recompute_layers"),
         _recompute_layers,
-        lambda f: "recompute_layers must be between 1 and the layers of a pipeline rank, with recompute on",
+        lambda f: (
+            "recompute_layers must be between 1 and the layers of a pipeline rank, with recompute on; of a list "
+            "that holds for the largest"
+        ),
     ),
     Rule(
         "offload_tiers",

@@ -213,8 +213,8 @@ def _recomputed(
 ) -> list[list[bool]]:
     """For every block of every model stage whether it follows the recompute policy: the first n layers of a rank do."""
     flags = [[False] * len(blocks) for blocks in names]
-    for mine in owned:
-        left = layout.recompute_layers if layout.recompute_layers is not None else job.model.layers
+    for rank, mine in enumerate(owned):
+        left = layout.recomputed_on(rank, job.model.layers)
         for stage in mine:
             for place, name in enumerate(names[stage]):
                 if job.model.blocks[name].kind == "layer" and left > 0:

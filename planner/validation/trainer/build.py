@@ -50,7 +50,7 @@ def blank(settings: Settings, groups: Groups, parts: Sequence[StagePart]) -> Bla
     modules = [
         build_stage(settings, groups, part.layers, embedding=part.embedding, head=part.head) for part in parts
     ]
-    apply_recompute(modules, settings)
+    apply_recompute(modules, settings, groups.index("pp"))
     stages = {part.index: module for part, module in zip(parts, modules, strict=True)}
     return Blank(settings, modules, attach_replicas(stages, settings, groups))
 

@@ -27,15 +27,17 @@ _ALWAYS_KEPT = (
 """Outputs that torchtitan's per-operator policy keeps besides matmuls (torchtitan/distributed/activation_checkpoint.py)."""
 
 
-def apply_recompute(stages: Iterable[nn.Module], settings: Settings) -> None:
+def apply_recompute(stages: Iterable[nn.Module], settings: Settings, rank: int = 0) -> None:
     """Recompute as the layout says, in the way of the framework profile.
 
     Args:
         stages: of a pipeline rank in order, with tensor parallelism, before they are sharded.
+        rank: that pipeline rank.
     """
     recompute, framework = settings.layout.recompute, settings.framework
     early, kept = framework.recompute_stops_early, framework.selective_outputs
-    layers = [layer for stage in stages for layer in _layers(stage)][: settings.layout.recompute_layers]
+    every = [layer for stage in stages for layer in _layers(stage)]
+    layers = every[: settings.layout.recomputed_on(rank, len(every))]
     if recompute.mode == "full":
         repeat_whole(layers, stops_early=early)
     elif recompute.mode == "selective" and kept is not None:

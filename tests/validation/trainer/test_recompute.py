@@ -123,6 +123,11 @@ def test_full_repeats_attention_and_all_matmuls_of_the_first_layers() -> None:
     assert (repeated["mm"], repeated[ATTENTION]) == (2 * 7, 2)
 
 
+def test_each_pipeline_rank_repeats_its_own_number_of_layers() -> None:
+    repeated = _repeated("megatron-core", Recompute("full"), recompute_layers=(1, 3))
+    assert repeated[ATTENTION] == 1  # a single process is pipeline rank 0
+
+
 def test_core_attention_alone_repeats_no_matmul() -> None:
     repeated = _repeated("megatron-core", Recompute("selective", ("core_attention",)))
     assert (repeated["mm"], repeated[ATTENTION]) == (0, 3)

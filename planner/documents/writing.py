@@ -13,6 +13,11 @@ from planner.errors import PlannerError
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all; errors as ``write_bytes``."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file under a temporary name and rename it, so that nobody ever sees half of it.
 
     Raises:
@@ -24,8 +29,8 @@ def write_text(path: str | Path, text: str) -> None:
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, file)
         temporary = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from planner.documents.writing import write_bytes
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
@@ -52,24 +51,10 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     file = check_picture(path)
     content = io.BytesIO()
     figure.savefig(content, format=file.suffix[1:].lower(), dpi=DOTS_PER_INCH, metadata=_metadata(file))
-    _write(file, content.getvalue())
+    write_bytes(file, content.getvalue())
 
 
 def _metadata(file: Path) -> dict[str, Any]:
     """Without a date, so that the same picture has the same bytes."""
     keys: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     return keys.get(file.suffix.lower(), {})
-
-
-def _write(file: Path, content: bytes) -> None:
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise PlannerError(f"cannot be written: {error.strerror}", file=file) from None

@@ -81,6 +81,13 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class ElementType:
+    """Stands in an operator's arguments for an element type, by PyTorch's name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class InnerSum:
     """An all-reduce that an operator does inside when one of its axes is split (the sums of a split softmax).
 
@@ -102,7 +109,7 @@ class GraphOperator:
     """One operator: what it reads and writes, by named axes of its own.
 
     An axis can be split over a mesh dimension where it is not ``whole``, leads the dimension of every tensor that has it
-    (behind axes that are split over it alone), and its length divides. Splitting gives, per tensor: with the axis, a
+    (axes before it there have nothing left to split), and its length divides. Splitting gives, per tensor: with the axis, a
     split of that dimension (its gradient alike); an input without it, a whole tensor with a partial gradient; an output
     without it, a partial tensor (with whole gradient), or, for an axis with ``inner_sums``, a whole one.
 
@@ -119,6 +126,7 @@ class GraphOperator:
         inner_sums: axis -> all-reduces inside of the operator when that axis is split.
         flops: of the forward pass, all ranks together (2 per multiply-add), 0 for memory-bound operators.
         saves: values kept for the backward pass.
+        causal: of attention: a query sees no later key.
         arguments, keywords: of the call; tensors stand as ``Operand``.
         module: path of the module that it belongs to, "" if unknown.
     """
@@ -136,13 +144,14 @@ class GraphOperator:
     inner_sums: Mapping[str, tuple[InnerSum, ...]] = field(default_factory=dict)
     flops: int = 0
     saves: tuple[str, ...] = ()
+    causal: bool = False
     arguments: tuple[object, ...] = ()
     keywords: Mapping[str, object] = field(default_factory=dict)
     module: str = ""
 
     @cached_property
     def splittable(self) -> tuple[str, ...]:
-        """Axes that may be split over a mesh dimension of a fitting size: not whole, leading wherever they occur."""
+        """Axes that may be split first: not whole, leading the dimension wherever they occur."""
         behind = {axis for dims in (*self.input_dims, *self.output_dims) for dim in dims for axis in dim[1:]}
         return tuple(axis for axis in self.axes if axis not in self.whole and axis not in behind)
 

@@ -1,0 +1,214 @@
+"""Rewriting of traced graphs: what carries no sharding choice goes, what hides one is opened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, refs, replace_refs
+from planner.models.operator_graph.types import Value
+
+_IDENTITIES = frozenset(f"aten.{name}" for name in ("alias", "lift_fresh_copy", "contiguous", "clone"))
+_CHECKS = ("aten._assert", "aten.sym_constrain", "aten._check")
+
+
+def simplified(graph: TracedGraph) -> TracedGraph:
+    """Without checks, copies, dead calls and calls on constants alone; additions of biases and parts of fused weights apart."""
+    graph = _without_copies(graph)
+    graph = _with_constants(graph)
+    graph = _with_biases_apart(graph)
+    graph = _with_weights_cut(_without_dead(graph))
+    return _with_gradients(_without_dead(graph))
+
+
+def _without_copies(graph: TracedGraph) -> TracedGraph:
+    """Readers of a copy read the original; assertions go."""
+    names: dict[str, str] = {}
+    kept = []
+    for node in graph.nodes:
+        if node.target.startswith(_CHECKS):
+            continue
+        node = renamed(node, names)
+        same = (
+            node.target in _IDENTITIES
+            and graph.values[node.inputs[0]].dtype == graph.values[node.outputs[0]].dtype
+        )
+        if same:
+            names[node.outputs[0]] = node.inputs[0]
+        else:
+            kept.append(node)
+    return replace(graph, nodes=tuple(kept), outputs=tuple(names.get(name, name) for name in graph.outputs))
+
+
+def renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """A node that reads other values."""
+    if not any(name in names for name in node.inputs):
+        return node
+
+    def change(ref: Ref) -> Ref:
+        return Ref(names.get(ref.name, ref.name))
+
+    arguments = tuple(replace_refs(argument, change) for argument in node.arguments)
+    keywords = {key: replace_refs(argument, change) for key, argument in node.keywords.items()}
+    return replace(node, arguments=arguments, keywords=keywords)
+
+
+def _with_constants(graph: TracedGraph) -> TracedGraph:
+    """Calls on constants alone (masks, positions) become constants: every rank makes its own slice of them."""
+    values = dict(graph.values)
+    kept = []
+    for node in graph.nodes:
+        if all(values[name].kind == "constant" for name in node.inputs):
+            for name in node.outputs:
+                values[name] = replace(values[name], kind="constant", gradient=False)
+        else:
+            kept.append(node)
+    return replace(graph, values=values, nodes=tuple(kept))
+
+
+def _with_biases_apart(graph: TracedGraph) -> TracedGraph:
+    """``linear(x, w, b)`` and ``addmm(b, x, w)`` become a product and an addition: partial sums must get the bias once."""
+    values = dict(graph.values)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        parts = _product_and_bias(node)
+        if parts is None:
+            nodes.append(node)
+            continue
+        target, factors, bias = parts
+        bare = f"{node.outputs[0]}.product"
+        values[bare] = replace(values[node.outputs[0]], name=bare)
+        nodes.append(
+            replace(
+                node,
+                name=f"{node.name}.product",
+                target=target,
+                arguments=factors,
+                keywords={},
+                outputs=(bare,),
+            )
+        )
+        nodes.append(replace(node, target="aten.add", arguments=(Ref(bare), bias), keywords={}))
+    return replace(graph, values=values, nodes=tuple(nodes))
+
+
+def _product_and_bias(node: Node) -> tuple[str, tuple[object, ...], object] | None:
+    arguments = node.arguments
+    if node.target == "aten.linear" and len(arguments) == 3 and isinstance(arguments[2], Ref):
+        return "aten.linear", arguments[:2], arguments[2]
+    plain = all(node.keywords.get(name, 1) == 1 for name in ("alpha", "beta"))
+    if node.target == "aten.addmm" and plain:
+        return "aten.mm", arguments[1:], arguments[0]
+    return None
+
+
+def _with_weights_cut(graph: TracedGraph) -> TracedGraph:
+    """A fused weight whose product is cut into parts at once (q, k, v; gate and up) becomes one weight per part.
+
+    A contiguous split of the fused output would give ranks other columns than a split of each part does.
+    """
+    reads = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
+    by_output = {name: node for node in graph.nodes for name in node.outputs}
+    values, replaced = dict(graph.values), dict[str, list[Node]]()
+    gone: set[str] = set()
+    notes = list(graph.notes)
+    for cut in graph.nodes:
+        chain = _fused_chain(cut, by_output, graph.values)
+        if chain is None or any(reads[node.outputs[0]] != 1 for node in chain):
+            continue
+        parts = [_part(cut, chain, index, values) for index in range(len(cut.outputs))]
+        replaced[cut.name] = [node for part in parts for node in part]
+        gone.update(node.name for node in chain)
+        notes.append(
+            f"{chain[0].inputs[1]} is cut into {len(cut.outputs)} weights, one per part of its product"
+        )
+    nodes = [new for node in graph.nodes if node.name not in gone for new in replaced.get(node.name, [node])]
+    return replace(graph, values=values, nodes=tuple(nodes), notes=tuple(notes))
+
+
+def _fused_chain(cut: Node, by_output: Mapping[str, Node], values: Mapping[str, Value]) -> list[Node] | None:
+    """Product (and addition of a bias) right before a cut of the last dimension."""
+    if cut.target not in ("aten.split", "aten.split_with_sizes", "aten.chunk"):
+        return None
+    rank = len(values[cut.inputs[0]].shape)
+    dim = cut.arguments[2] if len(cut.arguments) > 2 else cut.keywords.get("dim", 0)
+    if dim not in (-1, rank - 1):
+        return None
+    chain: list[Node] = []
+    node = by_output.get(cut.inputs[0])
+    if node is not None and node.target == "aten.add" and _adds_bias(node, values):
+        chain.append(node)
+        node = by_output.get(node.inputs[0])
+    if (
+        node is None
+        or node.target not in ("aten.linear", "aten.mm")
+        or values[node.inputs[1]].kind != "parameter"
+    ):
+        return None
+    return [node, *chain]
+
+
+def _adds_bias(node: Node, values: Mapping[str, Value]) -> bool:
+    if len(node.inputs) != 2:
+        return False
+    bias = values[node.inputs[1]]
+    return bias.kind == "parameter" and len(bias.shape) == 1
+
+
+def _part(cut: Node, chain: list[Node], index: int, values: dict[str, Value]) -> list[Node]:
+    """The calls of one part, with weights that are slices; adds their values."""
+    start = sum(values[name].shape[-1] for name in cut.outputs[:index])
+    end = start + values[cut.outputs[index]].shape[-1]
+    made: list[Node] = []
+    for position, node in enumerate(chain):
+        last = position == len(chain) - 1
+        output = cut.outputs[index] if last else f"{cut.outputs[index]}.product"
+        values[output] = replace(values[cut.outputs[index]], name=output)
+        weight = values[node.inputs[1]]
+        dim = 1 if node.target == "aten.mm" else 0
+        name = f"{weight.name}[{index}]"
+        shape = tuple(end - start if at == dim else size for at, size in enumerate(weight.shape))
+        values[name] = replace(
+            weight, name=name, shape=shape, part_of=weight.part_of or weight.name, part=(dim, start, end)
+        )
+        first = Ref(made[-1].outputs[0]) if made else node.arguments[0]
+        made.append(
+            replace(node, name=f"{node.name}[{index}]", arguments=(first, Ref(name)), outputs=(output,))
+        )
+    return made
+
+
+def _without_dead(graph: TracedGraph) -> TracedGraph:
+    """Only what the outputs need, and values that are still there."""
+    needed = set(graph.outputs)
+    kept = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    nodes = tuple(reversed(kept))
+    used = {name for node in nodes for name in (*node.inputs, *node.outputs)} | set(graph.outputs)
+    values = {name: value for name, value in graph.values.items() if name in used or name in graph.inputs}
+    return replace(graph, nodes=nodes, values=values)
+
+
+def _with_gradients(graph: TracedGraph) -> TracedGraph:
+    """Marks values that depend on a parameter by differentiable calls."""
+    from planner.models.operator_graph.rules.call import FLOATS
+
+    values = dict(graph.values)
+    for node in graph.nodes:
+        flows = any(values[ref.name].gradient for ref in refs((*node.arguments, *node.keywords.values())))
+        for name in node.outputs:
+            value = values[name]
+            gradient = flows and value.dtype in FLOATS and node.target not in _FLAT
+            values[name] = replace(value, gradient=gradient)
+    return replace(graph, values=values)
+
+
+_FLAT = frozenset(
+    f"aten.{name}"
+    for name in ("detach", "zeros_like", "ones_like", "full_like", "sign", "floor", "round", "ceil")
+)
+"""Functions whose result does not change with their input, or not smoothly."""

@@ -1,0 +1,34 @@
+"""A user's module, imported and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from planner.errors import PlannerError
+from planner.models.operator_graph.example_inputs import example_tensors, parse_input
+from planner.models.operator_graph.nodes import TracedGraph
+from planner.models.operator_graph.torch_export import exported_module, module_of, traced
+
+if TYPE_CHECKING:
+    import torch
+
+
+def traced_user_module(
+    text: str, inputs: Sequence[str] = (), *, block: bool = False
+) -> tuple[TracedGraph, torch.nn.Module, tuple[torch.Tensor, ...]]:
+    """The traced graph of ``MODEL.py:FUNCTION``, its module and the inputs that it was traced with; see ``load_graph``."""
+    import torch
+
+    made = module_of(text)
+    module, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, torch.nn.Module):
+        raise PlannerError(f"{text} gives {type(module).__name__}, not a torch.nn.Module")
+    if inputs:
+        given = example_tensors([parse_input(part) for part in inputs])
+    if given is None:
+        raise PlannerError(
+            f"{text} gives no example inputs: say them, as --input 'int64[8,128]'", field="input"
+        )
+    program = exported_module(module, tuple(given))
+    return traced(program, type(module).__name__, block=block), module, tuple(given)

@@ -8,8 +8,11 @@ from planner.solvers.stages.instance import Floats, Ints
 from planner.solvers.stages.table import StageTable
 
 
-def best_cuts(table: StageTable) -> Ints | None:
+def best_cuts(table: StageTable, below: float = np.inf) -> Ints | None:
     """(S + 1,) bounds of the stages that minimise max bottleneck + sum of seconds; None when nothing fits.
+
+    Args:
+        below: only a step shorter than this is of interest; None also when there is none.
 
     For a cap on the bottleneck the least sum comes from a dynamic programme over prefixes of layers. Lower caps never
     give lower sums, so the caps go down from none: each time to just below the bottleneck that was found, until no sum
@@ -17,8 +20,8 @@ def best_cuts(table: StageTable) -> Ints | None:
     those the one whose stages begin earliest.
     """
     least = _least_bottleneck(table)
-    best, answer, cap = np.inf, None, np.inf
-    while cap > least or answer is None:
+    best, answer, cap = below, None, np.inf
+    while cap > least:
         cuts, total = _least_sum(np.where(table.bottleneck < cap, table.seconds, np.inf))
         if cuts is None or least + total >= best:
             return answer
@@ -26,6 +29,7 @@ def best_cuts(table: StageTable) -> Ints | None:
         cap = float(table.bottleneck[stages, cuts[:-1], cuts[1:]].max())
         if cap + total < best:
             best, answer = cap + total, cuts
+        cap = min(cap, best - total)  # sums only grow, so a better step has a lower bottleneck than this
     return answer
 
 

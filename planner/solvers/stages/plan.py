@@ -20,6 +20,7 @@ class StagePlan:
         modes: (L,) mode of each layer.
         seconds: (S,) of each stage per micro-batch, forward and backward.
         bytes: (S,) of each stage.
+        once_s: (S,) of each stage, once per step.
         step_s: max over stages of ((m - 1) seconds + once) + sum of seconds.
     """
 
@@ -27,6 +28,7 @@ class StagePlan:
     modes: Ints
     seconds: Floats
     bytes: Floats
+    once_s: Floats
     step_s: float
 
     @property
@@ -57,6 +59,7 @@ def priced(problem: StageProblem, cuts: Ints, modes: Ints) -> StagePlan:
     seconds = summed(problem.seconds[device, kind, modes]) + problem.fixed_s
     kept = summed(problem.kept_bytes[device, kind, modes])
     static, once = (summed(part[device, kind]) for part in (problem.static_bytes, problem.once_s))
+    once = once + problem.fixed_once_s
     held = problem.fixed_bytes + static + problem.in_flight * kept
-    slowest = (problem.micro_batches - 1) * seconds + problem.fixed_once_s + once
-    return StagePlan(cuts, modes, seconds, held, float(slowest.max() + seconds.sum()))
+    slowest = (problem.micro_batches - 1) * seconds + once
+    return StagePlan(cuts, modes, seconds, held, once, float(slowest.max() + seconds.sum()))

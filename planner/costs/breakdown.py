@@ -9,7 +9,7 @@ import numpy as np
 
 from planner.costs.block_price import AXES, BlockPrice, PassPrice
 from planner.costs.collectives import Algorithm, collective_cost
-from planner.costs.flat_buckets import in_buckets
+from planner.costs.flat_buckets import chunk_blocks, in_buckets
 from planner.costs.hops import hop_times
 from planner.costs.pipeline import hop_count, splits_backward
 from planner.costs.prices import PriceRows
@@ -102,6 +102,12 @@ def rank_communication(
         known = merged.get(key)
         merged[key] = item if known is None else _added(known, item)
     return tuple(_with_exposure(merged.values(), time.exposed))
+
+
+def communication_kind(job: Job, row: Layouts, group: StageGroup, stage: StageClass) -> object:
+    """Ranks of a single layout for which it is equal have the same transfers."""
+    blocks = tuple(tuple(names) for names in chunk_blocks(job, row, group, stage))
+    return blocks, stage.owned[1:], _senders(stage, group, 1), _senders(stage, group, -1)
 
 
 def _added(a: CommunicationRow, b: CommunicationRow) -> CommunicationRow:

@@ -98,7 +98,7 @@ def _stage_buckets(
     tables = {parameter.name for parameter in tied_elsewhere(job.model, stage)}
     atoms = {name: _atoms(job, block, row, tables) for name, block in job.model.blocks.items()}
     found: dict[str, Counter[Bucket]] = {axis: Counter() for axis in AXES}
-    for blocks in _virtual_stages(job, row, group, stage):
+    for blocks in chunk_blocks(job, row, group, stage):
         for axis in AXES:
             if limit is None:
                 order = [sum(atoms[name][axis]) for name in blocks]
@@ -108,12 +108,12 @@ def _stage_buckets(
     return found
 
 
-def _virtual_stages(job: Job, row: Layouts, group: StageGroup, stage: StageClass) -> Iterator[list[str]]:
+def chunk_blocks(job: Job, row: Layouts, group: StageGroup, stage: StageClass) -> list[list[str]]:
     """Blocks of each virtual stage of a rank."""
     chunks = {0: group.vpp, 1: 2, 2: 1}[group.placement]
     shares = row.partitions[int(row.columns["partition"][0])]
     blocks = stage_blocks(job.model, group.pp * chunks, shares)
-    return (blocks[index] for index in stage.virtual_stages)
+    return [blocks[index] for index in stage.virtual_stages]
 
 
 def _atoms(job: Job, block: Block, row: Layouts, tables: Collection[str]) -> Atoms:

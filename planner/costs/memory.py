@@ -51,16 +51,20 @@ class StageMemory:
         return {name: float(parts[name][row]) for name in MEMORY_CLASSES}
 
 
-def stage_memory(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> StageMemory:
+def stage_memory(
+    job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass, rank: IntArray | None = None
+) -> StageMemory:
     """Peak memory of a stage class.
 
     Args:
         layouts, prices: rows that share the stage's blocks.
-        stage: its first rank holds most micro-batches in flight.
+        rank: the member that each row stands for; by default the first one, which holds most micro-batches in flight.
     """
     part = rank_states(job, layouts, prices, stage)
     c = layouts.columns
-    flight = in_flight(c["schedule"], c["pp"], c["vpp"], c["micro_batches"], stage.ranks[0])
+    flight = in_flight(
+        c["schedule"], c["pp"], c["vpp"], c["micro_batches"], stage.ranks[0] if rank is None else rank
+    )
     saved = flight * prices.total("saved", *part.counts)
     moved = 1.0 - tier_fraction(layouts, "activations", "hbm")
     buffers = 2.0 * moved * prices.largest(("saved",), *part.counts)

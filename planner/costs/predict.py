@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from planner.costs.assemble import assemble
-from planner.costs.breakdown import rank_communication, rank_flops, rank_time
+from planner.costs.block import block_knobs
+from planner.costs.breakdown import communication_kind, rank_communication, rank_flops, rank_time
 from planner.costs.evaluate import fits, memory_totals
 from planner.costs.instants import INSTANTS
 from planner.costs.memory import StageMemory, stage_memory
 from planner.costs.pipeline import CLOSED_FORMS
-from planner.costs.prices import PriceRows, price_model
+from planner.costs.prices import PriceRows, Prices, price_model
 from planner.costs.stages import StageGroup, stage_groups
-from planner.costs.step import step_time
+from planner.costs.step import StepTime, step_time
 from planner.errors import PlannerError
-from planner.jobs.prediction import MemoryBreakdown, Prediction, RankPrediction
+from planner.jobs.prediction import CommunicationRow, MemoryBreakdown, Prediction, RankPrediction
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import Layouts, from_layouts
 from planner.layouts.legality import require_legal
 
 
-def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
+def predict(job: Job, layout: Layout, *, rank: int | None = None, prices: Prices | None = None) -> Prediction:
     """Everything that is predicted for one layout.
 
     Args:
         rank: its place in a ranking, None when it stands alone.
+        prices: of this layout's combination of block knobs and of no other; computed here when None.
 
     Raises:
         PlannerError: the layout is illegal (the first violated rule), or its schedule has no closed form.
@@ -38,59 +44,97 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
             field="layout.schedule",
         )
     row = from_layouts([layout])
-    table = price_model(job, row)
-    prices = table.rows(row)
+    table = price_model(job, row) if prices is None else prices
+    found = table.rows(row)
     worst = next(stage_groups(row, job.model))
-    total_s = float(step_time(job, row, prices, worst).total[0])
+    step = step_time(job, row, found, worst)
+    total_s = float(step.total[0])
     group = next(stage_groups(row, job.model, every_rank=True))
-    memories = [stage_memory(job, row, prices, stage) for stage in group.classes]
-    ranks = _ranks(job, row, prices, group, memories, total_s)
-    flops = [rank_flops(row, prices, stage, group) for stage in group.classes]
+    ranks = _ranks(job, row, found, group, _Classes.of(job, row, found, worst, step))
+    flops = [rank_flops(row, found, stage, group) for stage in group.classes]
     executed = sum(total for total, _ in flops) / sum(total - again for total, again in flops)
     top = max(ranks, key=lambda item: (item.time.total_s - item.time.bubble_s, -item.pipeline_rank))
-    fullest = max(range(len(memories)), key=lambda i: float(memories[i].peak[0]))
-    totals = memory_totals(job, row, table)
-    memory = _memory(job, memories[fullest], bool(totals.fits[0]), [float(m.peak[0]) for m in memories])
+    peaks = [item.memory.peak_bytes for item in ranks]
+    fullest = ranks[peaks.index(max(peaks))].memory
+    every_fits = bool(memory_totals(job, row, table).fits[0])
+    memory = dataclasses.replace(fullest, fits=every_fits, by_rank=tuple(peaks))
     return assemble(job, layout, rank, total_s, top, memory, ranks, executed)
 
 
+def predict_ranking(job: Job, layouts: Layouts) -> tuple[Prediction, ...]:
+    """``predict`` of every row, ranked in their order; layouts that agree in what blocks cost by are priced once."""
+    first, inverse = layouts.unique(block_knobs(layouts))
+    tables = [price_model(job, layouts.take(first[place : place + 1])) for place in range(len(first))]
+    return tuple(
+        predict(job, layouts.row(place), rank=place + 1, prices=tables[table])
+        for place, table in enumerate(inverse.tolist())
+    )
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """What equal pipeline ranks of a single layout share.
+
+    Args:
+        step: with a time for each class; place: rank -> its class.
+        memory: of each class, one row for each member.
+    """
+
+    step: StepTime
+    place: Mapping[int, int]
+    group: StageGroup
+    memory: tuple[StageMemory, ...]
+
+    @staticmethod
+    def of(job: Job, row: Layouts, prices: PriceRows, group: StageGroup, step: StepTime) -> _Classes:
+        memory = []
+        for stage in group.classes:
+            members = np.zeros(stage.count, dtype=np.int64)
+            each = np.array(stage.ranks, dtype=np.int64)
+            memory.append(stage_memory(job, row.take(members), prices.take(members), stage, each))
+        place = {rank: index for index, stage in enumerate(group.classes) for rank in stage.ranks}
+        return _Classes(step, place, group, tuple(memory))
+
+
 def _ranks(
-    job: Job,
-    row: Layouts,
-    prices: PriceRows,
-    group: StageGroup,
-    memories: Sequence[StageMemory],
-    total_s: float,
+    job: Job, row: Layouts, prices: PriceRows, group: StageGroup, classes: _Classes
 ) -> tuple[RankPrediction, ...]:
-    step = step_time(job, row, prices, group)
+    step, total_s = classes.step, float(classes.step.total[0])
+    alike: dict[object, tuple[CommunicationRow, ...]] = {}
     result = []
-    for stage, time, memory in zip(group.classes, step.stages, memories, strict=True):
-        single = bool(fits(job, memory.used, memory.host, memory.nvme)[0])
-        breakdown = rank_time(row, prices, stage, group, time, float(step.hops[0]), total_s)
+    for stage in group.classes:
+        rank = stage.ranks[0]
+        index = classes.place[rank]
+        breakdown = rank_time(row, prices, stage, group, step.stages[index], float(step.hops[0]), total_s)
+        sent = communication_kind(job, row, group, stage)
+        if sent not in alike:
+            alike[sent] = rank_communication(job, row, prices, group, stage, breakdown)
+        member = classes.group.classes[index].ranks.index(rank)
         result.append(
             RankPrediction(
-                pipeline_rank=stage.ranks[0],
+                pipeline_rank=rank,
                 virtual_stages=stage.virtual_stages,
                 layers=stage.layers(job.model),
                 flops=rank_flops(row, prices, stage, group)[0],
                 time=breakdown,
-                memory=_memory(job, memory, single, ()),
-                communication=rank_communication(job, row, prices, group, stage, breakdown),
+                memory=_memory(job, classes.memory[index], member),
+                communication=alike[sent],
             )
         )
     return tuple(result)
 
 
-def _memory(job: Job, memory: StageMemory, fits_device: bool, by_rank: Sequence[float]) -> MemoryBreakdown:
+def _memory(job: Job, memory: StageMemory, row: int) -> MemoryBreakdown:
+    """Memory of one rank, a row of its class."""
     capacity = job.cluster.accelerator.memory_bytes
     return MemoryBreakdown(
         capacity_bytes=capacity,
-        peak_bytes=float(memory.peak[0]),
-        reserved_bytes=float(memory.reserved[0]),
-        device_used_bytes=float(memory.used[0]),
+        peak_bytes=float(memory.peak[row]),
+        reserved_bytes=float(memory.reserved[row]),
+        device_used_bytes=float(memory.used[row]),
         reserve_bytes=job.search.memory_reserve * capacity,
-        fits=fits_device,
-        peak_at=INSTANTS[int(memory.worst[0])],
-        by_class=memory.by_class(0),
-        by_rank=tuple(by_rank),
+        fits=bool(fits(job, memory.used, memory.host, memory.nvme)[row]),
+        peak_at=INSTANTS[int(memory.worst[row])],
+        by_class=memory.by_class(row),
+        by_rank=(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,11 @@ class StageClass:
         return len(self.ranks)
 
     @property
+    def owned(self) -> tuple[object, ...]:
+        """Members and their blocks, in order: classes for which it is equal cost the same."""
+        return self.ranks, tuple(self.recomputed.items()), tuple(self.plain.items())
+
+    @property
     def units(self) -> int:
         """Blocks of one member: parts that are gathered and reduced on their own."""
         return sum(self.recomputed.values()) + sum(self.plain.values())
@@ -58,7 +63,11 @@ class StageClass:
 
 @dataclass(frozen=True)
 class StageGroup:
-    """Rows of a ``Layouts`` that share their stage classes."""
+    """Rows of a ``Layouts`` that share their stage classes.
+
+    Rows that deal the same blocks to the same ranks in more or fewer chunks are one group; ``vpp`` and the classes' virtual
+    stages are those of its first row.
+    """
 
     rows: IntArray
     pp: int
@@ -82,14 +91,20 @@ def stage_groups(layouts: Layouts, model: ModelGraph, *, every_rank: bool = Fals
     names = ("pp", "vpp", "partition", "recompute_layers")
     columns = [*(layouts.columns[name] for name in names), kinds]
     first, inverse = distinct_rows(columns, len(layouts))
+    groups: dict[object, tuple[int, StageGroup]] = {}
+    alike = np.zeros(len(first), dtype=np.int64)
     for index, example in enumerate(first):
         pp, vpp, partition, first_n, kind = (int(column[example]) for column in columns)
-        rows = np.flatnonzero(inverse == index)
         shares = layouts.partitions[partition]
         classes = stage_classes(
-            model, pp, vpp, shares, None if first_n < 0 else first_n, kind, every_rank=every_rank
+            model, pp, vpp, shares, layouts.recompute_layers_of(first_n), kind, every_rank=every_rank
         )
-        yield StageGroup(rows, pp, vpp, classes, kind)
+        key = index if every_rank else (kind, tuple(stage.owned for stage in classes))
+        group = StageGroup(first[:0], pp, vpp, classes, kind)
+        alike[index] = groups.setdefault(key, (len(groups), group))[0]
+    place = alike[inverse]
+    for index, group in groups.values():
+        yield replace(group, rows=np.flatnonzero(place == index))
 
 
 def _placement(schedule: str) -> int:
@@ -129,7 +144,7 @@ def stage_classes(
     pp: int,
     vpp: int,
     shares: tuple[int, ...] | None,
-    first_n: int | None,
+    first_n: int | tuple[int, ...] | None,
     kind: int = 0,
     *,
     every_rank: bool = False,
@@ -138,7 +153,7 @@ def stage_classes(
 
     Args:
         shares: layers per virtual stage, None for even.
-        first_n: how many of a rank's layers follow the recompute policy, None for all.
+        first_n: how many of a rank's layers follow the recompute policy, for all ranks or per rank, None for all.
         kind: placement, see ``virtual_stages_of``.
     """
     stages = pp * 2 if kind == 1 else (pp if kind == 2 else pp * vpp)
@@ -148,7 +163,8 @@ def stage_classes(
         mine = virtual_stages_of(rank, pp, vpp, kind)
         owned = [name for stage in mine for name in blocks[stage]]
         layers = [name for name in owned if model.blocks[name].kind == "layer"]
-        head = len(layers) if first_n is None else min(first_n, len(layers))
+        most = first_n[rank] if isinstance(first_n, tuple) else first_n
+        head = len(layers) if most is None else min(most, len(layers))
         recomputed, plain = Counter(layers[:head]), Counter(layers[head:])
         plain.update(name for name in owned if model.blocks[name].kind != "layer")
         first, last = 0 in mine, stages - 1 in mine

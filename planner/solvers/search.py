@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from planner.costs.predict import predict
+from planner.costs.predict import predict_ranking
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
 from planner.layouts.knobs import layout_to_knobs
@@ -83,7 +83,7 @@ def _ranked(job: Job, sweep: Sweep, pool: int | None) -> tuple[tuple[Prediction,
         pool: most plans that the sweep keeps to be ranked by the upper ends of their intervals; None: by expected value.
     """
     points = sweep.ranking.points
-    plans = tuple(predict(job, points.layouts.row(place), rank=place + 1) for place in range(len(points)))
+    plans = predict_ranking(job, points.layouts)
     if pool is None:
         return plans, {}
     found = rank_pessimistic(job, plans, whole=len(plans) < pool, finished=sweep.finished)

@@ -269,14 +269,19 @@ class StepTime:
     stages: tuple[StageTime, ...]
 
 
+def stage_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> tuple[StageTime, ...]:
+    """Seconds of every stage class of a group by itself."""
+    distinct = _Distinct.of(layouts)
+    return tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
+
+
 def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> StepTime:
     """Step time of the rows of a group.
 
     Returns:
         total seconds, exposed hop seconds, and the index of the stage class whose rank is busiest.
     """
-    distinct = _Distinct.of(layouts)
-    stages = tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
+    stages = stage_times(job, layouts, prices, group)
     passes = [(*t.paced, t.weight) for t in stages]
     waits = [
         _beside_others(time.passes, wait, job.cluster.devices_per_core)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,10 @@ def cluster_mapping(reference: str, base: Path | None) -> dict[str, Any]:
         if isinstance(stated.get(key), str):
             stated[key] = str((file.parent / stated[key]).absolute())
     return stated
+
+
+MAPPINGS: Mapping[str, Callable[[str, Path | None], dict[str, Any]]] = {
+    "model": model_mapping,
+    "cluster": cluster_mapping,
+}
+"""Sections of a job that may be names, and how they become mappings."""

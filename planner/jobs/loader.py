@@ -15,6 +15,7 @@ from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
 from planner.jobs.files import JobFile, SearchSection, TrainingSection
 from planner.jobs.framework import Framework, calibrated_framework, load_framework, on_device
+from planner.jobs.inline import MAPPINGS
 from planner.jobs.lengths import equal_length
 from planner.jobs.rules import faults
 from planner.jobs.shelf import Shelf
@@ -147,21 +148,29 @@ def job_groups(place: JobDocument) -> Cluster | None:
     return cluster
 
 
-def override(place: JobDocument, overrides: Mapping[str, Any]) -> JobDocument:
+def override(place: JobDocument, overrides: Mapping[str, Any], *, shelf: Shelf | None = None) -> JobDocument:
     """The same job with values by dotted key in place of the file's.
+
+    A key inside a model or cluster that the job names (``cluster.price_per_device_hour``) puts its mapping in place of the name.
+
+    Args:
+        shelf: keeps mappings that are put in place of names.
 
     Raises:
         PlannerError: a key leads through a value that is no mapping.
     """
+    shelf = shelf or Shelf()
     data = copy.deepcopy(place.document.data)
     for dotted_key, value in overrides.items():
         keys = (*place.at, *dotted_key.split("."))
         section = data
-        for key in keys[:-1]:
+        for depth, key in enumerate(keys[:-1]):
             if not isinstance(section, dict):
                 break
             if section.get(key) is None:
                 section[key] = {}
+            if depth == len(place.at) and isinstance(section[key], str) and key in MAPPINGS:
+                section[key] = copy.deepcopy(_mapping(str(key), section[key], place.base, shelf))
             section = section[key]
         if not isinstance(section, dict):
             raise PlannerError(
@@ -169,6 +178,10 @@ def override(place: JobDocument, overrides: Mapping[str, Any]) -> JobDocument:
             )
         section[keys[-1]] = value
     return replace(place, document=Document(place.document.path, data, place.document.lines))
+
+
+def _mapping(section: str, reference: str, base: Path | None, shelf: Shelf) -> dict[str, Any]:
+    return shelf.take(f"{section} mapping", reference, base, lambda: MAPPINGS[section](reference, base))
 
 
 def _model(place: JobDocument, file: JobFile) -> tuple[ModelSpec, ModelGraph]:

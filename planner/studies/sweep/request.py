@@ -13,6 +13,7 @@ from planner.documents import load_document, validate
 from planner.documents.fields import quantity
 from planner.errors import PlannerError
 from planner.jobs.files import Count
+from planner.jobs.inline import MAPPINGS
 from planner.jobs.loader import JobDocument, job_parts, open_job, override
 from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job, Training
@@ -20,7 +21,7 @@ from planner.layouts.knob_text import parse_knob_text
 from planner.studies.sweep.fields import LAYOUT, find_field, hardware_fields, job_fields, knob_fields
 from planner.studies.sweep.fields import Field as SweptField
 from planner.studies.sweep.points import Settings, sweep_points
-from planner.studies.sweep.task import NAMED, Task, place_at
+from planner.studies.sweep.task import Task, place_at
 from planner.studies.sweep.values import Axis, parse_axis
 
 
@@ -109,7 +110,7 @@ def _fields(request: Request, shelf: Shelf) -> dict[str, SweptField]:
     if request.layout is not None:
         fields |= {field.path: field for field in knob_fields(LAYOUT)}
     named = {
-        path: parse_axis(fields[path], request.over[path]).values for path in NAMED if path in request.over
+        path: parse_axis(fields[path], request.over[path]).values for path in MAPPINGS if path in request.over
     }
     first: dict[str, Any] = {path: values[0] for path, values in named.items()}
     hardware: dict[str, SweptField] = {}

@@ -8,7 +8,6 @@ from typing import Any
 
 from planner.costs.predict import predict
 from planner.jobs.figures import figure_of, with_figures
-from planner.jobs.inline import cluster_mapping, model_mapping
 from planner.jobs.loader import JobDocument, override, resolve
 from planner.jobs.prediction import Prediction
 from planner.jobs.shelf import Shelf
@@ -18,9 +17,6 @@ from planner.solvers.search import search
 from planner.studies.sweep.fields import HARDWARE, LAYOUT
 from planner.studies.sweep.points import Settings
 from planner.studies.sweep.values import FACTOR
-
-NAMED = {"model": model_mapping, "cluster": cluster_mapping}
-"""Sections of a job that may be names, and how they become mappings."""
 
 
 @dataclass(frozen=True)
@@ -86,23 +82,8 @@ def job_at(base: JobDocument, settings: Settings, shelf: Shelf) -> Job:
 def place_at(base: JobDocument, settings: Settings, shelf: Shelf) -> JobDocument:
     """The job file with the settings of one point in it; hardware figures and layout knobs are not part of it."""
     fields = {path: value for path, value in settings.items() if not path.startswith((HARDWARE, LAYOUT))}
-    place = override(base, {path: fields.pop(path) for path in NAMED if path in fields})
-    for section in NAMED:
-        if any(path.startswith(f"{section}.") for path in fields):
-            place = _spelled_out(place, section, shelf)
-    return override(place, fields)
-
-
-def _spelled_out(place: JobDocument, section: str, shelf: Shelf) -> JobDocument:
-    """The job with a model or cluster that it names as a mapping."""
-    job = place.document.at(place.at)
-    reference = job.get(section) if isinstance(job, Mapping) else None
-    if not isinstance(reference, str):
-        return place
-    stated = shelf.take(
-        f"{section} mapping", reference, place.base, lambda: NAMED[section](reference, place.base)
-    )
-    return override(place, {section: stated})
+    # A model or cluster as a whole comes before fields of it.
+    return override(base, dict(sorted(fields.items(), key=lambda item: item[0].count("."))), shelf=shelf)
 
 
 def _below(settings: Settings, section: str) -> dict[str, Any]:

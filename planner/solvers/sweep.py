@@ -77,15 +77,23 @@ def empty_sweep(objective: Objective, space: Space, top: int) -> Sweep:
 
 
 def sweep_space(
-    job: Job, space: Space, options: SweepOptions, objective: Objective, progress: Progress | None = None
+    job: Job,
+    space: Space,
+    options: SweepOptions,
+    objective: Objective,
+    progress: Progress | None = None,
+    prices: Prices | None = None,
 ) -> Sweep:
     """The best layouts of a space with proof.
 
     Outer rows are visited in the order of their lower bounds, those that bounds of time and memory rule out are not made.
     Memory of every visited layout is computed first; step time only of layouts that fit and whose bound could still enter
     the ranking or the Pareto set.
+
+    Args:
+        prices: block prices that cover the space (they do not depend on the batch); computed here when None.
     """
-    prices = price_model(job, space.outer)
+    prices = price_model(job, space.outer) if prices is None else prices
     bounds = _Bounds.of(job, space, prices)
     state = empty_sweep(objective, space, options.top)
     values = objective_values(objective, bounds.time_s, np.zeros_like(bounds.time_s), bounds.devices)

@@ -96,7 +96,8 @@ def even_bound(sides: Mapping[int, Side], item: Candidates) -> FloatArray:
         * (model.layers // item.stages)[:, None]
     )
     passes = (_stages(mine, item.ways) * each).sum(axis=1) + (item.micro_batches - 1) * each.max(axis=1)
-    return np.maximum(item.bound, (passes + item.once) * SLACK)
+    bound: FloatArray = np.maximum(item.bound, (passes + item.once) * SLACK)
+    return bound
 
 
 def _ends(model: ModelGraph) -> tuple[list[str], Counter[str], list[str]]:

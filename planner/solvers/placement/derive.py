@@ -1,0 +1,143 @@
+"""The traffic between places that a plan's communication rows imply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.costs.collectives import CollectiveConstants, achieved_rate
+from planner.errors import PlannerError
+from planner.jobs.prediction import CommunicationRow, Prediction
+from planner.jobs.types import Job
+from planner.layouts.groups import group_array
+from planner.layouts.layout import Layout
+from planner.solvers.placement.hops import pipeline_term
+from planner.solvers.placement.members import Ranks, row_groups
+from planner.solvers.placement.traffic import Group, Pattern, Term, Traffic
+
+PASSES: Mapping[str, float] = {"all_reduce": 2.0, "reduce_scatter": 1.0, "all_gather": 1.0}
+"""How often a ring of n passes (n - 1) / n of the buffer over each edge."""
+
+Key = tuple[tuple[int, ...], tuple[int, ...]]
+"""Places of a group, and its ranks on each."""
+
+
+def node_rate(job: Job) -> float:
+    """Bytes/s that a node sends to another one by the cluster's file: all its devices over the innermost level that joins nodes.
+
+    Raises:
+        PlannerError: the job runs on one node.
+    """
+    cluster = job.cluster
+    for level in cluster.network:
+        if level.size > cluster.devices_per_node:
+            return cluster.devices_per_node * achieved_rate(level, CollectiveConstants())
+    raise PlannerError(
+        "the job runs on one node; placement needs a layout that spans two or more", field="devices"
+    )
+
+
+def plan_traffic(job: Job, layout: Layout, prediction: Prediction) -> Traffic:
+    """What the nodes of a plan send to each other in one step.
+
+    A row's seconds beyond its bytes over the cluster's rate (latency, work inside the nodes) stay as they are, so on links of
+    exactly that rate a term takes as long as the plan says.
+
+    Args:
+        prediction: of the layout.
+
+    Raises:
+        PlannerError: the job runs on one node.
+    """
+    per_node, rate = job.cluster.devices_per_node, node_rate(job)
+    stage = _stages(layout)
+    sums: dict[tuple[str, Pattern, int], _Sum] = {}
+    for rank in prediction.ranks:
+        for row in rank.communication:
+            if row.axis == "pp" and row.collective == "send_recv":
+                continue
+            pattern: Pattern = "exchange" if row.collective == "all_to_all" else "ring"
+            groups = row_groups(layout, row)
+            mine = groups[stage[groups[:, 0]] == rank.pipeline_rank] if row.axis != "pp" else groups
+            term = sums.setdefault((row.axis, pattern, row.ranks), _Sum())
+            term.add(row, rank.pipeline_rank, _on_places(mine, per_node), rate, pattern)
+    terms = [_term(axis, pattern, total) for (axis, pattern, _), total in sums.items() if total.nbytes]
+    hops = pipeline_term(job, layout, prediction)
+    places = -(-len(stage) // per_node)
+    return Traffic(places, (*([hops] if hops else []), *terms))
+
+
+def _stages(layout: Layout) -> NDArray[np.int64]:
+    """(ranks,): pipeline rank of every rank."""
+    chains = group_array(layout, "pp")
+    stage = np.empty(chains.size, dtype=np.int64)
+    stage[chains] = np.arange(chains.shape[1])
+    return stage
+
+
+def _on_places(groups: Ranks, per_node: int) -> Iterator[tuple[Key, int]]:
+    """Distinct ((places, ranks on each), how many groups lie so) of the groups that leave their place."""
+    places = np.sort(groups // per_node, axis=1)
+    distinct, counts = np.unique(places[places[:, 0] != places[:, -1]], axis=0, return_counts=True)
+    for row, count in zip(distinct, counts, strict=True):
+        found, ranks = np.unique(row, return_counts=True)
+        yield (tuple(found.tolist()), tuple(ranks.tolist())), int(count)
+
+
+@dataclass
+class _Sum:
+    """Rows of one term added up.
+
+    Args:
+        nbytes: by group, of a step (see ``Group``).
+        fixed: by (group, pipeline rank), seconds beside the bytes.
+        hidden: by pipeline rank, seconds that computation hides.
+    """
+
+    nbytes: dict[Key, float] = field(default_factory=dict)
+    fixed: dict[tuple[Key, int], float] = field(default_factory=dict)
+    hidden: dict[int, float] = field(default_factory=dict)
+
+    def add(
+        self,
+        row: CommunicationRow,
+        rank: int,
+        groups: Iterable[tuple[Key, int]],
+        rate: float,
+        pattern: Pattern,
+    ) -> None:
+        """Adds a row of a pipeline rank."""
+        leaves = False
+        for key, count in groups:
+            leaves = True
+            each = _bytes_of_step(row)
+            own = each * (_most_out(key[1]) if pattern == "exchange" else 1.0)
+            self.nbytes[key] = self.nbytes.get(key, 0.0) + each * count
+            beside = max(row.seconds - own * count / rate, 0.0)
+            self.fixed[key, rank] = self.fixed.get((key, rank), 0.0) + beside
+        if leaves:
+            self.hidden[rank] = self.hidden.get(rank, 0.0) + row.seconds - row.exposed_s
+
+
+def _bytes_of_step(row: CommunicationRow) -> float:
+    """Bytes of a step over an edge of a ring; of an all-to-all from one rank to another."""
+    total = row.bytes_per_call * row.calls_per_step
+    if row.collective == "all_to_all":
+        return total / row.ranks
+    return total * PASSES[row.collective] * (row.ranks - 1) / row.ranks if row.collective in PASSES else total
+
+
+def _most_out(ranks: tuple[int, ...]) -> float:
+    """Pairs of ranks between the busiest place and the others."""
+    return float(max(own * (sum(ranks) - own) for own in ranks))
+
+
+def _term(axis: str, pattern: Pattern, total: _Sum) -> Term:
+    groups = []
+    for key, nbytes in total.nbytes.items():
+        fixed = max(seconds for (whose, _), seconds in total.fixed.items() if whose == key)
+        groups.append(Group(key[0], nbytes, fixed, key[1] if pattern == "exchange" else ()))
+    return Term(axis, pattern, tuple(groups), max(min(total.hidden.values()), 0.0))

@@ -1,0 +1,79 @@
+"""Host files of launchers (OpenMPI, DeepSpeed, torchrun's lists): one host a line, in the order of the ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.documents.reading import read_text
+from planner.errors import PlannerError
+from planner.solvers.placement.place import Placement
+
+
+@dataclass(frozen=True)
+class Hostfile:
+    """A host file as read.
+
+    Args:
+        path: the file. heading: remarks before the first host. hosts: the lines of the hosts, whole.
+    """
+
+    path: Path
+    heading: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """First word of each line."""
+        return tuple(line.split()[0].split(":")[0] for line in self.hosts)
+
+
+def read_hostfile(path: str | Path) -> Hostfile:
+    """The hosts of a file; # starts a remark, empty lines count for nothing.
+
+    Raises:
+        PlannerError: it cannot be read, holds no host, or one host twice.
+    """
+    file = Path(path)
+    heading: list[str] = []
+    hosts: list[str] = []
+    seen: set[str] = set()
+    for number, line in enumerate(read_text(file, "a list of hosts").splitlines(), start=1):
+        text = line.strip()
+        if text.startswith("#"):
+            if not hosts:
+                heading.append(text)
+            continue
+        if not text:
+            continue
+        name = text.split()[0].split(":")[0]
+        if name in seen:
+            raise PlannerError(f"'{name}' stands here twice", file=file, line=number)
+        seen.add(name)
+        hosts.append(text)
+    if not hosts:
+        raise PlannerError("holds no host; one a line is accepted", file=file)
+    return Hostfile(file, tuple(heading), tuple(hosts))
+
+
+def hosts_of(placement: Placement, hostfile: Hostfile | None) -> list[str]:
+    """Lines of the new host file: the nodes in use, in the order of their ranks.
+
+    The n-th host of the old file is the n-th node of the matrix, unless the names of both are the same set.
+
+    Args:
+        hostfile: None for the names of the matrix.
+
+    Raises:
+        PlannerError: the file does not have a host for each node of the matrix.
+    """
+    names = placement.links.names
+    if hostfile is None:
+        return placement.names(placement.nodes)
+    if len(hostfile.hosts) != len(names):
+        raise PlannerError(
+            f"has {len(hostfile.hosts)} hosts, the matrix of links {len(names)} nodes", file=hostfile.path
+        )
+    by_name = dict(zip(hostfile.names, hostfile.hosts, strict=True))
+    lines = [by_name[name] for name in names] if set(by_name) == set(names) else list(hostfile.hosts)
+    return [*hostfile.heading, *(lines[int(node)] for node in placement.nodes)]

@@ -36,6 +36,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rank by expected time, or by the upper end of its interval.",
 )
+@click.option(
+    "--stages",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Deal layers and recompute of the best N pipelines out unevenly.",
+)
+@click.option(
+    "--write-lp", metavar="FILE", help="With --stages: write the best pipeline's integer programme."
+)
+@click.option(
+    "--back-end",
+    type=click.Choice(["highs", "cbc"]),
+    default="highs",
+    show_default=True,
+    help="With --stages: what solves integer programmes.",
+)
 @click.option("--gap", metavar="FRACTION", default="0", help="Stop when this near to the optimum, e.g. 1%.")
 @click.option("--time-limit", metavar="TIME", help="Stop after this long with the best so far, e.g. 30 s.")
 @output_options
@@ -47,6 +63,9 @@ def command(
     explain: bool,
     refine: int | None,
     rank: str,
+    stages: int | None,
+    write_lp: str | None,
+    back_end: str,
     gap: str,
     time_limit: str | None,
     output: Output,
@@ -59,12 +78,19 @@ def command(
     from planner.units import parse_quantity
 
     _check_targets(plan_file, picture)
+    if stages is not None and (refine is not None or rank == "pessimistic" or picture or explain):
+        raise click.UsageError("--stages excludes --refine, --rank pessimistic, --plot and --explain")
+    if write_lp is not None and stages is None:
+        raise click.UsageError("--write-lp writes the programme of uneven stages: give --stages N too")
     if refine is not None and rank == "pessimistic":
         raise click.UsageError(
             "--refine ranks by simulated time; it and --rank pessimistic exclude each other"
         )
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
+    if stages is not None:
+        _search_stages(loaded, stages, back_end, write_lp, plan_file, allowed_gap, limit_s, output)
+        return
     with output.progress() as progress:
         options: Any = {"top": top, "gap": allowed_gap, "time_limit_s": limit_s, "progress": progress}
         refinement = None
@@ -87,6 +113,31 @@ def command(
             console.print(line)
 
     output.emit(payload, render)
+
+
+def _search_stages(
+    loaded: LoadedJob,
+    count: int,
+    back_end: Any,
+    lp_file: str | None,
+    plan_file: str | None,
+    gap: float,
+    limit_s: float | None,
+    output: Output,
+) -> None:
+    from planner.cli.search_stages import search_stages
+    from planner.solvers.stages.uneven import StageOptions
+
+    search_stages(
+        loaded,
+        count,
+        StageOptions(back_end=back_end),
+        gap=gap,
+        time_limit_s=limit_s,
+        plan_file=plan_file,
+        lp_file=lp_file,
+        output=output,
+    )
 
 
 def _check_targets(plan_file: str | None, picture: str | None) -> None:

@@ -80,17 +80,17 @@ def _memory_words(knobs: Mapping[str, Any]) -> list[str]:
     mode = knobs.get("recompute", "none")
     if mode != "none":
         count = knobs.get("recompute_layers")
-        layers = "" if count is None else f"[{_runs(count) if isinstance(count, list) else count}]"
+        layers = "" if count is None else f"[{runs(count) if isinstance(count, list) else count}]"
         words.append(f"recompute-{mode}{layers}")
     for state, move in knobs.get("offload", {}).items():
         part = "" if move.get("fraction", 1.0) == 1.0 else f"×{move['fraction']:g}"
         words.append(f"{state}→{move['tier']}{part}")
     if knobs.get("layers_per_stage"):
-        words.append("layers " + _runs(knobs["layers_per_stage"]))
+        words.append("layers " + runs(knobs["layers_per_stage"]))
     return words
 
 
-def _runs(numbers: Sequence[int]) -> str:
+def runs(numbers: Sequence[int]) -> str:
     """``3+13×4+2×3`` for 3, thirteen times 4, twice 3."""
     groups = [(len(list(run)), number) for number, run in itertools.groupby(numbers)]
     return "+".join(f"{count}×{number}" if count > 1 else str(number) for count, number in groups)

@@ -123,8 +123,11 @@ class _Walk:
         values = self.problem.graph.values
         if operator.kind == "embedding":
             table, rows = (values[name].kind for name in operator.inputs[:2])
-            axis = leading(operator.input_dims[0], 0)
-            return [axis] if table == "parameter" and rows not in ("constant", "parameter") and axis else []
+            if table != "parameter":
+                return []
+            # rows that every rank knows (positions) are no vocabulary: such tables serve heads, or stay whole
+            axis = leading(operator.input_dims[0], 1 if rows == "constant" else 0)
+            return [axis] if axis else []
         if operator.kind != "matmul" or not self._weighs(operator.inputs[1]):
             return []
         left, right = (_axes(dims) for dims in operator.input_dims[:2])

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "search": "Rank the layouts of a job, fastest first, with proof.",
         "estimate": "Predict one layout of a job.",
         "simulate": "Run one plan as events: timeline, links, memory, critical path.",
+        "sweep": "A table over many jobs: any field varied, restartable.",
         "max": "The largest sequence, micro-batch or depth that fits.",
         "check": "Is a layout legal? Rules, rank groups, memory.",
         "compare": "Explain the difference between plans.",

@@ -51,9 +51,12 @@ def test_a_model_file_loses_only_what_is_true_of_the_published_model(tmp_path: P
     assert load_job(tmp_path / "job.yaml", overrides={"model.layers": 40}).model.layers == 40
 
 
-def test_files_beside_a_cluster_file_are_found_from_elsewhere(tmp_path: Path) -> None:
+def test_files_beside_a_cluster_file_are_found_from_elsewhere(tmp_path: Path, root: Path) -> None:
     (tmp_path / "clusters").mkdir()
-    data = {**load_document("hardware_specs/clusters/h100-superpod.yaml").data, "links": "pairs.csv"}
+    data = {
+        **load_document(root / "hardware_specs" / "clusters" / "h100-superpod.yaml").data,
+        "links": "pairs.csv",
+    }
     write_yaml(tmp_path / "clusters" / "mine.yaml", data)
     stated = cluster_mapping("clusters/mine.yaml", tmp_path)
     assert stated["links"] == str(tmp_path / "clusters" / "pairs.csv")

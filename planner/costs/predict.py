@@ -117,15 +117,15 @@ def _ranks(
                 layers=stage.layers(job.model),
                 flops=rank_flops(row, prices, stage, group)[0],
                 time=breakdown,
-                memory=_memory(job, classes.memory[index], member),
+                memory=memory_breakdown(job, classes.memory[index], member),
                 communication=alike[sent],
             )
         )
     return tuple(result)
 
 
-def _memory(job: Job, memory: StageMemory, row: int) -> MemoryBreakdown:
-    """Memory of one rank, a row of its class."""
+def memory_breakdown(job: Job, memory: StageMemory, row: int) -> MemoryBreakdown:
+    """Memory of one rank, a row of its class, as reports show it."""
     capacity = job.cluster.accelerator.memory_bytes
     return MemoryBreakdown(
         capacity_bytes=capacity,

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "estimate": "Predict one layout of a job.",
         "simulate": "Run one plan as events: timeline, links, memory, critical path.",
         "sweep": "A table over many jobs: any field varied, restartable.",
+        "place": "Axis orders, and which node plays which ranks on measured links.",
         "max": "The largest sequence, micro-batch or depth that fits.",
         "check": "Is a layout legal? Rules, rank groups, memory.",
         "compare": "Explain the difference between plans.",

@@ -9,6 +9,7 @@ Gilmore and Lawler, who let several rows choose the same column. Docs: docs/plac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,11 +69,9 @@ def _chains(term: Term, groups: Sequence[Group], inverse: Floats) -> float:
     hops = term.hops
     if hops is None:
         return 0.0
-    edges = [
-        (a, b) for group in groups for a, b in zip(group.places, group.places[1:], strict=False) if a != b
-    ]
+    edges = [(a, b) for group in groups for a, b in pairwise(group.places) if a != b]
     size = min(len(group.places) for group in groups) - 1
-    inside = max(sum(a == b for a, b in zip(g.places, g.places[1:], strict=False)) for g in groups)
+    inside = max(sum(a == b for a, b in pairwise(g.places)) for g in groups)
     if not edges or size < 1:
         return 0.0
     nbytes, latency = min(group.nbytes for group in groups), 2.0 * min(group.fixed_s for group in groups)
@@ -100,7 +99,7 @@ def _whole_pipeline(hops: int, micro_batches: int) -> float:
 
 
 def _inside(groups: Sequence[Group]) -> int:
-    return sum(a == b for group in groups for a, b in zip(group.places, group.places[1:], strict=False))
+    return sum(a == b for group in groups for a, b in pairwise(group.places))
 
 
 def _apart(matrix: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def place_pairs(term: Term, group: Group) -> Iterator[Pair]:
         return
     around = term.hops is not None and term.hops.around > 0.0
     chain = (*places, places[0]) if around else places
-    for a, b in zip(chain, chain[1:], strict=False):
+    for a, b in pairwise(chain):
         if a != b:
             yield a, b
             yield b, a

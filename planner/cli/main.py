@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "validate": "Predictions against published runs, kernels and collectives.",
         "run": "Run a plan's layout for real on this machine.",
         "calibrate": "Fit the constants of the cost model to measured runs.",
+        "shard": "Choose a sharding for every operator of a model graph.",
         "collective": "Expected time and bandwidth of a collective.",
         "hardware": "The catalogue of accelerators and clusters.",
         "models": "The catalogue of models.",

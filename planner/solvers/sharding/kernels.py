@@ -125,7 +125,7 @@ def _attention(
     """Scores of every head; half of them where a causal mask lets kernels skip."""
     shape = graph.values[operator.inputs[0]].shape
     head_dim, tokens = float(shape[-1]), float(shape[-2])
-    causal = bool(operator.keywords.get("is_causal", False))
+    causal = operator.causal
     flops = _local_flops(operator, axes) * (0.5 if causal else 1.0)
     scores = flops / (4.0 * head_dim)
     precision = _precision(graph.values[operator.inputs[0]].dtype, accelerator)

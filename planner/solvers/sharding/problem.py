@@ -169,6 +169,14 @@ class Problem:
             wire.bytes / mesh.shards(code) for wire in self.wires for code in wire.saved(choice)
         )
 
+    def most_bytes(self) -> float:
+        """No choice needs more memory than this: everything whole, in every placement in which it may be kept."""
+        states = sum(float(node.bytes.max()) for node in self.nodes)
+        kept = (
+            wire.bytes * (wire.saved_by_producer + sum(use.saved for use in wire.uses)) for wire in self.wires
+        )
+        return states + (sum(kept) if self.training else 0.0)
+
     def alternatives(self, choice: Sequence[int], node: int) -> Floats:
         """(alternatives of the node,): seconds that depend on it, the choices of all others kept."""
         trial = list(choice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ class Search:
     """How to search.
 
     Args:
-        memory_bytes: that one rank may hold; None for no limit.
+        memory_bytes: that one rank may hold; None for the memory of its device.
         back_end: solver. time_limit_s: of the solver. gap: relative, at which it may stop.
     """
 
@@ -92,7 +92,7 @@ def best_sharding(
         NoAnswerError: nothing fits, or the limit came before anything was found; names the constraints to blame.
         PlannerError: the file cannot be written.
     """
-    search = search or Search()
+    search = _limited(problem, search or Search())
     quick = rivals(problem)
     fitting = [choice for choice in quick.values() if _allowed(problem, choice, search, pinned)]
     if fitting:
@@ -114,6 +114,14 @@ def best_sharding(
             choice = best
     programme: Programme = modelled.programme
     return Answer(problem, choice, solution, whole, quick, modelled.unit_s, programme.columns, programme.rows)
+
+
+def _limited(problem: Problem, search: Search) -> Search:
+    """The search with the memory of the device where none is set, and without a limit that nothing can reach."""
+    limit = search.memory_bytes
+    if limit is None:
+        limit = problem.hardware.cluster.accelerator.memory_bytes
+    return replace(search, memory_bytes=None if problem.most_bytes() <= limit else limit)
 
 
 def _allowed(problem: Problem, choice: Choice, search: Search, pinned: Mapping[int, int] | None) -> bool:

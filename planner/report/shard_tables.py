@@ -1,0 +1,218 @@
+"""A chosen sharding for people: rivals, operators with what they send, alternatives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from planner.report.tables import new_table
+from planner.report.text import percent, seconds
+from planner.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FOLLOWERS = ("view", "elementwise", "select")
+"""Kinds of operators that are told together where they send nothing and own nothing."""
+
+SHORT = {
+    "all_gather": "all-gather",
+    "all_reduce": "all-reduce",
+    "reduce_scatter": "reduce-scatter",
+    "all_to_all": "all-to-all",
+}
+
+
+def print_sharding(console: Console, payload: Mapping[str, Any], *, quiet: bool) -> None:
+    """The plans side by side, then operator by operator."""
+    console.print(_rivals(payload))
+    console.print(_operators(payload))
+    if quiet:
+        return
+    console.print(
+        "placements: S0 splits dimension 0, R is whole on every rank, P holds partial sums; one per mesh dimension"
+    )
+    for note in payload["notes"]:
+        console.print(f"note: {note}")
+    certificate = payload["certificate"]
+    if certificate is not None:
+        console.print(_proof(certificate))
+
+
+def print_why(console: Console, found: Mapping[str, Any], step_s: float) -> None:
+    """Every other way to run one operator, cheapest first."""
+    table = new_table(
+        f"{found['operator']}: what another split costs",
+        ("split", "inputs", "outputs", "rest kept", "rest chosen again"),
+        left=("split", "inputs", "outputs"),
+    )
+    for item in (found["chosen"], *found["others"]):
+        chosen = item is found["chosen"]
+        table.add_row(
+            ("> " if chosen else "  ") + split_words(item["split"]),
+            " ".join(_where(code) for code in item["inputs"]),
+            " ".join(_where(code) for code in item["outputs"]),
+            "chosen" if chosen else _extra(item["kept_s"], step_s),
+            "" if chosen or item["resolved_s"] is None else _extra(item["resolved_s"], step_s),
+        )
+    console.print(table)
+
+
+def print_runners_up(console: Console, found: Sequence[Mapping[str, Any]], step_s: float) -> None:
+    """The cheapest other way of every operator."""
+    headings = ("operator", "chosen", "next best", "rest kept")
+    table = new_table("Next best split of each operator", headings, left=headings[:3])
+    for item in found:
+        table.add_row(
+            item["operator"],
+            split_words(item["chosen"]),
+            split_words(item["split"]),
+            _extra(item["kept_s"], step_s),
+        )
+    console.print(table)
+
+
+def split_words(split: Sequence[Any]) -> str:
+    """What an operator does on each mesh dimension."""
+    return ", ".join(
+        "whole" if item is None else "partial" if isinstance(item, int) else str(item) for item in split
+    )
+
+
+def _extra(extra_s: float | None, step_s: float) -> str:
+    if extra_s is None:
+        return "impossible"
+    return f"+{seconds(max(extra_s, 0.0))} ({percent(max(extra_s, 0.0) / step_s)})"
+
+
+def _rivals(payload: Mapping[str, Any]) -> Any:
+    mesh = "x".join(str(size) for size in payload["mesh"])
+    what = "training step" if payload["training"] else "forward pass"
+    table = new_table(
+        f"{payload['graph']} on {mesh} devices of {payload['cluster']}: one {what}",
+        (
+            "plan",
+            "time",
+            "kernels",
+            "sent forward",
+            "sent backward",
+            "calls",
+            "memory",
+            "fits",
+            "against best",
+        ),
+        left=("plan",),
+    )
+    best = payload["seconds"]
+    name = "linear programme" if payload["chosen_by"] == "ilp" else payload["chosen_by"]
+    rows = {f"> {name}": payload} | {
+        f"  {rival}": item for rival, item in payload["rivals"].items() if rival != payload["chosen_by"]
+    }
+    for label, item in rows.items():
+        parts = [seconds(item[key]) for key in ("seconds", "kernels_s", "forward_s", "backward_s")]
+        calls = sum(item["collectives"].values())
+        against = "" if item is payload else f"{100 * (item['seconds'] / best - 1):+.1f} %"
+        table.add_row(
+            label, *parts, str(calls), format_bytes(item["bytes"]), "yes" if item["fits"] else "no", against
+        )
+    return table
+
+
+def _operators(payload: Mapping[str, Any]) -> Any:
+    headings = ("operator", "split", "parameters", "output", "sent before it", "sent back by its gradient")
+    table = new_table("Operators, copies of a block once", headings, left=headings)
+    for row in _rows(payload):
+        table.add_row(row.name, row.split, row.parameters, row.output, row.forward, row.backward)
+    return table
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    split: str
+    parameters: str
+    output: str
+    forward: str
+    backward: str
+
+
+def _rows(payload: Mapping[str, Any]) -> Iterator[_Row]:
+    """Operators one by one; followers between them together."""
+    sends = _sends(payload)
+    copies = Counter(item["copy_of"] or item["name"] for item in payload["operators"])
+    followers: list[Mapping[str, Any]] = []
+    for item in payload["operators"]:
+        if item["copy_of"] is not None:
+            continue
+        if item["kind"] in FOLLOWERS and not item["parameters"] and item["name"] not in sends:
+            followers.append(item)
+            continue
+        yield from _followers(followers)
+        followers = []
+        yield _Row(
+            _name(item, copies[item["name"]]),
+            split_words(item["split"]),
+            " ".join(
+                f"{_short(name, item['module'])} {_where(payload['stored'][name])}"
+                for name in item["parameters"]
+            ),
+            " ".join(_where(code) for code in item["outputs"]),
+            *("\n".join(lines) for lines in sends.get(item["name"], ((), ()))),
+        )
+    yield from _followers(followers)
+
+
+def _followers(items: Sequence[Mapping[str, Any]]) -> Iterator[_Row]:
+    if items:
+        targets = Counter(item["target"].split(".")[-1] for item in items)
+        words = ", ".join(name if count == 1 else f"{name} x{count}" for name, count in targets.items())
+        places = list(dict.fromkeys(_where(code) for item in items for code in item["outputs"]))
+        yield _Row(f"  {words}", "follow", "", " ".join(places), "", "")
+
+
+def _name(item: Mapping[str, Any], copies: int) -> str:
+    label = f"{item['name']} ({item['module']})" if item["module"] else str(item["name"])
+    return label if copies == 1 else f"{label} x{copies}"
+
+
+def _short(name: str, module: str) -> str:
+    return name.removeprefix(f"{module}.")
+
+
+def _where(code: Sequence[str]) -> str:
+    return "(" + ",".join(code) + ")" if len(code) > 1 else code[0]
+
+
+def _sends(payload: Mapping[str, Any]) -> dict[str, tuple[list[str], list[str]]]:
+    """Operator -> collectives before its first use of a value; of the gradients that it sends back."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for item in payload["transitions"]:
+        first, what = item["consumers"][0][0], item["value"] if item["value"] in payload["stored"] else ""
+        for column, steps in enumerate((item["forward"], item["backward"])):
+            for step in steps:
+                if step["collective"]:
+                    lines = found.setdefault(first, ([], []))
+                    lines[column].append(_call(payload, what, step["collective"], step))
+    for item in payload["inner"]:
+        lines = found.setdefault(item["operator"], ([], []))
+        lines[item["in_pass"] == "backward"].append(_call(payload, item["what"], "all_reduce", item))
+    return found
+
+
+def _call(payload: Mapping[str, Any], what: str, collective: str, step: Mapping[str, Any]) -> str:
+    where = f" on dim {step['mesh_dim']}" if len(payload["mesh"]) > 1 else ""
+    words = f"{SHORT[collective]} {format_bytes(step['bytes'])}{where}"
+    return f"{what}: {words}" if what else words
+
+
+def _proof(certificate: Mapping[str, Any]) -> str:
+    how = "the relaxation was whole at once" if certificate["relaxation_whole"] else "by branch and bound"
+    size = f"{certificate['variables']:,} variables, {certificate['constraints']:,} constraints"
+    if certificate["status"] == "optimal":
+        return f"proved: no sharding of this graph is faster by these prices ({size}; {how})"
+    return (
+        f"not proved: the limit came first; at best {seconds(certificate['lower_bound_s'])}, "
+        f"gap {percent(certificate['gap'])} ({size})"
+    )

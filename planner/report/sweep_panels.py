@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from planner.report.sweep_table import field_names, value_words
 from planner.report.text import GIB
 from planner.studies.sweep.rows import Row
+from planner.units import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LINES = 6
 """More combinations of the other fields are drawn as points below their upper (or lower) edge."""
+
+WIDEST = 1.5
+"""Memory of points that are drawn, over that of the device."""
 
 COLORS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#cc7711", "#66ccee")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -38,6 +42,8 @@ def x_field(rows: Sequence[Row], fields: Sequence[str]) -> str | None:
 
 def draw_scaling(axes: Axes, rows: Sequence[Row], fields: Sequence[str]) -> None:
     """Tokens per second against devices, with what proportional growth from the smallest count would give."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     _curves(axes, rows, fields, "devices", lambda row: float(row["tokens_per_s"]), best=max)
     least = min(row["devices"] for row in rows)
     first = max(row["tokens_per_s"] for row in rows if row["devices"] == least)
@@ -45,6 +51,9 @@ def draw_scaling(axes: Axes, rows: Sequence[Row], fields: Sequence[str]) -> None
     ideal = [first * end / least for end in ends]
     axes.plot(ends, ideal, color="black", linewidth=1.0, linestyle=(0, (1, 2)), label="proportional")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(lambda value, _: format_count(value))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("throughput (tokens/s)")
     axes.set_title("Scaling")
     _finish(axes, rows, "devices")
@@ -53,7 +62,7 @@ def draw_scaling(axes: Axes, rows: Sequence[Row], fields: Sequence[str]) -> None
 def draw_utilisation(axes: Axes, rows: Sequence[Row], fields: Sequence[str], along: str) -> None:
     """Model FLOPs utilisation along a field."""
     _curves(axes, rows, fields, along, lambda row: 100 * float(row["mfu"]), best=max)
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
     axes.set_ylabel("model FLOPs utilisation (%)")
     axes.set_title("Utilisation")
     _finish(axes, rows, along)
@@ -63,7 +72,7 @@ def draw_cost(axes: Axes, rows: Sequence[Row], fields: Sequence[str], along: str
     """Cost of a million tokens along a field."""
     priced = [row for row in rows if row["cost_per_million_tokens"] is not None]
     _curves(axes, priced, fields, along, lambda row: float(row["cost_per_million_tokens"]), best=min)
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
     axes.set_ylabel("cost per million tokens (currency of the price)")
     axes.set_title("Cost")
     _finish(axes, priced, along)
@@ -75,7 +84,7 @@ def draw_tradeoff(axes: Axes, rows: Sequence[Row], fields: Sequence[str]) -> Non
     others = [row for row in rows if not row["fits"]]
     by = _few_valued(rows, fields)
     if others:
-        axes.plot(*_points(others), "x", color=GREY, markersize=6, label="does not fit", zorder=2)
+        axes.plot(*_points(others), "x", color=GREY, markersize=6, label=_unfit_words(others), zorder=2)
     for style, (label, members) in zip(itertools.count(), _grouped(fitting, by), strict=False):
         axes.plot(
             *_points(members),
@@ -91,17 +100,8 @@ def draw_tradeoff(axes: Axes, rows: Sequence[Row], fields: Sequence[str]) -> Non
     axes.step(
         *zip(*front, strict=True), where="post", color="black", linewidth=1.2, label="Pareto front", zorder=4
     )
-    capacities = {row["capacity_bytes"] for row in rows}
-    if len(capacities) == 1:
-        capacity = capacities.pop() / GIB
-        axes.axvline(
-            capacity, color="black", linestyle="--", linewidth=1, label=f"device, {capacity:.0f} GiB"
-        )
-        axes.axvspan(
-            capacity, max(axes.get_xlim()[1], 1.03 * capacity), facecolor="0.88", hatch="//", edgecolor="0.7"
-        )
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    _shade_beyond(axes, {row["capacity_bytes"] / GIB for row in rows})
+    _from_zero(axes)
     axes.set_xlabel("memory used on the fullest device (GiB)")
     axes.set_ylabel("throughput (tokens/s per device)")
     axes.set_title("Throughput against memory")
@@ -168,6 +168,28 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         if not front or speed > front[-1][1]:
             front.append((memory, speed))
     return front
+
+
+def _shade_beyond(axes: Axes, capacities: Collection[float]) -> None:
+    """Mark the memory of a device, where all points have the same; what needs far more is beyond the edge."""
+    right = 1.04 * min(axes.dataLim.x1, WIDEST * max(capacities))
+    right = max(right, 1.04 * max(capacities))
+    axes.set_xlim(0, right)
+    if len(capacities) == 1:
+        (capacity,) = capacities
+        axes.axvline(
+            capacity, color="black", linestyle="--", linewidth=1, label=f"device, {capacity:.0f} GiB"
+        )
+        axes.axvspan(capacity, right, facecolor="0.88", hatch="//", edgecolor="0.7")
+
+
+def _unfit_words(rows: Sequence[Row]) -> str:
+    beyond = sum(row["device_used_bytes"] > WIDEST * row["capacity_bytes"] for row in rows)
+    return f"does not fit ({beyond} beyond the edge)" if beyond else "does not fit"
+
+
+def _from_zero(axes: Axes) -> None:
+    axes.set_ylim(0, 1.08 * axes.dataLim.y1)
 
 
 def _finish(axes: Axes, rows: Sequence[Row], along: str) -> None:

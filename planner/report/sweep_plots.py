@@ -38,10 +38,12 @@ def draw_sweep(target: str | Path, table: pa.Table, *, heat: Sequence[str] | Non
         PlannerError: the fields of the heat map are not swept, or a file cannot be written.
     """
     rows, fields = table.to_pylist(), swept_fields(table)
-    panels = _panels([row for row in rows if row["status"] == "ok"], rows, fields, heat)
+    good = [row for row in rows if row["status"] == "ok"]
+    panels = _panels(good, rows, fields, heat)
+    title = _title(good)
     path = Path(target)
     if path.suffix.lower() in SUFFIXES:
-        _draw(path, list(panels.values()))
+        _draw(path, list(panels.values()), title)
         return [path]
     if path.suffix:
         check_picture(path)
@@ -50,7 +52,7 @@ def draw_sweep(target: str | Path, table: pa.Table, *, heat: Sequence[str] | Non
     except OSError as error:
         raise PlannerError(f"cannot be made a folder of pictures: {error.strerror}", file=path) from None
     for name, panel in panels.items():
-        _draw(path / f"{name}.png", [panel])
+        _draw(path / f"{name}.png", [panel], title)
     return [path / f"{name}.png" for name in panels]
 
 
@@ -75,14 +77,23 @@ def _panels(
     return panels
 
 
-def _draw(path: Path, panels: Sequence[Panel]) -> None:
+def _title(rows: Sequence[Row]) -> str:
+    """Model and cluster where all points have the same."""
+    words = []
+    for name, many in (("model", "models"), ("cluster", "clusters")):
+        values = {row[name] for row in rows}
+        words.append(values.pop() if len(values) == 1 else f"{len(values)} {many}")
+    return " on ".join(words)
+
+
+def _draw(path: Path, panels: Sequence[Panel], title: str) -> None:
     columns = min(len(panels), 2)
     lines = -(-len(panels) // columns)
     figure = new_figure(WIDTH * columns, HEIGHT * lines)
-    places = figure.subplots(lines, columns, squeeze=False).flat
+    places = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, panel in zip(places, panels, strict=False):
         panel(axes)
-    for axes in list(figure.axes[len(panels) : lines * columns]):
-        if axes in places.base:
-            axes.remove()
+    for axes in places[len(panels) :]:
+        axes.remove()
+    figure.suptitle(title)
     save_figure(figure, path)

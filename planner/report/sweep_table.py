@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.report.tables import new_table
 from planner.report.text import gib, layout_words, percent, seconds
-from planner.studies.sweep.fields import HARDWARE, Value
+from planner.studies.sweep.fields import HARDWARE, LAYOUT, Value
 from planner.studies.sweep.rows import KNOB_COLUMNS, Row
 from planner.studies.sweep.table import swept_fields
 from planner.studies.sweep.values import FACTOR
@@ -106,18 +106,23 @@ def _rows_table(rows: Sequence[Row], fields: Sequence[str], top: int) -> Table:
         shown = sorted(fitting, key=lambda row: -row["tokens_per_s_per_device"])[:top]
         title += f", the {len(shown)} with most tokens/s per device"
     columns = [name for name in RESULTS if any(row[name] is not None for row in good)]
-    names = field_names(fields)
-    headings = [*names.values(), *(RESULTS[name][0] for name in columns), "layout"]
-    table = new_table(title, headings, left=("layout",))
+    # Where knobs are swept they stand in columns of their own, and only failures need words.
+    words = not all(row["status"] == "ok" for row in shown) or not any(
+        path.startswith(LAYOUT) for path in fields
+    )
+    headings = [*field_names(fields).values(), *(RESULTS[name][0] for name in columns)]
+    table = new_table(title, [*headings, *(["layout"] if words else [])], left=("layout",))
     for row in shown:
         cells = [value_words(path, row[path]) for path in fields]
-        if row["status"] == "ok":
-            cells += [RESULTS[name][1](row[name]) for name in columns]
-            cells.append(row_layout(row) + ("" if row["fits"] else " (does not fit)"))
-        else:
-            cells += ["-"] * len(columns) + [f"{row['status']}: {row['message']}"]
-        table.add_row(*cells)
+        cells += [RESULTS[name][1](row[name]) if row["status"] == "ok" else "-" for name in columns]
+        table.add_row(*cells, *([_layout_cell(row)] if words else []))
     return table
+
+
+def _layout_cell(row: Row) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['message']}"
+    return row_layout(row) + ("" if row["fits"] else " (does not fit)")
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:

@@ -27,9 +27,9 @@ def load_graph(text: str, inputs: Sequence[str] = (), *, block: bool = False) ->
     path, _, function = text.rpartition(":") if ".py:" in text else (text, "", "")
     suffix = Path(path).suffix.lower()
     if function:
-        from planner.models.operator_graph.user_module import traced_user_module
+        from planner.models.operator_graph.user_module import user_module
 
-        return operator_graph(traced_user_module(text, inputs, block=block)[0])
+        return operator_graph(user_module(text, inputs, block=block).traced)
     if inputs:
         raise PlannerError(f"{path} states its own inputs: leave --input out", field="input")
     if suffix == ".pt2":

@@ -142,7 +142,7 @@ def _functional(program: ExportedProgram) -> ExportedProgram:
             if node.op == "call_function" and _name(node.target) not in RULES
         }
         table = torch.export.default_decompositions()
-        known = {target: table[target] for target in unknown if target in table}  # type: ignore[index]
+        known = {target: table[target] for target in unknown if target in table}
         return program.run_decompositions(known) if known else program
 
 

@@ -1,8 +1,9 @@
-"""A user's module, imported and traced."""
+"""A user's module, imported, exported and traced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
@@ -12,12 +13,21 @@ from planner.models.operator_graph.torch_export import exported_module, module_o
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
-def traced_user_module(
-    text: str, inputs: Sequence[str] = (), *, block: bool = False
-) -> tuple[TracedGraph, torch.nn.Module, tuple[torch.Tensor, ...]]:
-    """The traced graph of ``MODEL.py:FUNCTION``, its module and the inputs that it was traced with; see ``load_graph``."""
+@dataclass(frozen=True)
+class UserModule:
+    """A module, the inputs that it was exported with, and what came of it."""
+
+    module: torch.nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    program: ExportedProgram
+    traced: TracedGraph
+
+
+def user_module(text: str, inputs: Sequence[str] = (), *, block: bool = False) -> UserModule:
+    """The module of ``MODEL.py:FUNCTION``, exported; see ``load_graph`` for arguments and errors."""
     import torch
 
     made = module_of(text)
@@ -31,4 +41,5 @@ def traced_user_module(
             f"{text} gives no example inputs: say them, as --input 'int64[8,128]'", field="input"
         )
     program = exported_module(module, tuple(given))
-    return traced(program, type(module).__name__, block=block), module, tuple(given)
+    graph = traced(program, type(module).__name__, block=block)
+    return UserModule(module, tuple(given), program, graph)

@@ -44,7 +44,7 @@ class Call:
         value = self.argument(position, name)
         if isinstance(value, int):
             return (value,)
-        return tuple(int(part) for part in value) if isinstance(value, tuple) else None  # type: ignore[call-overload]
+        return tuple(int(part) for part in value) if isinstance(value, tuple) else None
 
     def tensor(self, position: int, name: str) -> int | None:
         """The input that stands at an argument, None if there is none."""

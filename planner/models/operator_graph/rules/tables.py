@@ -50,7 +50,7 @@ def _cross_entropy(call: Call) -> AxisRule:
         ((row, vocabulary), (row,)),
         ((),),
         frozenset(vocabulary) if smoothing else frozenset(),
-        inner_sums={} if smoothing else {axis: sums for axis in vocabulary},
+        inner_sums={} if smoothing else dict.fromkeys(vocabulary, sums),
         saves=(logits, target),
     )  # fmt: skip
 

@@ -97,12 +97,14 @@ def _repeat(call: Call) -> AxisRule:
     source, result = call.inputs[0], call.outputs[0]
     offset = len(result.shape) - len(source.shape)
     dims = own_dims(source)
+    lengths: dict[str, int] = {}
     made = []
-    for index, size in enumerate(result.shape):
+    for index, (size, length) in enumerate(zip(result.shape, (1,) * offset + source.shape, strict=True)):
         inner = dims[index - offset] if index >= offset else ()
-        times = size // (source.shape[index - offset] if index >= offset else 1)
-        made.append((*((f"copy{index}",) if times > 1 else ()), *inner))
-    lengths = {name: result.shape[i] // (source.shape[i - offset] if i >= offset else 1) for i, dim in enumerate(made) for name in dim if name.startswith("copy")}  # fmt: skip
+        if size > length:
+            lengths[f"copy{index}"] = size // length
+            inner = (f"copy{index}", *inner)
+        made.append(inner)
     return AxisRule("view", (dims,), (tuple(made),), partial=_PARTIAL, lengths=lengths)
 
 

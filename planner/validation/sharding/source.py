@@ -1,0 +1,94 @@
+"""Whole models that a run compares with: their graph, their tensors, and one process's outputs and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.errors import PlannerError
+from planner.models.operator_graph.derive import operator_graph
+from planner.models.operator_graph.nodes import TracedGraph
+from planner.models.operator_graph.types import OperatorGraph
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.export import ExportedProgram
+
+Forward = Callable[[Mapping[str, "Tensor"], Sequence["Tensor"]], Sequence["Tensor"]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that can run.
+
+    Args:
+        traced, graph: as imported.
+        tensors: parameters and constants by name.
+        forward: outputs for given parameters (by name) and inputs, on one process, without anything of the graph.
+    """
+
+    traced: TracedGraph
+    graph: OperatorGraph
+    tensors: Mapping[str, Tensor]
+    forward: Forward
+
+
+def open_source(text: str, inputs: Sequence[str] = (), *, block: bool = False) -> Source:
+    """The model of a source that has numbers.
+
+    Raises:
+        PlannerError: it has none (a graph file, a module on device meta), or cannot be imported.
+    """
+    if ".py:" in text:
+        from planner.models.operator_graph.user_module import user_module
+
+        made = user_module(text, inputs, block=block)
+        return _exported(made.program, made.traced)
+    path = Path(text)
+    if path.suffix == ".pt2":
+        from planner.models.operator_graph.torch_export import load_exported, traced
+
+        program = load_exported(path)
+        return _exported(program, traced(program, path.stem, block=block))
+    raise PlannerError(f"{text} holds no numbers that can be run: give MODEL.py:FUNCTION or FILE.pt2")
+
+
+def _exported(program: ExportedProgram, traced: TracedGraph) -> Source:
+    import torch
+
+    tensors = {**program.state_dict, **program.constants}
+    if any(tensor.is_meta for tensor in tensors.values() if isinstance(tensor, torch.Tensor)):
+        raise PlannerError(f"{traced.name} has no numbers (device meta): it can be planned but not run")
+
+    def forward(parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        module = program.module()
+        result = torch.func.functional_call(module, dict(parameters), tuple(inputs))
+        return [part for part in torch.utils._pytree.tree_leaves(result) if part is not None]
+
+    return Source(traced, operator_graph(traced), tensors, forward)
+
+
+def random_inputs(graph: OperatorGraph, seed: int = 0) -> dict[str, Tensor]:
+    """Inputs by name: floats from a normal distribution, integers below every table's rows and every loss's classes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    limit = min(
+        (
+            operator.axes.get("vocabulary", 2)
+            for operator in graph.operators
+            if operator.kind in ("embedding", "loss")
+        ),
+        default=2,
+    )
+    found: dict[str, Tensor] = {}
+    for name in graph.inputs:
+        value = graph.values[name]
+        dtype: torch.dtype = getattr(torch, value.dtype)
+        if dtype.is_floating_point:
+            found[name] = torch.randn(value.shape, generator=generator, dtype=dtype)
+        else:
+            found[name] = torch.randint(limit, value.shape, generator=generator).to(dtype)
+    return found

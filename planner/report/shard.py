@@ -103,9 +103,9 @@ def _totals(
 
 def _moved(plan: ShardingPlan, in_pass: str) -> float:
     """Seconds of collectives and fills of one pass."""
-    steps = (getattr(item, in_pass) for item in plan.transitions)
-    inner = sum(item.seconds for item in plan.inner if item.in_pass == in_pass)
-    return inner + sum(step.seconds for some in steps for step in some)
+    inner = math.fsum(item.seconds for item in plan.inner if item.in_pass == in_pass)
+    passes = (item.forward if in_pass == "forward" else item.backward for item in plan.transitions)
+    return inner + math.fsum(step.seconds for steps in passes for step in steps)
 
 
 def _certificate(answer: Answer) -> dict[str, Any]:

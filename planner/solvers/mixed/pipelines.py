@@ -32,7 +32,7 @@ class Pipeline:
         order: groups from the first stage on; ``ways``: row of each in the group's ``Ways``; ``stages``: of each.
         bounds: first layer of every stage, and the number of layers.
         policies: recompute policy of every stage.
-        step_s: seconds of a step.
+        waited_s: seconds of a step that every rank waits for hops and the sum of tied tables. step_s: of a step.
     """
 
     order: tuple[int, ...]
@@ -41,6 +41,7 @@ class Pipeline:
     micro_batches: int
     bounds: tuple[int, ...]
     policies: tuple[int, ...]
+    waited_s: float
     step_s: float
 
     @property
@@ -185,6 +186,7 @@ def _cut(
         int(item.micro_batches[row]),
         tuple(cuts.tolist()),
         tuple(policies),
+        once,
         step_s,
     ), True
 

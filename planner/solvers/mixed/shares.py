@@ -81,7 +81,9 @@ class GroupTimes:
         units = np.arange(job.training.global_batch // unit + 1)
         rows = _rate_rows(job)
         prices = price_model(job, rows)
-        seconds: FloatArray = units * (unit * _least_seconds_per_sequence(job, rows, prices))
+        seconds: FloatArray = units.astype(np.float64) * (
+            unit * _least_seconds_per_sequence(job, rows, prices)
+        )
         seconds[0] = np.inf
         return GroupTimes(job, unit, prices, seconds, np.zeros(len(units), dtype=np.bool_))
 
@@ -123,11 +125,11 @@ def _rate_rows(job: Job) -> Layouts:
 def _any_batch(job: Job) -> Job:
     """The job without the search options that depend on the batch."""
     options = job.search
-    parts = {
-        name: {knob: value for knob, value in getattr(options, name).items() if knob not in _BATCH_KNOBS}
-        for name in ("fix", "limit", "allow")
-    }
-    return replace(job, search=replace(options, **parts))
+    fix, limit, allow = (
+        {knob: value for knob, value in part.items() if knob not in _BATCH_KNOBS}
+        for part in (options.fix, options.limit, options.allow)
+    )
+    return replace(job, search=replace(options, fix=fix, limit=limit, allow=allow))
 
 
 def _least_seconds_per_sequence(job: Job, rows: Layouts, prices: Prices) -> float:

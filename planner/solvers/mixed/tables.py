@@ -15,6 +15,7 @@ from planner.costs.prices import PriceRows
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.step import StageTime, step_time
+from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
 from planner.solvers.mixed.contents import Contents
 from planner.solvers.mixed.ways import Ways
@@ -76,7 +77,7 @@ class StageTables:
         sums = np.empty((len(layouts), len(self._contents.stages)))
         caps = np.empty_like(sums)
         for place, content in enumerate(self._contents.stages):
-            time = single_stage(self._ways, layouts, prices, content)
+            time = single_stage(self._ways.job, layouts, prices, content)
             sums[:, place] = time.paced[0] + time.paced[1]
             caps[:, place] = held_up(time) - sums[:, place]
         sums[~legal] = np.inf
@@ -115,10 +116,10 @@ class StageTables:
         return [np.ascontiguousarray(part) for part in shaped]
 
 
-def single_stage(ways: Ways, layouts: Layouts, prices: PriceRows, content: StageClass) -> StageTime:
+def single_stage(job: Job, layouts: Layouts, prices: PriceRows, content: StageClass) -> StageTime:
     """Times of a rank that owns a content."""
     alone = StageGroup(np.arange(len(layouts)), 1, 1, (content,), 0)
-    return step_time(ways.job, layouts, prices, alone).stages[0]
+    return step_time(job, layouts, prices, alone).stages[0]
 
 
 def held_up(time: StageTime) -> FloatArray:

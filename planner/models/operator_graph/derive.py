@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, replace_refs
+from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, with_parts
 from planner.models.operator_graph.repeats import representatives
 from planner.models.operator_graph.rewrite import simplified
 from planner.models.operator_graph.rules.call import Call
@@ -35,15 +35,11 @@ def operator_graph(traced: TracedGraph) -> OperatorGraph:
 
 def _operator(node: Node, graph: TracedGraph, reasons: dict[str, list[str]]) -> GraphOperator:
     positions = count()
-
-    def operand(_: Ref) -> Operand:
-        return Operand(next(positions))
-
-    arguments = tuple(replace_refs(argument, operand) for argument in node.arguments)
-    keywords = {key: replace_refs(argument, operand) for key, argument in node.keywords.items()}
-    inputs = tuple(graph.values[name] for name in node.inputs)
+    node_inputs = node.inputs
+    node = with_parts(node, Ref, lambda _: Operand(next(positions)))
+    inputs = tuple(graph.values[name] for name in node_inputs)
     outputs = tuple(graph.values[name] for name in node.outputs)
-    call = Call(node.target, inputs, outputs, arguments, keywords)
+    call = Call(node.target, inputs, outputs, node.arguments, node.keywords)
     rule, lengths, reason = rule_of(call)
     if reason is not None:
         reasons.setdefault(reason, []).append(node.name)
@@ -53,7 +49,7 @@ def _operator(node: Node, graph: TracedGraph, reasons: dict[str, list[str]]) -> 
         node.name,
         rule.kind,
         node.target,
-        node.inputs,
+        node_inputs,
         tuple(value.name for value in outputs),
         {axis: size for axis, size in lengths.items() if axis in used},
         rule.input_dims,
@@ -64,8 +60,8 @@ def _operator(node: Node, graph: TracedGraph, reasons: dict[str, list[str]]) -> 
         rule.flops,
         tuple(dict.fromkeys(_names(rule.saves))) if trained else (),
         rule.causal,
-        arguments,
-        keywords,
+        node.arguments,
+        node.keywords,
         node.module,
     )
 

@@ -45,13 +45,15 @@ def parse_input(text: str) -> InputShape:
     return InputShape(dtype, shape)
 
 
-def example_tensors(shapes: Sequence[InputShape]) -> tuple[torch.Tensor, ...]:
-    """Tensors of these shapes: zeros for integers (a valid index of any table), ones for the rest."""
+def example_tensors(
+    shapes: Sequence[InputShape], device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, ...]:
+    """Tensors of these shapes on a device: zeros for integers (a valid index of any table), ones for the rest."""
     import torch
 
     return tuple(
         (torch.zeros if shape.dtype.startswith(("int", "uint", "bool")) else torch.ones)(
-            shape.shape, dtype=getattr(torch, shape.dtype)
+            shape.shape, dtype=getattr(torch, shape.dtype), device=device
         )
         for shape in shapes
     )

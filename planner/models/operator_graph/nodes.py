@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from planner.models.operator_graph.types import Value
 
@@ -61,10 +62,20 @@ def refs(argument: object) -> Iterator[Ref]:
             yield from refs(part)
 
 
-def replace_refs(argument: object, change: Callable[[Ref], object]) -> object:
-    """An argument with every reference exchanged for what ``change`` gives, in order."""
-    if isinstance(argument, Ref):
+Kind = TypeVar("Kind")
+
+
+def replace_parts(argument: object, kind: type[Kind], change: Callable[[Kind], object]) -> object:
+    """An argument with every part of a kind (``Ref``, ``ElementType``) exchanged for what ``change`` gives, in order."""
+    if isinstance(argument, kind):
         return change(argument)
     if isinstance(argument, tuple):
-        return tuple(replace_refs(part, change) for part in argument)
+        return tuple(replace_parts(part, kind, change) for part in argument)
     return argument
+
+
+def with_parts(node: Node, kind: type[Kind], change: Callable[[Kind], object]) -> Node:
+    """A node with every part of a kind exchanged in all of its arguments."""
+    arguments = tuple(replace_parts(argument, kind, change) for argument in node.arguments)
+    keywords = {key: replace_parts(argument, kind, change) for key, argument in node.keywords.items()}
+    return replace(node, arguments=arguments, keywords=keywords)

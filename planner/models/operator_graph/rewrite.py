@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, refs, replace_refs
+from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, refs, with_parts
 from planner.models.operator_graph.types import Value
 
 _IDENTITIES = frozenset(f"aten.{name}" for name in ("alias", "lift_fresh_copy", "contiguous", "clone"))
@@ -46,12 +46,7 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
     if not any(name in names for name in node.inputs):
         return node
 
-    def change(ref: Ref) -> Ref:
-        return Ref(names.get(ref.name, ref.name))
-
-    arguments = tuple(replace_refs(argument, change) for argument in node.arguments)
-    keywords = {key: replace_refs(argument, change) for key, argument in node.keywords.items()}
-    return replace(node, arguments=arguments, keywords=keywords)
+    return with_parts(node, Ref, lambda ref: Ref(names.get(ref.name, ref.name)))
 
 
 def _with_constants(graph: TracedGraph) -> TracedGraph:

@@ -35,7 +35,8 @@ def user_module(text: str, inputs: Sequence[str] = (), *, block: bool = False) -
     if not isinstance(module, torch.nn.Module):
         raise PlannerError(f"{text} gives {type(module).__name__}, not a torch.nn.Module")
     if inputs:
-        given = example_tensors([parse_input(part) for part in inputs])
+        device = next((tensor.device for tensor in module.parameters()), "cpu")
+        given = example_tensors([parse_input(part) for part in inputs], device)
     if given is None:
         raise PlannerError(
             f"{text} gives no example inputs: say them, as --input 'int64[8,128]'", field="input"

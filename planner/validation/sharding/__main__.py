@@ -76,18 +76,21 @@ def _sharded(
     """One forward and backward pass: outputs, and gradients of parameters (and of inputs of a block) by name."""
     import torch
 
+    from planner.models.operator_graph.derive import operator_graph
     from planner.validation.sharding.execute import executed, placed
     from planner.validation.sharding.leaves import leaf_tensors
 
     wide = torch.get_default_dtype() == torch.float64
     tensors = _wide(source.tensors) if wide else dict(source.tensors)
-    whole = leaf_tensors(source.graph, source.traced, {**tensors, **inputs})
-    values = source.graph.values
+    traced = source.wide_traced if wide else source.traced
+    graph = operator_graph(traced) if wide else source.graph
+    whole = leaf_tensors(graph, traced, {**tensors, **inputs})
+    values = graph.values
     leaves = {
         name: placed(tensor, run.plan.stored[name], mesh, values[name].gradient)
         for name, tensor in whole.items()
     }
-    outputs = executed(source.graph, run.plan, leaves, mesh)
+    outputs = executed(graph, run.plan, leaves, mesh)
     if run.plan.training:
         trained = [output for output in outputs if output.requires_grad]
         torch.autograd.backward(trained, [_seed(output, mesh) for output in trained])

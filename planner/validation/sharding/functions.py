@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import PlannerError
 from planner.models.operator_graph.nodes import Ref
-from planner.models.operator_graph.rules.call import FLOATS
 from planner.models.operator_graph.types import ElementType, GraphOperator, Operand
 from planner.validation.sharding.layout import Shares
 
@@ -41,29 +40,25 @@ def function_of(target: str) -> Any:
 
 def called(operator: GraphOperator, tensors: Sequence[Tensor]) -> Any:
     """The operator's function on these tensors; several results as a tuple."""
-    return call(operator.target, operator.arguments, operator.keywords, lambda position: tensors[position])
+    return call(operator.target, operator.arguments, operator.keywords, dict(enumerate(tensors)))
 
 
 def call(
     target: str,
     arguments: Sequence[object],
     keywords: Mapping[str, object],
-    tensor: Callable[[int | str], Tensor],
+    tensors: Mapping[Any, Tensor],
 ) -> Any:
-    """A function on the tensors that ``tensor`` gives for operands (by position) and references (by name).
-
-    In 64 bits (PyTorch's default element type) every floating element type that the call names is 64 bits wide too.
-    """
+    """A function on tensors: of operands by position, of references by name."""
     import torch
 
     def filled(argument: object) -> Any:
         if isinstance(argument, Operand):
-            return tensor(argument.position)
+            return tensors[argument.position]
         if isinstance(argument, Ref):
-            return tensor(argument.name)
+            return tensors[argument.name]
         if isinstance(argument, ElementType):
-            wide = torch.get_default_dtype() == torch.float64 and argument.name in FLOATS
-            return torch.float64 if wide else getattr(torch, argument.name)
+            return getattr(torch, argument.name)
         if isinstance(argument, tuple):
             return [filled(part) for part in argument]
         return argument

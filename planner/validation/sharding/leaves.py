@@ -27,7 +27,7 @@ def leaf_tensors(graph: OperatorGraph, traced: TracedGraph, given: Mapping[str, 
     with torch.no_grad():
         for node in traced.nodes:
             if constant.issuperset(node.inputs):
-                made = call(node.target, node.arguments, node.keywords, lambda name: known[str(name)])
+                made = call(node.target, node.arguments, node.keywords, known)
                 known |= dict(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True))
                 constant.update(node.outputs)
     return {name: _leaf(graph, name, known) for name in graph.values if name not in graph.producers}

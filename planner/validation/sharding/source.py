@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
 from planner.models.operator_graph.derive import operator_graph
-from planner.models.operator_graph.nodes import TracedGraph
-from planner.models.operator_graph.types import OperatorGraph
+from planner.models.operator_graph.nodes import TracedGraph, with_parts
+from planner.models.operator_graph.rules.call import FLOATS
+from planner.models.operator_graph.types import ElementType, OperatorGraph
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from torch.export import ExportedProgram
 
@@ -25,11 +27,13 @@ class Source:
 
     Args:
         traced, graph: as imported.
+        wide_traced: the same in 64 bits.
         tensors: parameters and constants by name.
         forward: outputs for given parameters (by name) and inputs, on one process, without anything of the graph.
     """
 
     traced: TracedGraph
+    wide_traced: TracedGraph
     graph: OperatorGraph
     tensors: Mapping[str, Tensor]
     forward: Forward
@@ -45,17 +49,21 @@ def open_source(text: str, inputs: Sequence[str] = (), *, block: bool = False) -
         from planner.models.operator_graph.user_module import user_module
 
         made = user_module(text, inputs, block=block)
-        return _exported(made.program, made.traced)
+        # the module itself, whose own choices of element types follow its parameters'
+        return _source(made.program, made.traced, _widened(made.traced), lambda: made.module)
     path = Path(text)
     if path.suffix == ".pt2":
         from planner.models.operator_graph.torch_export import load_exported, traced
 
         program = load_exported(path)
-        return _exported(program, traced(program, path.stem, block=block))
+        graph = traced(program, path.stem, block=block)
+        return _source(program, graph, graph, program.module)
     raise PlannerError(f"{text} holds no numbers that can be run: give MODEL.py:FUNCTION or FILE.pt2")
 
 
-def _exported(program: ExportedProgram, traced: TracedGraph) -> Source:
+def _source(
+    program: ExportedProgram, traced: TracedGraph, wide: TracedGraph, module: Callable[[], torch.nn.Module]
+) -> Source:
     import torch
 
     tensors = {**program.state_dict, **program.constants}
@@ -63,11 +71,20 @@ def _exported(program: ExportedProgram, traced: TracedGraph) -> Source:
         raise PlannerError(f"{traced.name} has no numbers (device meta): it can be planned but not run")
 
     def forward(parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        module = program.module()
-        result = torch.func.functional_call(module, dict(parameters), tuple(inputs))
+        known = {name: tensor for name, tensor in parameters.items() if name in program.state_dict}
+        result = torch.func.functional_call(module(), known, tuple(inputs))
         return [part for part in torch.utils._pytree.tree_leaves(result) if part is not None]
 
-    return Source(traced, operator_graph(traced), tensors, forward)
+    return Source(traced, wide, operator_graph(traced), tensors, forward)
+
+
+def _widened(traced: TracedGraph) -> TracedGraph:
+    """With 64 bits wherever a call names a floating element type."""
+
+    def wide(found: ElementType) -> ElementType:
+        return ElementType("float64") if found.name in FLOATS else found
+
+    return replace(traced, nodes=tuple(with_parts(node, ElementType, wide) for node in traced.nodes))
 
 
 def random_inputs(graph: OperatorGraph, seed: int = 0) -> dict[str, Tensor]:

@@ -5,75 +5,23 @@ from __future__ import annotations
 from planner.models.operator_graph.rules.call import FLOATS, AxisRule, Call, Rule
 from planner.models.operator_graph.types import Dims, Operand, Value
 
-_FREE = [
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "logical_and",
-    "logical_or",
-    "logical_not",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_not",
-    "sign",
-    "floor",
-    "ceil",
-    "round",
-    "isnan",
-    "isinf",
-    "zeros_like",
-    "ones_like",
-    "full_like",
-]
+_FREE = (
+    "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or",
+    "bitwise_not", "sign", "floor", "ceil", "round", "isnan", "isinf", "zeros_like", "ones_like", "full_like",
+)  # fmt: skip
 """Nothing is kept for backward, and nothing partial may enter."""
 
-_LINEAR = ["clone", "contiguous", "_to_copy", "to", "detach", "alias", "neg", "positive", "lift_fresh_copy"]
+_LINEAR = ("clone", "contiguous", "_to_copy", "to", "detach", "alias", "neg", "positive", "lift_fresh_copy")
 """Linear in their only tensor."""
 
-_KEEPS_INPUTS = [
-    "gelu",
-    "silu",
-    "mish",
-    "hardswish",
-    "softplus",
-    "elu",
-    "celu",
-    "selu",
-    "leaky_relu",
-    "erf",
-    "cos",
-    "sin",
-    "log",
-    "log1p",
-    "log2",
-    "square",
-    "pow",
-    "abs",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "maximum",
-    "minimum",
-    "hardtanh",
-    "hardsigmoid",
-    "relu6",
-    "xlogy",
-    "atan2",
-    "fmod",
-    "remainder",
-    "nan_to_num",
-    "threshold",
-    "log_sigmoid",
-    "prelu",
-    "addcmul",
-    "addcdiv",
-    "lerp",
-]
+_KEEPS_INPUTS = (
+    "gelu", "silu", "mish", "hardswish", "softplus", "elu", "celu", "selu", "leaky_relu", "erf", "cos", "sin", "log",
+    "log1p", "log2", "square", "pow", "abs", "clamp", "clamp_min", "clamp_max", "maximum", "minimum", "hardtanh",
+    "hardsigmoid", "relu6", "xlogy", "atan2", "fmod", "remainder", "nan_to_num", "threshold", "log_sigmoid", "addcmul",
+    "addcdiv", "lerp",
+)  # fmt: skip
 
-_KEEPS_OUTPUT = ["relu", "tanh", "sigmoid", "exp", "expm1", "sqrt", "rsqrt", "reciprocal"]
+_KEEPS_OUTPUT = ("relu", "tanh", "sigmoid", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")
 
 
 def broadcast_dims(value: Value, rank: int) -> Dims:

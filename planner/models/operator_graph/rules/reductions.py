@@ -85,13 +85,15 @@ def _triangle(call: Call) -> AxisRule:
     return AxisRule("select", (dims,), (dims,), whole, partial=(frozenset({0}),))
 
 
+_EXTREMES = "amax amin max min argmax argmin prod var std any all logsumexp"
+
 RULES: dict[str, Rule] = {
-    **{f"aten.{name}": _sum for name in ("sum", "mean")},
-    **{f"aten.{name}": _extreme for name in ("amax", "amin", "max", "min", "argmax", "argmin", "prod", "var", "std", "any", "all", "logsumexp")},
+    **dict.fromkeys(("aten.sum", "aten.mean"), _sum),
+    **{f"aten.{name}": _extreme for name in _EXTREMES.split()},
     **{f"aten.{name}": _along("softmax") for name in ("softmax", "log_softmax", "_softmax", "_log_softmax")},
     **{f"aten.{name}": _along("select", saves_output=False) for name in ("cumsum", "flip")},
-    **{f"aten.{name}": _norm for name in ("layer_norm", "rms_norm")},
+    **dict.fromkeys(("aten.layer_norm", "aten.rms_norm"), _norm),
     "aten.group_norm": _group_norm,
-    **{f"aten.{name}": _triangle for name in ("triu", "tril")},
-}  # fmt: skip
+    **dict.fromkeys(("aten.triu", "aten.tril"), _triangle),
+}
 """Rules by ATen name."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from planner.jobs.plan import Plan
     from planner.jobs.types import Job
     from planner.layouts.layout import Layout
+    from planner.solvers.mixed.job import MixedJob
 
 
 JOB_SECTIONS = ("model", "cluster", "devices", "training", "search")
@@ -36,6 +37,17 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """``JOB`` and its overrides; the command receives ``loaded: LoadedJob``."""
+    return _job_options(function, load)
+
+
+def job_or_groups_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As ``job_options``; where the job's cluster has groups the command receives ``loaded: LoadedGroups``."""
+    return _job_options(function, load_any)
+
+
+def _job_options(
+    function: Callable[..., Any], loading: Callable[[str, dict[str, Any]], LoadedJob | LoadedGroups]
+) -> Callable[..., Any]:
 
     @click.argument("job_file", metavar="JOB", type=click.Path())
     @click.option("--devices", metavar="N", help="Use this many devices of the cluster.")
@@ -63,7 +75,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
             overrides["training.tokens"] = tokens
         loaded = None
         try:
-            loaded = load(job_file, overrides)
+            loaded = loading(job_file, overrides)
             return function(*args, loaded=loaded, **kwargs)
         except PlannerError as error:
             raise _located(error, loaded, overrides) from None
@@ -119,6 +131,24 @@ class LoadedJob:
         return resolve(override(self.place, {"devices": devices}))
 
 
+@dataclass(frozen=True)
+class LoadedGroups:
+    """A job on a cluster with groups, and where it stands."""
+
+    job: MixedJob
+    place: JobDocument
+
+
+def load_any(path: str, overrides: dict[str, Any] | None = None) -> LoadedJob | LoadedGroups:
+    """A job file or a plan file; the job may be one on a cluster with groups."""
+    from planner.jobs.loader import open_job
+    from planner.solvers.mixed.job import load_mixed
+
+    place = open_job(path, overrides=overrides)
+    mixed = None if place.is_plan else load_mixed(place)
+    return load(path, overrides) if mixed is None else LoadedGroups(mixed, place)
+
+
 def load(path: str, overrides: dict[str, Any] | None = None) -> LoadedJob:
     """A job file or a plan file."""
     from planner.jobs.loader import open_job, resolve
@@ -158,7 +188,9 @@ def _scalar(setting: str, text: str) -> Any:
         raise click.UsageError(f"--set {setting!r}: the value is not valid YAML") from None
 
 
-def _located(error: PlannerError, loaded: LoadedJob | None, overrides: dict[str, Any]) -> PlannerError:
+def _located(
+    error: PlannerError, loaded: LoadedJob | LoadedGroups | None, overrides: dict[str, Any]
+) -> PlannerError:
     """The error with the place of its field: the command line when it set the field, else file and line of the job."""
     field = error.field or ""
     if any(field == key or field.startswith(f"{key}.") for key in overrides):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli.options import LoadedJob, job_options, output_options
+from planner.cli.options import LoadedGroups, LoadedJob, job_or_groups_options, output_options
 from planner.cli.output import Output, check_target
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("search")
-@job_options
+@job_or_groups_options
 @click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Plans to rank.")
 @click.option("-o", "--output", "plan_file", metavar="PLAN", help="Write the best plan's file.")
 @click.option(
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--time-limit", metavar="TIME", help="Stop after this long with the best so far, e.g. 30 s.")
 @output_options
 def command(
-    loaded: LoadedJob,
+    loaded: LoadedJob | LoadedGroups,
     top: int,
     plan_file: str | None,
     picture: str | None,
@@ -88,6 +88,14 @@ def command(
         )
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
+    if isinstance(loaded, LoadedGroups):
+        from planner.cli.search_groups import refuse, search_groups_command
+
+        refuse(explain=explain, refine=refine, rank=rank, stages=stages, write_lp=write_lp)
+        search_groups_command(
+            loaded, plan_file, picture, gap=allowed_gap, time_limit_s=limit_s, output=output
+        )
+        return
     if stages is not None:
         _search_stages(loaded, stages, back_end, write_lp, plan_file, allowed_gap, limit_s, output)
         return

@@ -13,7 +13,7 @@ from planner.solvers.linear.programme import Block, Family, Programme
 from planner.solvers.linear.solve import solve
 
 _MOST_TOGETHER = 3
-_TIME_LIMIT_S = 10.0
+_TIME_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True)

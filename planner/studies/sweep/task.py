@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.costs.predict import predict
-from planner.jobs.figures import figure_of, with_figures
-from planner.jobs.loader import JobDocument, override, resolve
+from planner.jobs.figures import figure_of, figures
+from planner.jobs.loader import JobDocument, job_parts, override, resolve
 from planner.jobs.prediction import Prediction
 from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job
@@ -70,13 +70,19 @@ def answer(task: Task, settings: Settings, shelf: Shelf) -> Answer:
 
 def job_at(base: JobDocument, settings: Settings, shelf: Shelf) -> Job:
     """The job with the settings of one point; errors as ``load_job``."""
-    job = resolve(place_at(base, settings, shelf), shelf=shelf)
-    for name, value in _below(settings, HARDWARE).items():
-        if name.endswith(FACTOR):
-            job = figure_of(job, name.removesuffix(FACTOR)).scale(job, float(value))
-        else:
-            job = with_figures(job, {name: float(value)})
+    place = place_at(base, settings, shelf)
+    job = resolve(place, shelf=shelf)
+    for setting, value in _below(settings, HARDWARE).items():
+        name = setting.removesuffix(FACTOR)
+        if name not in figures(job) and name in figures(_on_all_devices(job, place, shelf)):
+            continue  # a network level that so few devices do not use
+        figure = figure_of(job, name)
+        job = figure.scale(job, float(value) if setting.endswith(FACTOR) else float(value) / figure.value)
     return job
+
+
+def _on_all_devices(job: Job, place: JobDocument, shelf: Shelf) -> Job:
+    return replace(job, cluster=job_parts(place, shelf).cluster)
 
 
 def place_at(base: JobDocument, settings: Settings, shelf: Shelf) -> JobDocument:

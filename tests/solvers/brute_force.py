@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from planner.costs.evaluate import evaluate
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
@@ -51,20 +49,19 @@ class Everything:
         ]
 
     def pareto(self, *axes: str) -> set[Row]:
-        """Points that no other equals or beats in all of the axes and beats in one, by comparison of all pairs."""
+        """Points that no other equals or beats in all of the axes and beats in one, by comparison with each of them."""
         columns = {
             "step_time": self.time_s,
             "memory": self.memory_bytes,
             "devices": self.devices,
             "cost": [time * count for time, count in zip(self.time_s, self.devices, strict=True)],
         }
-        points = np.array(sorted(set(zip(*(columns[axis] for axis in axes), strict=True))))
-        kept = set()
-        for point in points:
-            rivals = (points <= point).all(axis=1) & (points < point).any(axis=1)
-            if not rivals.any():
-                kept.add(tuple(point.tolist()))
-        return kept
+        kept: list[Row] = []
+        # in sorted order a rival always comes first
+        for point in sorted(set(zip(*(columns[axis] for axis in axes), strict=True))):
+            if not any(all(a <= b for a, b in zip(rival, point, strict=True)) for rival in kept):
+                kept.append(point)
+        return set(kept)
 
 
 def price_all(job: Job, rows: list[Layout]) -> Everything:

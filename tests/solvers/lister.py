@@ -18,23 +18,37 @@ OFFLOADS = {
 }
 
 
-def listed(job: Job, most: int | None = None) -> list[Layout] | None:
-    """Every legal layout of the job's space; None when there are more than ``most``.
+def listed(job: Job) -> list[Layout]:
+    """Every legal layout of the job's space.
 
-    Of the search options it knows: limits of degrees and of the micro-batch, cp fixed, lists of schedules, recompute modes,
-    ZeRO stages and offload policies, idle devices.
+    Of the search options it knows: limits of degrees and of the micro-batch, cp fixed, lists of schedules, recompute modes and
+    ZeRO stages, offload fixed to none, idle devices.
     """
-    rows: list[Layout] = []
+    return [
+        replace(outer, shard=shard, recompute=policy, recompute_layers=first, offload=offload)
+        for outer, inner in families(job)
+        for shard, (policy, first), offload in product(*inner)
+    ]
+
+
+def at_most(job: Job, most: int) -> bool:
+    """Whether there are no more layouts than that, and at least one."""
+    count = 0
+    for _, (shards, policies, moves) in families(job):
+        count += len(shards) * len(policies) * len(moves)
+        if count > most:
+            return False
+    return count > 0
+
+
+Inner = tuple[list[Shard], list[tuple[Recompute, int | None]], list[Offload]]
+
+
+def families(job: Job) -> Iterator[tuple[Layout, Inner]]:
+    """Meshes with batch, pipeline and experts, and the choices of the other knobs that multiply them."""
     for mesh in meshes(job):
         for outer in outers(job, mesh):
-            inner = product(shards(job, outer), recomputes(job, outer.pp), offloads(job))
-            rows += [
-                replace(outer, shard=shard, recompute=policy, recompute_layers=first, offload=offload)
-                for shard, (policy, first), offload in inner
-            ]
-        if most is not None and len(rows) > most:
-            return None
-    return rows
+            yield outer, (shards(job, outer), recomputes(job, outer.pp), offloads(job))
 
 
 def divisors(number: int) -> list[int]:
@@ -56,7 +70,9 @@ def meshes(job: Job) -> Iterator[Layout]:
         for tp in limited(job, "tp", divisors(used), 64):
             for pp in limited(job, "pp", divisors(used // tp)):
                 for cp in limited(job, "cp", divisors(used // tp // pp)):
-                    if cp != fix.get("cp", cp):
+                    if cp != fix.get("cp", cp) or used // tp // pp // cp not in limited(
+                        job, "dp", [used // tp // pp // cp]
+                    ):
                         continue
                     for ulysses in divisors(cp):
                         mesh = Layout(

@@ -11,7 +11,7 @@ from planner.hardware.types import Accelerator, Cluster, Host, KernelConstants, 
 from planner.jobs.framework import Framework, load_framework
 from planner.jobs.types import Job, SearchOptions, Training
 from planner.models.catalogue import load_model
-from tests.solvers.lister import listed
+from tests.solvers.lister import at_most
 
 FRAMEWORKS = (
     "ideal",
@@ -35,14 +35,12 @@ def random_job(seed: int, most: int) -> Job:
         seed: decides everything. most: options are drawn that narrow the space until it is that small.
     """
     draw = Random(seed)
+    framework = _framework(FRAMEWORKS[seed % len(FRAMEWORKS)])
     while True:
-        job = _job(draw)
+        job = _job(draw, framework)
         for narrowing in draw.sample(_NARROWINGS, len(_NARROWINGS)):
-            rows = listed(job, most)
-            if rows:
+            if at_most(job, most):
                 return job
-            if rows is not None:
-                break
             job = replace(job, search=_narrowed(job.search, narrowing))
 
 
@@ -51,11 +49,12 @@ _NARROWINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("limit", {"tp": 4}),
     ("limit", {"pp": 4, "vpp": 2}),
     ("limit", {"ep": 4, "etp": 2}),
-    ("fix", {"cp": 1}),
+    ("limit", {"cp": 2}),
+    ("limit", {"dp": 8}),
     ("fix", {"offload": "none"}),
-    ("allow", {"recompute": ["none", "full"]}),
+    ("allow", {"recompute": ["selective", "full"]}),
     ("allow", {"schedule": ["1f1b", "interleaved_1f1b"]}),
-    ("allow", {"zero_stage": [0, 1, 3]}),
+    ("allow", {"zero_stage": [1, 3]}),
 )
 
 
@@ -70,7 +69,7 @@ def _framework(name: str) -> Framework:
     return load_framework(name)
 
 
-def _job(draw: Random) -> Job:
+def _job(draw: Random, framework: Framework) -> Job:
     cluster = random_cluster(draw)
     allow: dict[str, Any] = {"idle_devices": True} if draw.random() < 0.15 else {}
     batch = cluster.devices * draw.choice((1, 2, 4)) if draw.random() < 0.6 else draw.choice((16, 24, 48, 60))
@@ -79,7 +78,7 @@ def _job(draw: Random) -> Job:
         model=load_model(_model(draw))[1],
         cluster=cluster,
         training=Training(global_batch=batch, seq_len=draw.choice((512, 1536, 4096, 16384))),
-        framework=_framework(draw.choice(FRAMEWORKS)),
+        framework=framework,
         search=SearchOptions(allow=allow, memory_reserve=draw.choice((0.0, 0.06, 0.2))),
     )
 
@@ -157,7 +156,7 @@ def _model(draw: Random) -> dict[str, Any]:
         "tied_embeddings": draw.random() < 0.3,
         "biases": draw.random() < 0.3,
     }
-    if draw.random() < 0.4:
+    if draw.random() < 0.5:
         model["moe"] = {
             "experts": draw.choice((4, 6, 8, 16)),
             "topk": draw.choice((1, 2, 3)),

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 
-from planner.costs.evaluate import evaluate
 from planner.jobs.types import Job
-from planner.layouts.layout import Layout, Offload, Recompute, Shard
 from planner.layouts.layouts import from_layouts
 from planner.layouts.legality import check, legal_mask
 from planner.layouts.space.space import search_space
 from planner.solvers.search import search
 from planner.solvers.sweep import Sweep, SweepOptions, sweep_space
+from tests.solvers.brute_force import price_all
+from tests.solvers.lister import listed
 
 TINY = {"preset": "llama3-8b", "layers": 4}
 TINY_MOE = {"preset": "mixtral-8x7b", "layers": 4}
-SCHEDULES = ("1f1b", "interleaved_1f1b", "gpipe", "zb_h1")
 
 
 def jobs(make_job: Any) -> dict[str, Job]:
@@ -42,122 +39,6 @@ def jobs(make_job: Any) -> dict[str, Job]:
 NAMES = ("dense", "experts", "context", "offload", "not a power of two", "idle devices")
 
 
-def listed(job: Job) -> list[Layout]:
-    """Every legal layout of the reference space, by loops over all knobs."""
-    devices, batch, experts = job.devices, job.training.global_batch, job.model.experts
-    limit, fix = job.search.limit, job.search.fix
-    numbers = range(1, devices + 1)
-    rows = []
-    for tp, ulysses, ring, pp, dp in product(numbers, repeat=5):
-        used = tp * ulysses * ring * pp * dp
-        per_node = job.cluster.devices_per_node
-        idle = job.search.allow.get("idle_devices") and (used % per_node == 0 or per_node % used == 0)
-        if not (used == devices or (idle and used < devices)):
-            continue
-        if tp > limit.get("tp", 64) or pp > limit.get("pp", devices):
-            continue
-        if "cp" in fix and ulysses * ring != fix["cp"]:
-            continue
-        mesh = Layout(tp=tp, ulysses=ulysses, ring=ring, pp=pp, dp=dp)
-        rows += [
-            replace(
-                mesh,
-                sp=sp,
-                ep=ep,
-                etp=etp,
-                vpp=vpp,
-                schedule=schedule,
-                micro_batch=size,
-                micro_batches=batch // (dp * size),
-                shard=shard,
-                recompute=recompute,
-                recompute_layers=first,
-                offload=offload,
-            )
-            for sp in ((False, True) if tp > 1 else (False,))
-            for ep in (range(1, experts + 1) if experts else (1,))
-            for etp in (range(1, devices + 1) if experts else (1,))
-            for vpp in range(1, job.model.layers + 1)
-            for schedule in SCHEDULES
-            for size in range(1, min(limit.get("micro_batch", 64), batch) + 1)
-            if batch % (dp * size) == 0
-            and job.model.layers % (pp * vpp) == 0
-            and (vpp > 1) == (schedule == "interleaved_1f1b")
-            and (pp > 1 or schedule == "1f1b")
-            and (not experts or (experts % ep == 0 and (tp * ulysses * ring * dp) % (ep * etp) == 0))
-            for shard in shards(job, mesh)
-            for recompute, first in recomputes(job, pp)
-            for offload in offloads(job)
-        ]
-    return [row for row in rows if lawful(job, row)]
-
-
-def lawful(job: Job, row: Layout) -> bool:
-    """What remains of legality for decoders after the loops, written out from docs/layouts.md; no code of the product."""
-    model, seq_len, profile = job.model, job.training.seq_len, job.framework
-    widths = [
-        a.size or 1
-        for b in model.blocks.values()
-        for p in b.parameters.values()
-        for a in p.axes
-        if a.name == "ffn"
-    ]
-    split = row.tp * row.ulysses
-    kv_heads = model.kv_heads or 1
-    state_stage = (
-        3
-        if row.shard.parameters > 1
-        else 2
-        if row.shard.gradients > 1
-        else 1
-        if row.shard.optimizer > 1
-        else 0
-    )
-    return all(
-        (
-            (model.heads or 1) % split == 0,
-            kv_heads % split == 0 or (row.ulysses == 1 and row.tp % kv_heads == 0),
-            all(width % row.tp == 0 for width in widths),
-            seq_len % row.cp == 0,
-            row.ring == 1 or seq_len % (2 * row.cp) == 0,
-            not row.sp or seq_len % (row.tp * row.cp) == 0,
-            row.tp == 1 or row.sp or not model.experts,
-            row.schedule != "interleaved_1f1b" or row.micro_batches % row.pp == 0,
-            row.pp == 1 or row.schedule in profile.schedules,
-            state_stage == 0 or state_stage in profile.zero_stages,
-            row.ulysses == 1 or "ulysses" in profile.features,
-            row.ring == 1 or "ring" in profile.features,
-        )
-    )
-
-
-def shards(job: Job, mesh: Layout) -> list[Shard]:
-    group = mesh.dp * mesh.ulysses * mesh.ring
-    highest = max(job.framework.zero_stages)
-    result = {Shard(), Shard(1, 1, group), Shard(1, group, group), Shard(group, group, group)}
-    for level in job.cluster.network:
-        fitting = [n for n in range(1, group + 1) if group % n == 0 and n * mesh.tp <= level.size]
-        size = max(fitting, default=1)
-        result.add(Shard(size if highest >= 3 else 1, size if highest >= 2 else 1, size))
-    return sorted(result, key=lambda s: (s.parameters, s.gradients, s.optimizer))
-
-
-def recomputes(job: Job, pp: int) -> list[tuple[Recompute, int | None]]:
-    half = job.model.layers // pp // 2
-    result: list[tuple[Recompute, int | None]] = [
-        (Recompute(), None),
-        (Recompute("selective", job.framework.selective_modules), None),
-        (Recompute("full"), None),
-    ]
-    return result + ([(Recompute("full"), half)] if half else [])
-
-
-def offloads(job: Job) -> list[Offload]:
-    if "offload" not in job.framework.features:
-        return [Offload()]
-    return [Offload(), Offload(optimizer=("host", 1.0)), Offload(activations=("host", 1.0))]
-
-
 def swept(job: Job, objective: Any = "step_time", **options: Any) -> Sweep:
     return sweep_space(job, search_space(job), SweepOptions(**options), objective)
 
@@ -172,20 +53,13 @@ def test_search_equals_brute_force(make_job: Any, name: str) -> None:
     assert len(made) == len(set(made)) == space.size
     assert set(made) == set(rows)
 
-    result = evaluate(job, from_layouts(rows))
-    fits = result.memory.fits
-    time_s = np.where(fits, result.step_time_s, np.inf)
-    memory = np.where(fits, result.memory.device_used_bytes, np.inf)
-    assert np.count_nonzero(fits) >= 1
-
+    every = price_all(job, rows).fitting(job)
     fastest = swept(job, top=10)
-    assert fastest.ranking.points.time_s.tolist() == np.sort(time_s)[:10].tolist()
+    assert fastest.ranking.points.time_s.tolist() == sorted(every.time_s)[:10]
     leanest = swept(job, "memory", top=10)
-    assert leanest.ranking.points.memory_bytes.tolist() == np.sort(memory)[:10].tolist()
+    assert leanest.ranking.points.memory_bytes.tolist() == sorted(every.memory_bytes)[:10]
     assert fastest.pruned["memory"] + fastest.pruned["bound"] + fastest.evaluated == len(rows)
-
-    devices = np.array([row.tp * row.cp * row.pp * row.dp for row in rows])
-    assert _points(fastest) == _pareto(time_s[fits], memory[fits], devices[fits])
+    assert _points(fastest) == every.pareto("step_time", "memory", "devices")
 
 
 def _points(sweep: Sweep) -> set[tuple[float, float, int]]:
@@ -195,34 +69,27 @@ def _points(sweep: Sweep) -> set[tuple[float, float, int]]:
     )
 
 
-def _pareto(time_s: Any, memory: Any, devices: Any) -> set[tuple[float, float, int]]:
-    """Points that no other equals or beats everywhere. In sorted order a rival always comes first."""
-    kept: list[tuple[float, float, int]] = []
-    for point in sorted(set(zip(time_s.tolist(), memory.tolist(), devices.tolist(), strict=True))):
-        if not any(rival[1] <= point[1] and rival[2] <= point[2] for rival in kept):
-            kept.append(point)
-    return set(kept)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_pruning_changes_no_result(make_job: Any, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "objective"),
+    [("dense", "step_time"), ("offload", "step_time"), ("context", "memory"), ("idle devices", "cost")],
+)
+def test_pruning_changes_no_result(make_job: Any, name: str, objective: str) -> None:
     job = jobs(make_job)[name]
-    for objective in ("step_time", "memory", "cost"):
-        pruned, full = swept(job, objective), swept(job, objective, prune=False)
-        ranked = [
-            [sweep.ranking.points.layouts.row(i) for i in range(len(sweep.ranking.points))]
-            for sweep in (pruned, full)
-        ]
-        assert ranked[0] == ranked[1]
-        assert _points(pruned) == _points(full)
-        assert full.evaluated >= pruned.evaluated
-        # what both bounds rule out together counts as bound, whether it fits or not
-        assert full.pruned["memory"] >= pruned.pruned["memory"]
-        assert sum(pruned.pruned.values()) + pruned.evaluated == full.pruned["memory"] + full.evaluated
+    pruned, full = swept(job, objective), swept(job, objective, prune=False)
+    ranked = [
+        [sweep.ranking.points.layouts.row(i) for i in range(len(sweep.ranking.points))]
+        for sweep in (pruned, full)
+    ]
+    assert ranked[0] == ranked[1]
+    assert _points(pruned) == _points(full)
+    assert full.evaluated >= pruned.evaluated
+    # what both bounds rule out together counts as bound, whether it fits or not
+    assert full.pruned["memory"] >= pruned.pruned["memory"]
+    assert sum(pruned.pruned.values()) + pruned.evaluated == full.pruned["memory"] + full.evaluated
 
 
 def test_block_size_changes_no_result(make_job: Any) -> None:
-    job = jobs(make_job)["experts"]
+    job = jobs(make_job)["context"]
     small, large = swept(job, block_rows=97), swept(job)
     assert [small.ranking.points.layouts.row(i) for i in range(10)] == [
         large.ranking.points.layouts.row(i) for i in range(10)

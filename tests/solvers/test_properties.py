@@ -88,7 +88,7 @@ def test_faster_memory_is_never_worse(make_job: Any, factor: float) -> None:
 )
 def test_no_layout_beats_its_lower_bound(make_job: Any, model: Any, framework: str, seq_len: int) -> None:
     job = make_job(model, 16, 32, framework=framework, seq_len=seq_len, per_node=4, limit={"micro_batch": 4})
-    space = search_space(job)
+    space, _ = search_space(job).opened()
     prices = price_model(job, space.outer)
     bound = time_lower_bound(job, space.outer, prices)
     assert (bound > 0).all()
@@ -100,7 +100,7 @@ def test_no_layout_beats_its_lower_bound(make_job: Any, model: Any, framework: s
 @pytest.mark.parametrize("model", [TINY, "mixtral-8x7b"])
 def test_no_layout_needs_less_than_its_memory_bound(make_job: Any, model: Any, framework: str) -> None:
     job = make_job(model, 16, 32, per_node=8, framework=framework, limit={"micro_batch": 2, "cp": 2})
-    space = search_space(job)
+    space, _ = search_space(job).opened()
     prices = price_model(job, space.outer)
     bound = memory_lower_bound(job, space, prices)
     assert (bound > 0).all()

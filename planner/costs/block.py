@@ -11,6 +11,7 @@ from planner.costs.expert_biases import with_expert_biases
 from planner.costs.host import ROUTED, HostWork, host_work, routed_wait_s
 from planner.costs.kept_outputs import kept_outputs
 from planner.costs.late import late_launches, out_of_step
+from planner.costs.least import least_costs, one_expert_each
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import block_memory
 from planner.costs.sizes import FloatArray, Sizes
@@ -85,20 +86,23 @@ def pattern_of(layouts: Layouts, job: Job) -> list[tuple[Pattern, np.ndarray]]:
     return groups
 
 
-def price_block(block: Block, layouts: Layouts, job: Job, policies: Sequence[Recompute]) -> list[BlockPrice]:
+def price_block(
+    block: Block, layouts: Layouts, job: Job, policies: Sequence[Recompute], *, least: bool = False
+) -> list[BlockPrice]:
     """Prices of a block for each recompute policy over all rows.
 
     Args:
         block: the operators.
         layouts: rows (usually the distinct combinations of ``BLOCK_KNOBS``).
         policies: recompute policies; the result has one price each.
+        least: for rows ``on_one_rank``, the least over all meshes of the experts.
     """
     strides = strides_of(layouts)
     parts: list[tuple[np.ndarray, list[BlockPrice]]] = []
     for pattern, rows in pattern_of(layouts, job):
         sizes = Sizes(layouts.take(rows), job, block)
         local = {axis: values[rows] for axis, values in strides.items()}
-        parts.append((rows, _price_pattern(block, pattern, sizes, local, policies)))
+        parts.append((rows, _price_pattern(block, pattern, sizes, local, policies, least=least)))
     return [merged(len(layouts), [(rows, prices[i]) for rows, prices in parts]) for i in range(len(policies))]
 
 
@@ -108,18 +112,27 @@ def _price_pattern(
     sizes: Sizes,
     strides: Mapping[str, IntArray],
     policies: Sequence[Recompute],
+    *,
+    least: bool,
 ) -> list[BlockPrice]:
     derivation = derive(block, pattern)
-    costs = {
-        o.name: with_expert_biases(operator_cost(o, block, derivation, sizes), o, block, derivation, sizes)
-        for o in block.operators
-    }
+    costs = {o.name: operator_cost(o, block, derivation, sizes) for o in block.operators}
+    if least:
+        costs = least_costs(block, costs, sizes)
+    else:
+        costs = {
+            o.name: with_expert_biases(costs[o.name], o, block, derivation, sizes) for o in block.operators
+        }
     owners = {o.name: o.module for o in block.operators}
     transfers = tuple(
         price_exchange(e, owners[e.owner], block, sizes, strides, pattern) for e in derivation.exchanges
     )
-    host = tuple(host_work(block, costs, sizes, block.operators, backward=b) for b in (False, True))
-    return [_price_policy(block, derivation, sizes, costs, host, transfers, policy) for policy in policies]
+    local = one_expert_each(sizes) if least else sizes
+    host = tuple(host_work(block, costs, local, block.operators, backward=b) for b in (False, True))
+    return [
+        _price_policy(block, derivation, (sizes, local), costs, host, transfers, policy)
+        for policy in policies
+    ]
 
 
 def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) -> tuple[Operator, ...]:
@@ -162,12 +175,13 @@ def _again(transfer: Transfer, again: Collection[str], framework: Framework, pol
 def _price_policy(
     block: Block,
     derivation: Derivation,
-    sizes: Sizes,
+    both: tuple[Sizes, Sizes],
     costs: Mapping[str, OperatorCost],
     host: Sequence[HostWork],
     transfers: tuple[Transfer, ...],
     policy: Recompute,
 ) -> BlockPrice:
+    sizes, launched = both
     framework = sizes.job.framework
     again = {o.name for o in recomputed_operators(block, policy, stops_early=framework.recompute_stops_early)}
     repeated = tuple(_again(t, again, framework, policy) for t in transfers)
@@ -198,7 +212,7 @@ def _price_policy(
     moved = [t for t in transfers if t.exchange.pass_ == "backward"]
     moved += [t for t, again_too in zip(transfers, repeated, strict=True) if again_too]
     if redone:
-        host_backward = host_backward.and_again(host_work(block, costs, sizes, redone, backward=False))
+        host_backward = host_backward.and_again(host_work(block, costs, launched, redone, backward=False))
     backward = _pass(sizes, inputs + weights, recompute, window, moved, host_backward, routed)
     split = _pass(sizes, inputs, recompute, window, moved, host_backward, routed, late=weights)
     return BlockPrice(

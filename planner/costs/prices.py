@@ -10,6 +10,7 @@ import numpy as np
 
 from planner.costs.block import EXPERT_KNOBS, block_knobs, price_block, routes
 from planner.costs.block_price import BlockPrice
+from planner.costs.least import on_one_rank
 from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
@@ -131,18 +132,22 @@ class PriceRows:
         return largest
 
 
-def price_model(job: Job, layouts: Layouts) -> Prices:
-    """Prices of every block of the job's model for all combinations that occur in ``layouts``."""
-    knobs = block_knobs(layouts)
+def price_model(job: Job, layouts: Layouts, *, least: bool = False) -> Prices:
+    """Prices of every block of the job's model for all combinations that occur in ``layouts``.
+
+    Args:
+        least: the least over all meshes of the experts, whatever the rows' own.
+    """
+    knobs = tuple(name for name in block_knobs(layouts) if not least or name not in EXPERT_KNOBS)
     values = tuple(np.unique(layouts.columns[name]) for name in knobs)
     keys, first = np.unique(_pack(layouts, knobs, values), return_index=True)
-    every = layouts.take(first)
+    every = on_one_rank(layouts.take(first)) if least else layouts.take(first)
     policies = (*(p for p in layouts.recompute if p != PLAIN), PLAIN)
     chosen, places = every.unique([name for name in knobs if name not in EXPERT_KNOBS])
     rows = {True: every, False: every.take(chosen)}
     routed = frozenset(name for name, block in job.model.blocks.items() if routes(block))
     blocks = {
-        name: price_block(block, rows[name in routed], job, policies)
+        name: price_block(block, rows[name in routed], job, policies, least=least and name in routed)
         for name, block in job.model.blocks.items()
     }
     tables = {name: _table(prices) for name, prices in blocks.items()}

@@ -246,7 +246,7 @@ def _offload(
     return exposed, stalls
 
 
-def _beside_others(passes: FloatArray, wait: FloatArray, sharing: float) -> FloatArray:
+def beside_others(passes: FloatArray, wait: FloatArray, sharing: float) -> FloatArray:
     """Seconds that a rank waits in a pipeline whose ranks share cores.
 
     Passes are priced with all processes busy. A rank that waits leaves its core to the others, so the pipeline takes the
@@ -284,7 +284,7 @@ def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
     stages = stage_times(job, layouts, prices, group)
     passes = [(*t.paced, t.weight) for t in stages]
     waits = [
-        _beside_others(time.passes, wait, job.cluster.devices_per_core)
+        beside_others(time.passes, wait, job.cluster.devices_per_core)
         for time, wait in zip(
             stages, waiting(layouts.columns, [stage.ranks for stage in group.classes], passes), strict=True
         )

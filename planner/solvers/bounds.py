@@ -9,7 +9,7 @@ from planner.costs.pipeline import CLOSED_FORMS, waiting
 from planner.costs.prices import PriceRows, Prices
 from planner.costs.sizes import FloatArray
 from planner.costs.stages import StageGroup, stage_groups
-from planner.costs.step import pass_seconds
+from planner.costs.step import beside_others, pass_seconds
 from planner.errors import PlannerError
 from planner.jobs.types import Job
 from planner.layouts.layout import SCHEDULES
@@ -43,7 +43,7 @@ def time_lower_bound(job: Job, outer: Layouts, prices: Prices) -> FloatArray:
 
     Args:
         outer: rows with neutral inner knobs (``Space.outer``).
-        prices: block prices that cover the rows.
+        prices: block prices that cover the rows, or the least over all meshes of the experts.
     """
     rows = prices.rows(outer)
     result = np.zeros(len(outer))
@@ -58,8 +58,12 @@ def _group_bound(job: Job, layouts: Layouts, prices: PriceRows, group: StageGrou
         nothing: dict[str, int] = {}
         blocks = {name: stage.recomputed.get(name, 0) + stage.plain.get(name, 0) for name in job.model.blocks}
         passes.append(pass_seconds(layouts, prices, group, (nothing, blocks)))
-    waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
     micro_batches = layouts.columns["micro_batches"]
-    ranks = [micro_batches * (f + b) + wait for (f, b, _), wait in zip(passes, waits, strict=True)]
+    own = [micro_batches * (f + b) for f, b, _ in passes]
+    waits = waiting(layouts.columns, [stage.ranks for stage in group.classes], passes)
+    ranks = [
+        mine + beside_others(mine, wait, job.cluster.devices_per_core)
+        for mine, wait in zip(own, waits, strict=True)
+    ]
     slowest: FloatArray = np.max(np.stack(ranks), axis=0)
     return slowest + exposed_hops(job, layouts, prices, group, slowest)

@@ -28,10 +28,11 @@ def memory_lower_bound(job: Job, space: Space, prices: Prices) -> FloatArray:
     """Device bytes that no layout under an outer row can go below, shape (outer rows,).
 
     It is the backward pass of a layer with every state sharded and moved away as far as the space allows, the activations
-    of the leanest recompute policy, and nothing gathered, copied or sent. See docs/search.md.
+    of the leanest recompute policy, and nothing gathered, copied or sent. Experts on an inner mesh are cut over all ranks of
+    their stage: no mesh and shard cuts them further. See docs/search.md.
 
     Args:
-        prices: block prices that cover ``space.outer``.
+        prices: block prices that cover ``space.outer``, or the least over all meshes of the experts.
     """
     outer = _sharded(space)
     rows = prices.rows(outer)
@@ -40,7 +41,9 @@ def memory_lower_bound(job: Job, space: Space, prices: Prices) -> FloatArray:
     for group in stage_groups(outer, job.model):
         mine, local = outer.take(group.rows), rows.take(group.rows)
         for stage in group.classes:
-            alive = _states(job, mine, local, stage) + _activations(mine, local, stage)
+            alive = _states(job, mine, local, stage, everywhere=space.closed) + _activations(
+                mine, local, stage
+            )
             used = alive * (1.0 + buffers.reserved_share) + buffers.context_bytes
             result[group.rows] = np.maximum(result[group.rows], used)
     return result * SLACK
@@ -63,18 +66,40 @@ def _kept(layouts: Layouts, state: StateClass) -> float:
     return min(policy.fraction(state, "hbm") for policy in layouts.offload)
 
 
-def _states(job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass) -> FloatArray:
-    """Bytes of the states of a rank without padding."""
-    dense, expert = (prices.total(kind, stage.recomputed, stage.plain) for kind in ("dense", "expert"))
+def _states(
+    job: Job, layouts: Layouts, prices: PriceRows, stage: StageClass, *, everywhere: bool
+) -> FloatArray:
+    """Bytes of the states of a rank without padding; ``everywhere``: experts are cut over all ranks of the stage."""
+    dense = prices.total("dense", stage.recomputed, stage.plain)
     for table in tied_elsewhere(job.model, stage):
         dense = dense + local_parameter(table.axes, layouts)
-    states = state_bytes(job, shard_groups(layouts), dense, expert)
+    groups = shard_groups(layouts)
+    if everywhere:
+        ranks = groups.expert.replicas
+        groups = replace(
+            groups, expert=replace(groups.expert, parameters=ranks, gradients=ranks, optimizer=ranks)
+        )
+    states = state_bytes(job, groups, dense, _experts(job, layouts, stage))
     total = states.parameters * _kept(layouts, "parameters") + states.optimizer * _kept(layouts, "optimizer")
     if job.framework.buffers.gradients_freed:
         return total
     # gradients that are held back are whole, in the type in which they are reduced
     whole = job.framework.state_law(job.training.precision).reduced / gradient_bytes(job)[0]
     return total + states.gradients * min(whole, 1.0) * _kept(layouts, "gradients")
+
+
+def _experts(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:
+    """Local elements of a rank's routed experts."""
+    first, inverse = layouts.unique(("tp", "ep", "etp"))
+    rows = layouts.take(first)
+    total = np.zeros(len(first))
+    for counts in (stage.recomputed, stage.plain):
+        for name, count in counts.items():
+            for parameter in job.model.blocks[name].parameters.values():
+                if "experts" in parameter.axis_names and parameter.tied_to is None:
+                    total = total + count * local_parameter(parameter.axes, rows)
+    spread: FloatArray = total[inverse]
+    return spread
 
 
 def _activations(layouts: Layouts, prices: PriceRows, stage: StageClass) -> FloatArray:

@@ -15,9 +15,9 @@ from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job, Objective
 from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.space.space import BLOCK_ROWS, Space
-from planner.solvers.bounds import time_lower_bound
 from planner.solvers.frontier import Frontier, Points
 from planner.solvers.memory_bound import memory_lower_bound
+from planner.solvers.queue import Queue, devices_of, queue_of
 from planner.solvers.ranking import Ranking, objective_values
 
 Progress = Callable[[float, str], None]
@@ -25,6 +25,10 @@ Progress = Callable[[float, str], None]
 
 _FIRST_ROWS = 1 << 13
 """Layouts of the first block; each one after it is four times as large. Good layouts found early rule others out."""
+
+_OPENED_GROWTH, _OPENED_BLOCKS = 16, 64
+"""Rows are opened to all meshes of their experts in portions: the first one of one block, each one after it so many times as
+large, up to so many blocks. A portion is priced at once, which takes a tenth of a second however small it is."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Sweep:
         evaluated: layouts whose step time was computed.
         pruned: layouts dropped, by reason (memory: do not fit; bound: cannot be better).
         lower_bound: no layout of the space has a smaller objective value.
-        finished: every layout was evaluated or dropped with proof.
+        finished: every layout that was come to was evaluated or dropped with proof.
     """
 
     ranking: Ranking
@@ -73,7 +77,9 @@ def empty_sweep(objective: Objective, space: Space, top: int) -> Sweep:
     """Nothing seen yet."""
     nothing = np.zeros(0)
     points = Points(space.outer.take(slice(0, 0)), nothing, nothing, np.zeros(0, dtype=np.int64))
-    return Sweep(Ranking(objective, top, points), Frontier(points), 0, {"memory": 0, "bound": 0}, 0.0, False)
+    return Sweep(
+        Ranking(objective, top, points), Frontier(points), 0, {"memory": 0, "bound": 0}, 0.0, finished=True
+    )
 
 
 def sweep_space(
@@ -88,81 +94,114 @@ def sweep_space(
 
     Outer rows are visited in the order of their lower bounds, those that bounds of time and memory rule out are not made.
     Memory of every visited layout is computed first; step time only of layouts that fit and whose bound could still enter
-    the ranking or the Pareto set.
+    the ranking or the Pareto set. Where the experts' mesh is inside, bounds that hold for all of its meshes come first.
 
     Args:
-        prices: block prices that cover the space (they do not depend on the batch); computed here when None.
+        prices: block prices that cover the space (they do not depend on the batch); computed here when None, and where the
+            experts' mesh is inside.
     """
-    prices = price_model(job, space.outer) if prices is None else prices
-    bounds = _Bounds.of(job, space, prices)
-    state = empty_sweep(objective, space, options.top)
-    values = objective_values(objective, bounds.time_s, np.zeros_like(bounds.time_s), bounds.devices)
-    left = visiting_order(space, values, options.block_rows)
-    if options.prune:
-        few = bounds.time_s[left] <= options.cutoff_s
-        state, left = _dropped(state, space, left, few, "bound")
-        none = np.zeros(len(left))
-        state, left = _dropped(state, space, left, fits(job, bounds.memory_bytes[left], none, none), "memory")
-    rows = _FIRST_ROWS
-    while len(left):
-        state = replace(state, lower_bound=min(float(values[left].min()), state.ranking.best))
-        if _near_enough(state, options) or _late(options):
-            break
-        if options.prune:
-            state, left = _dropped(state, space, left, bounds.worthwhile(state, left, options), "bound")
-        for group, layouts, owner in space.blocks(left, block_rows=min(rows, options.block_rows)):
-            state = _visit(job, prices, layouts, bounds.time_s[owner], options, state)
-            left, rows = left[len(group) :], 4 * rows
-            break
-        if progress is not None:
-            done = space.size - int(space.candidates[left].sum())
-            progress(done / max(space.size, 1), f"{done:,} of {space.size:,} layouts")
-    else:
-        state = replace(state, lower_bound=state.ranking.best, finished=True)
-    reason = "bound" if state.finished or _near_enough(state, options) else "time_limit"
-    return _dropped(state, space, left, np.zeros(len(left), dtype=np.bool_), reason)[0]
+    search = _Search(job, options, objective, space.size, progress)
+    if prices is None or space.closed:
+        prices = price_model(job, space.outer, least=space.closed)
+    queue = queue_of(job, space, prices, objective, options.block_rows)
+    state = search.through(queue, prices, empty_sweep(objective, space, options.top))
+    return replace(state, lower_bound=state.ranking.best) if state.finished else state
 
 
 @dataclass(frozen=True)
-class _Bounds:
-    """What no layout under an outer row can go below, and the devices that it uses, shape (outer rows,)."""
+class _Search:
+    """What stays the same while a sweep goes on; ``size``: layouts of the whole space."""
 
-    time_s: FloatArray
-    memory_bytes: FloatArray
-    devices: IntArray
+    job: Job
+    options: SweepOptions
+    objective: Objective
+    size: int
+    progress: Progress | None
 
-    @staticmethod
-    def of(job: Job, space: Space, prices: Prices) -> _Bounds:
-        return _Bounds(
-            time_lower_bound(job, space.outer, prices),
-            memory_lower_bound(job, space, prices),
-            _devices(space.outer),
+    def through(self, queue: Queue, prices: Prices, state: Sweep, beyond: float = np.inf) -> Sweep:
+        """Goes through a queue to its end, or until it is near enough or late.
+
+        Args:
+            prices: that cover the queue's rows. beyond: bound of the objective of all that waits elsewhere.
+        """
+        options, closed = self.options, queue.space.closed
+        state, queue = self._fitting(state, queue)
+        size = options.block_rows if closed or len(state.ranking.points) else _FIRST_ROWS
+        while len(queue):
+            waiting = min(queue.least(self.objective), beyond)
+            state = replace(state, lower_bound=min(waiting, state.ranking.best))
+            if _near_enough(state, options) or _late(options):
+                state = replace(state, finished=False)
+                break
+            state, queue = self._worth(state, queue)
+            limit = options.block_rows * (_OPENED_BLOCKS if closed else 1)
+            portion, queue = queue.first(min(size, limit))
+            if closed:
+                elsewhere = min(queue.least(self.objective), beyond)
+                state, size = self._opened(state, queue, portion, prices, elsewhere), _OPENED_GROWTH * size
+            else:
+                state, size = self._blocks(state, queue, portion, prices), 4 * size
+            self._report(state)
+            if not state.finished:
+                break
+        reason = "bound" if _near_enough(state, options) else "time_limit"
+        return _pruned(state, reason, queue.layouts)
+
+    def _opened(self, state: Sweep, queue: Queue, rows: IntArray, least: Prices, beyond: float) -> Sweep:
+        """Goes through all meshes of the experts under some rows of a queue.
+
+        Args:
+            least: prices over all meshes of the experts. beyond: as ``through``.
+        """
+        job = self.job
+        space, owner = queue.space.opened(rows)
+        memory = memory_lower_bound(job, space, least)
+        rough = Queue(space, queue.time_s[owner], memory, queue.devices[owner], np.arange(len(owner)))
+        state, rough = self._fitting(state, rough)
+        state, rough = self._worth(state, rough)
+        space = space.take(rough.left)
+        prices = price_model(job, space.outer)
+        return self.through(
+            queue_of(job, space, prices, self.objective, self.options.block_rows), prices, state, beyond
         )
 
-    def worthwhile(self, state: Sweep, rows: IntArray, options: SweepOptions) -> NDArray[np.bool_]:
-        """Outer rows that may hold a layout of the ranking or the Pareto set."""
-        return _worthwhile(state, self.time_s[rows], self.memory_bytes[rows], self.devices[rows], options)
+    def _blocks(self, state: Sweep, queue: Queue, rows: IntArray, prices: Prices) -> Sweep:
+        """Evaluates the layouts under some rows of a queue."""
+        for _, layouts, owner in queue.space.blocks(rows, block_rows=self.options.block_rows):
+            state = _visit(self.job, prices, layouts, queue.time_s[owner], self.options, state)
+        return state
+
+    def _fitting(self, state: Sweep, queue: Queue) -> tuple[Sweep, Queue]:
+        """The rows that may hold a layout that fits and is of interest."""
+        if not self.options.prune:
+            return state, queue
+        state, queue = _kept(state, queue, queue.bounds[0] <= self.options.cutoff_s, "bound")
+        none = np.zeros(len(queue))
+        return _kept(state, queue, fits(self.job, queue.bounds[1], none, none), "memory")
+
+    def _worth(self, state: Sweep, queue: Queue) -> tuple[Sweep, Queue]:
+        """The rows that may hold a layout of the ranking or the Pareto set."""
+        if not self.options.prune:
+            return state, queue
+        return _kept(state, queue, _worthwhile(state, *queue.bounds, self.options), "bound")
+
+    def _report(self, state: Sweep) -> None:
+        if self.progress is not None:
+            done = state.evaluated + sum(state.pruned.values())
+            self.progress(done / max(self.size, 1), f"{done:,} of {self.size:,} layouts")
 
 
-def _dropped(
-    state: Sweep, space: Space, rows: IntArray, keep: NDArray[np.bool_], reason: str
-) -> tuple[Sweep, IntArray]:
-    """The outer rows that are kept; all layouts under the others are counted as pruned."""
-    lost = int(space.candidates[rows[~keep]].sum())
-    return replace(state, pruned={**state.pruned, reason: state.pruned.get(reason, 0) + lost}), rows[keep]
+def _kept(state: Sweep, queue: Queue, keep: NDArray[np.bool_], reason: str) -> tuple[Sweep, Queue]:
+    """The queue of the rows that are kept; all layouts under the others are counted as pruned."""
+    smaller = queue.keep(keep)
+    return _pruned(state, reason, queue.layouts - smaller.layouts), smaller
 
 
-def visiting_order(space: Space, bounds: FloatArray, block_rows: int) -> IntArray:
-    """Outer rows by ascending bound, in portions of one block, then four times as many, and so on.
-
-    Inside a portion equal pipelines stand together: blocks of few distinct pipelines are priced much faster.
-    """
-    order = np.argsort(bounds, kind="stable")
-    before = np.cumsum(space.candidates[order]) / block_rows
-    portion = np.ceil(np.log(np.maximum(before, 1.0)) / np.log(4.0)).astype(np.int64)
-    outer = space.outer
-    keys = (bounds[order], outer.micro_batch[order], outer.vpp[order], outer.pp[order], portion)
-    return order[np.lexsort(keys)]
+def _pruned(state: Sweep, reason: str, layouts: int) -> Sweep:
+    """Counts layouts that were dropped."""
+    if not layouts:
+        return state
+    return replace(state, pruned={**state.pruned, reason: state.pruned.get(reason, 0) + layouts})
 
 
 def _near_enough(state: Sweep, options: SweepOptions) -> bool:
@@ -176,27 +215,20 @@ def _late(options: SweepOptions) -> bool:
     return options.deadline_s is not None and time.monotonic() >= options.deadline_s
 
 
-def _devices(layouts: Layouts) -> IntArray:
-    used: IntArray = layouts.tp * layouts.cp * layouts.pp * layouts.dp
-    return used
-
-
 def _visit(
     job: Job, prices: Prices, layouts: Layouts, bound_s: FloatArray, options: SweepOptions, state: Sweep
 ) -> Sweep:
     """Evaluates one block."""
     memory = memory_totals(job, layouts, prices)
-    devices = _devices(layouts)
+    devices = devices_of(layouts)
     keep: NDArray[np.bool_] = memory.fits
     if options.prune:
         keep = keep & _worthwhile(state, bound_s, memory.device_used_bytes, devices, options)
     chosen = np.flatnonzero(keep)
     fitting = int(np.count_nonzero(memory.fits))
-    pruned = dict(state.pruned)
-    pruned["memory"] += len(layouts) - fitting
-    pruned["bound"] += fitting - len(chosen)
+    state = _pruned(_pruned(state, "memory", len(layouts) - fitting), "bound", fitting - len(chosen))
     if not len(chosen):
-        return replace(state, pruned=pruned)
+        return state
     rows = layouts.take(chosen)
     points = Points(rows, step_times(job, rows, prices), memory.device_used_bytes[chosen], devices[chosen])
     points = points.take(points.time_s <= options.cutoff_s)
@@ -205,7 +237,6 @@ def _visit(
         ranking=state.ranking.add(points),
         frontier=state.frontier.add(points) if options.pareto else state.frontier,
         evaluated=state.evaluated + len(chosen),
-        pruned=pruned,
     )
 
 

@@ -32,6 +32,7 @@ def leanest(job: Job, space: Space) -> Leanest | None:
     best: Leanest | None = None
     if not space.size:
         return None
+    space, _ = space.opened()
     prices = price_model(job, space.outer)
     for _, layouts, _ in space.blocks():
         memory = memory_totals(job, layouts, prices)

@@ -1,7 +1,7 @@
 """Time of kernels on one device: matmul, attention, memory-bound, optimizer. Docs: docs/cost-model.md."""
 
 from planner.costs.kernels.attention import attention_seconds, backward_ratio, backward_widths
-from planner.costs.kernels.matmul import RECIPE_SLOWDOWN, matmul_seconds
+from planner.costs.kernels.matmul import RECIPE_SLOWDOWN, matmul_rate, matmul_seconds
 from planner.costs.kernels.memory_bound import cast_seconds, memory_bound_seconds, optimizer_seconds
 from planner.costs.kernels.rates import LOW_PRECISIONS, FloatArray, peak_flops
 
@@ -13,6 +13,7 @@ __all__ = [
     "backward_ratio",
     "backward_widths",
     "cast_seconds",
+    "matmul_rate",
     "matmul_seconds",
     "memory_bound_seconds",
     "optimizer_seconds",

@@ -51,9 +51,7 @@ def matmul_seconds(
         groups: equal products that share the launch and its waves (grouped matmul of experts).
         strides: distance of the rows of A, of B (of its transpose) and of C, in elements; a linear layer forward by default.
     """
-    kernels = accelerator.kernels
-    plateau = kernels.matmul_efficiency.get(precision, kernels.matmul_efficiency.get("bf16", 0.78))
-    rate = peak_flops(accelerator, precision) * plateau
+    kernels, rate = accelerator.kernels, matmul_rate(accelerator, precision)
     result = element_bytes if result_bytes is None else result_bytes
     traffic = groups * ((m * k + k * n) * element_bytes + m * n * result)
     if accelerator.compute_units is None:
@@ -65,6 +63,12 @@ def matmul_seconds(
         tiled = tiled * _stride_loss(strides or (k, k, n), element_bytes, kernels.matmul_stride)
         busy = (tiled**SHARPNESS + streamed**SHARPNESS) ** (1.0 / SHARPNESS)
     return np.where(m * n * k > 0, busy + kernels.launch_s, 0.0)
+
+
+def matmul_rate(accelerator: Accelerator, precision: str) -> float:
+    """FLOP/s that large products reach and none exceeds."""
+    efficiency = accelerator.kernels.matmul_efficiency
+    return peak_flops(accelerator, precision) * efficiency.get(precision, efficiency.get("bf16", 0.78))
 
 
 def _ramp(m: FloatArray, n: FloatArray, k: FloatArray, accelerator: Accelerator, rate: float) -> FloatArray:

@@ -113,23 +113,25 @@ def _ring_kinds(options: Options, facts: Facts, ulysses: int, ring: int) -> tupl
     return (*((0,) if kind in kinds else ()), *((1,) if ring > 1 and "allgather" in kinds else ()))
 
 
+def sequence_choices(options: Options) -> Choices:
+    """(sp) for a tp."""
+
+    def choices(mesh: Mapping[str, int]) -> Sequence[Choice]:
+        if mesh["tp"] == 1 and "sp" not in options.values:
+            return [(0,)]
+        return [(int(flag),) for flag in options.choices("sp", (False, True))]
+
+    return choices
+
+
 def expert_choices(options: Options, facts: Facts) -> Choices:
-    """(sp, ep, etp) for a mesh."""
+    """(ep, etp) for a mesh."""
+    expert_degrees = options.numbers("ep", divisors(facts.experts) if facts.experts else (1,))
 
     def choices(mesh: Mapping[str, int]) -> Sequence[Choice]:
         ranks = mesh["tp"] * mesh["ulysses"] * mesh["ring"] * mesh["dp"]
-        expert_degrees = divisors(facts.experts) if facts.experts else (1,)
-        tensor_degrees = divisors(ranks) if facts.experts else (1,)
-        flags = [int(flag) for flag in options.choices("sp", (False, True))]
-        if mesh["tp"] == 1 and "sp" not in options.values:
-            flags = [0]
-        return [
-            (sp, ep, etp)
-            for sp in flags
-            for ep in options.numbers("ep", expert_degrees)
-            for etp in options.numbers("etp", tensor_degrees)
-            if ranks % (ep * etp) == 0
-        ]
+        tensor_degrees = options.numbers("etp", divisors(ranks) if facts.experts else (1,))
+        return [(ep, etp) for ep in expert_degrees for etp in tensor_degrees if ranks % (ep * etp) == 0]
 
     return choices
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from planner.layouts.space.options import Options, read_options
 
 BLOCK_ROWS = 1 << 17
 _OUTER_FACTORS = 3
+"""Factors that grow outer rows; the experts' mesh is the next one."""
+
 _ONES = ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch", "micro_batches", "slices")
 _SHARDS = ("shard_parameters", "shard_gradients", "shard_optimizer", "shard_secondary")
 
@@ -29,9 +31,9 @@ class Space:
     """All legal layouts of a job within its search options, grouped under outer mesh tuples.
 
     Args:
-        outer: one row per legal mesh, batch split and pipeline (tp, sp, ulysses, ring, pp, dp, ep, etp, micro_batch, vpp,
-            schedule); the inner knobs (shard, recompute, offload) hold neutral values: nothing sharded, recomputed
-            or offloaded.
+        outer: one row per legal mesh, batch split and pipeline (tp, sp, ulysses, ring, pp, dp, micro_batch, vpp, schedule);
+            the inner knobs (ep, etp, shard, recompute, offload) hold neutral values: experts on no mesh, nothing sharded,
+            recomputed or offloaded. Models without experts, and a space that is ``opened``, have ep and etp outside.
         inner: factors that grow an outer row into its layouts, in order.
         facts: of the job.
         objects: what index columns point to.
@@ -48,6 +50,28 @@ class Space:
     def size(self) -> int:
         """Legal layouts in all, before any pruning."""
         return int(self.candidates.sum())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the experts' mesh is among the inner knobs."""
+        return bool(self.inner) and "ep" in self.inner[0].fills
+
+    def take(self, rows: IntArray) -> Space:
+        """The space under some outer rows."""
+        return replace(self, outer=self.outer.take(rows), candidates=self.candidates[rows])
+
+    def opened(self, rows: IntArray | None = None) -> tuple[Space, IntArray]:
+        """The space under some outer rows (default: all) with the experts' mesh outside.
+
+        Returns:
+            (space, owner): and for each of its outer rows the row of this space that it came from.
+        """
+        chosen = np.arange(len(self.outer)) if rows is None else rows
+        if not self.closed:
+            return self.take(chosen), chosen
+        outer, parent = grow(self.outer.take(chosen), self.inner[0], self.facts)
+        space, kept = _counted(outer, self.inner[1:], self.facts, self.objects)
+        return space, chosen[parent[kept]]
 
     def blocks(
         self, rows: IntArray | None = None, *, block_rows: int = BLOCK_ROWS
@@ -86,21 +110,23 @@ def search_space(job: Job) -> Space:
     for rule in start:
         legal &= rule.holds(table, facts)
     outer = table.take(legal)
-    for factor in factors[:_OUTER_FACTORS]:
+    outside = _OUTER_FACTORS + (not facts.experts)
+    for factor in factors[:outside]:
         outer, _ = grow(outer, factor, facts)
-    return _counted(outer, factors[_OUTER_FACTORS:], facts, objects)
+    return _counted(outer, factors[outside:], facts, objects)[0]
 
 
 def _factors(job: Job, options: Options, facts: Facts, objects: Objects) -> Sequence[Factor]:
     mesh = ("tp", "ulysses", "ring", "dp")
     return (
-        Factor((*mesh, "pp", "axis_order"), ("sp", "ep", "etp"), choose.expert_choices(options, facts)),
+        Factor(("tp",), ("sp",), choose.sequence_choices(options)),
         Factor(("dp",), ("micro_batch", "micro_batches"), choose.batch_choices(options, facts)),
         Factor(
             ("pp", "micro_batches"),
             ("vpp", "schedule", "partition"),
             choose.stage_choices(options, facts, objects),
         ),
+        Factor((*mesh, "pp", "axis_order"), ("ep", "etp"), choose.expert_choices(options, facts)),
         Factor(
             (*mesh, "pp", "axis_order"), _SHARDS, choose.shard_choices(options, facts, objects, job.cluster)
         ),
@@ -124,8 +150,24 @@ def _neutral(meshes: IntArray, objects: Objects) -> Layouts:
     return Layouts(columns, objects.recompute, objects.offload, objects.partitions, objects.axis_orders)
 
 
-def _counted(outer: Layouts, inner: Sequence[Factor], facts: Facts, objects: Objects) -> Space:
-    """Counts the layouts under each outer row without making them: rules of the last factors read few columns."""
+def _counted(
+    outer: Layouts, inner: Sequence[Factor], facts: Facts, objects: Objects
+) -> tuple[Space, IntArray]:
+    """The space of these outer rows, and which of them have layouts.
+
+    Counted once for all rows that agree in what the inner factors and their rules read.
+    """
+    filled = {name for factor in inner for name in factor.fills}
+    read = {name for factor in inner for name in factor.keys}
+    read |= {name for factor in inner for rule in factor.other_rules for name in rule.columns}
+    first, inverse = outer.unique(sorted(read - filled))
+    count = _count(outer.take(first), inner, facts)[inverse]
+    some = np.flatnonzero(count)
+    return Space(outer.take(some), tuple(inner), facts, objects, count[some]), some
+
+
+def _count(outer: Layouts, inner: Sequence[Factor], facts: Facts) -> IntArray:
+    """Layouts under each row without making them: rules of the last factors read few columns."""
     layouts, owner = outer, np.arange(len(outer), dtype=np.int64)
     last = len(inner)
     while last and not inner[last - 1].other_rules and not _feeds(inner, last - 1):
@@ -136,9 +178,7 @@ def _counted(outer: Layouts, inner: Sequence[Factor], facts: Facts, objects: Obj
     weights = np.ones(len(layouts), dtype=np.int64)
     for factor in inner[last:]:
         weights *= choice_table(layouts, factor, facts).per_row
-    count = np.bincount(owner, weights=weights.astype(np.float64), minlength=len(outer)).astype(np.int64)
-    some = np.flatnonzero(count)
-    return Space(outer.take(some), tuple(inner), facts, objects, count[some])
+    return np.bincount(owner, weights=weights.astype(np.float64), minlength=len(outer)).astype(np.int64)
 
 
 def _feeds(factors: Sequence[Factor], place: int) -> bool:
@@ -160,11 +200,14 @@ def _portions(weights: IntArray, limit: int) -> Iterator[slice]:
 
 def describe(space: Space) -> dict[str, Any]:
     """The values that each knob takes in the space, for reports."""
-    seen = space.outer
-    result: dict[str, Any] = {
-        name: sorted(set(seen.columns[name].tolist()))
-        for name in ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch")
-    }
+    seen = meshes = space.outer
+    if space.closed:
+        meshes = space.opened(seen.unique(space.inner[0].keys)[0])[0].outer
+    names = ("tp", "ulysses", "ring", "pp", "vpp", "ep", "etp", "dp", "micro_batch")
+    result: dict[str, Any] = {}
+    for name in names:
+        column = (meshes if name in ("ep", "etp") else seen).columns[name]
+        result[name] = np.unique(column).tolist()
     result["schedule"] = [SCHEDULES[code] for code in sorted(set(seen.schedule.tolist()))]
     result["sp"] = [bool(flag) for flag in sorted(set(seen.sp.tolist()))]
     result["recompute"] = [" ".join((p.mode, *p.modules)) for p in space.objects.recompute]

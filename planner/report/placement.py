@@ -48,7 +48,7 @@ def orders_table(orders: Sequence[AxisOrder]) -> Table:
     for place, order in enumerate(orders, start=1):
         if place <= SHOWN_ORDERS or order.chosen:
             change = "the plan's" if order.chosen else f"{100 * (order.step_time_s / own - 1):+.1f} %"
-            words = " ".join(order.order)
+            words = " ".join(order.moved) or "one rank"
             table.add_row(
                 str(place),
                 words,
@@ -125,7 +125,7 @@ def verdict_lines(placement: Placement) -> Iterator[str]:
     else:
         if not placement.changed:
             yield "no placement was found that beats rank order"
-        proof = "proved best" if found.proved else f"at most {percent(found.gap)} above the best there can be"
+        proof = "proved best" if found.proved else f"bound {seconds(found.bound_s)}, gap {percent(found.gap)}"
         restarts = f", {found.restarts} restarts, seed {placement.options.seed}" if found.restarts else ""
         yield (
             f"{METHODS[found.method]}: {found.moves:,} placements in {seconds(placement.seconds)}{restarts}; "

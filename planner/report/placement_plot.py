@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 MARKS: Mapping[Pattern, tuple[str, str]] = {
     "chain": ("o", "pipeline hop"),
     "ring": ("s", "ring"),
-    "exchange": (".", "all-to-all"),
+    "exchange": ("D", "all-to-all"),
 }
 """Mark and words of each pattern."""
+
+MARK_WIDTH = 200.0
+"""Points of the axes' width that marks of all nodes fill together."""
 
 NAMED_NODES = 40
 """Up to so many nodes the axes carry their names."""
@@ -67,7 +70,7 @@ def _draw_matrix(
     shown = np.where(np.isfinite(rates), rates, np.nan)
     image = axes.imshow(shown, cmap="viridis", vmin=0.0, vmax=float(np.nanmax(shown)))
     count = len(nodes)
-    size = float(np.clip(3600 / count**2, 3, 60))
+    size = float(np.clip((MARK_WIDTH / count) ** 2, 3.0, 120.0))
     for pattern, (mark, _) in MARKS.items():
         pairs = sorted(
             {
@@ -81,7 +84,7 @@ def _draw_matrix(
         if pairs:
             rows, columns = zip(*pairs, strict=True)
             axes.scatter(
-                columns, rows, s=size, marker=mark, facecolors="none", edgecolors="white", linewidths=1.1
+                columns, rows, s=size, marker=mark, facecolors="white", edgecolors="black", linewidths=0.8
             )
     axes.set_xlabel("receiving node")
     axes.set_ylabel("sending node")
@@ -99,6 +102,6 @@ def _legend(axes: Axes, placement: Placement) -> tuple[list[Artist], list[str]]:
     for pattern, (mark, words) in MARKS.items():
         named = sorted({change.term.axis for change in placement.terms if change.term.pattern == pattern})
         if named:
-            handles += axes.plot([], [], mark, markerfacecolor="none", markeredgecolor="black")
+            handles += axes.plot([], [], mark, markerfacecolor="white", markeredgecolor="black")
             labels.append(f"{words} ({', '.join(named)})")
     return handles, labels

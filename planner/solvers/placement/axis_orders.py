@@ -21,13 +21,14 @@ class AxisOrder:
     """One distinct order.
 
     Args:
-        order: innermost first; axes of one rank stand where the default has them.
+        order: innermost first, as the knob takes it. moved: of it the axes of several ranks.
         step_time_s: of the layout with it.
         fits: inside memory.
         chosen: whether it is the layout's own.
     """
 
     order: tuple[str, ...]
+    moved: tuple[str, ...]
     step_time_s: float
     fits: bool
     chosen: bool
@@ -58,7 +59,7 @@ def axis_orders(job: Job, layout: Layout) -> tuple[AxisOrder, ...]:
     priced = evaluate(job, layouts.take(legal))
     own = _seen(layout.axis_order, moving)
     rows = [
-        AxisOrder(order, float(time), bool(fits), _seen(order, moving) == own)
+        AxisOrder(order, _moved(order, moving), float(time), bool(fits), _seen(order, moving) == own)
         for order, time, fits in zip(
             [list(distinct.values())[row] for row in legal],
             priced.step_time_s,
@@ -96,6 +97,11 @@ def _above_one(degrees: Mapping[str, int]) -> tuple[str, ...]:
 def _seen(order: tuple[str, ...], moving: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
     """The order as far as the ranks feel it."""
     return tuple(tuple(axis for axis in order if axis in mesh) for mesh in moving)
+
+
+def _moved(order: tuple[str, ...], moving: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Axes that have several ranks in either mesh."""
+    return tuple(axis for axis in order if any(axis in mesh for mesh in moving))
 
 
 def _from_default(row: AxisOrder) -> tuple[int, ...]:

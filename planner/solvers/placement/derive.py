@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.costs.collectives import CollectiveConstants, achieved_rate
+from planner.costs.collectives import Algorithm, CollectiveConstants, achieved_rate
+from planner.costs.collectives.flat import tree_share
 from planner.errors import PlannerError
 from planner.jobs.prediction import CommunicationRow, Prediction
 from planner.jobs.types import Job
@@ -113,7 +114,7 @@ class _Sum:
         leaves = False
         for key, count in groups:
             leaves = True
-            each = _bytes_of_step(row)
+            each = _bytes_of_step(row, len(key[0]))
             own = each * (_most_out(key[1]) if pattern == "exchange" else 1.0)
             self.nbytes[key] = self.nbytes.get(key, 0.0) + each * count
             beside = max(row.seconds - own * count / rate, 0.0)
@@ -122,12 +123,21 @@ class _Sum:
             self.hidden[rank] = self.hidden.get(rank, 0.0) + row.seconds - row.exposed_s
 
 
-def _bytes_of_step(row: CommunicationRow) -> float:
-    """Bytes of a step over an edge of a ring; of an all-to-all from one rank to another."""
+def _bytes_of_step(row: CommunicationRow, places: int) -> float:
+    """Bytes of a step over an edge of a ring; of an all-to-all from one rank to another.
+
+    What leaves a node depends on the algorithm: level by level only what the node's own exchange leaves of the buffer, over
+    double binary trees twice the buffer (once between two nodes), to switches that add once.
+    """
     total = row.bytes_per_call * row.calls_per_step
     if row.collective == "all_to_all":
         return total / row.ranks
-    return total * PASSES[row.collective] * (row.ranks - 1) / row.ranks if row.collective in PASSES else total
+    if row.collective not in PASSES or row.algorithm == Algorithm.IN_NETWORK.label:
+        return total
+    if row.algorithm == Algorithm.TREE.label:
+        return total * float(tree_share(np.array([float(places)]))[0])
+    members = places if row.algorithm == Algorithm.HIERARCHICAL.label else row.ranks
+    return total * PASSES[row.collective] * (members - 1) / members
 
 
 def _most_out(ranks: tuple[int, ...]) -> float:

@@ -1,0 +1,34 @@
+"""Pipelines over groups against a listing of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from planner.layouts.layout import Recompute
+from planner.solvers.mixed.search import search_groups
+from tests.solvers.mixed.brute_force import fastest_pipeline
+from tests.solvers.mixed.small import group, mixed
+
+NO_HOPS = {"overlap": {"pp": 1.0}, "bandwidth": "1000 GB/s", "latency": "0 us"}
+PLAIN = (Recompute(), Recompute("full"))
+ONLY = {"allow": {"zero_stage": [0, 1], "recompute": ["none", "full"]}, "limit": {"micro_batch": 4}}
+
+CASES: dict[str, Any] = {
+    "fast and slow": ([group("a", 2), group("b", 2, speed=0.4)], {}),
+    "tight memory": ([group("a", 4, memory="17 GB"), group("b", 2, memory="30 GB", speed=0.7)], {}),
+    "three devices": ([group("a", 3, per_node=3), group("b", 2, speed=0.5)], {"batch": 6}),
+    "one device each": ([group("a", 1), group("b", 1, speed=0.3)], {"batch": 4}),
+    "three groups": ([group("a", 1), group("b", 2, speed=0.5), group("c", 1, speed=0.8)], {"batch": 4}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_best_pipeline_equals_exhaustive_assignment(name: str) -> None:
+    groups, options = CASES[name]
+    job = mixed(*groups, search=ONLY, **NO_HOPS, **options)
+    expected = fastest_pipeline(job, PLAIN, largest=4)
+    plans = search_groups(job).plans
+    found = [plan.step_s for plan in plans if plan.kind == "pipeline" and len(plan.groups) == len(groups)]
+    assert found == pytest.approx([expected], rel=1e-9)

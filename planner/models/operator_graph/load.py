@@ -43,5 +43,5 @@ def load_graph(text: str, inputs: Sequence[str] = (), *, block: bool = False) ->
     if suffix in (".yaml", ".yml", ".json"):
         from planner.models.operator_graph.graph_file import read_graph
 
-        return read_graph(Path(path))
+        return read_graph(Path(path), block=block)
     raise PlannerError(f"found {text!r}; accepted: {_FORMS}")

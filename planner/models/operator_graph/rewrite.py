@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, refs, with_parts
-from planner.models.operator_graph.types import Value
+from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, with_parts
+from planner.models.operator_graph.rules.call import FLOATS
+from planner.models.operator_graph.types import ElementType, Value
 
 _IDENTITIES = frozenset(f"aten.{name}" for name in ("alias", "lift_fresh_copy", "contiguous", "clone"))
 _CHECKS = ("aten._assert", "aten.sym_constrain", "aten._check")
@@ -15,7 +16,7 @@ _CHECKS = ("aten._assert", "aten.sym_constrain", "aten._check")
 
 def simplified(graph: TracedGraph) -> TracedGraph:
     """Without checks, copies, dead calls and calls on constants alone; additions of biases and parts of fused weights apart."""
-    graph = _without_copies(graph)
+    graph = _with_fills(_without_copies(graph))
     graph = _with_constants(graph)
     graph = _with_biases_apart(graph)
     graph = _with_weights_cut(_without_dead(graph))
@@ -47,6 +48,24 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
         return node
 
     return with_parts(node, Ref, lambda ref: Ref(names.get(ref.name, ref.name)))
+
+
+def _with_fills(graph: TracedGraph) -> TracedGraph:
+    """``zeros_like(x)`` depends on nothing but the shape of x, which is fixed: a constant."""
+    nodes = []
+    for node in graph.nodes:
+        fill = _FILLS.get(node.target)
+        if fill is None and node.target not in ("aten.full_like", "aten.new_full"):
+            nodes.append(node)
+            continue
+        value = graph.values[node.outputs[0]]
+        content = fill if fill is not None else node.arguments[-1]
+        keywords = {"dtype": ElementType(value.dtype)}
+        nodes.append(replace(node, target="aten.full", arguments=(value.shape, content), keywords=keywords))
+    return replace(graph, nodes=tuple(nodes))
+
+
+_FILLS = {"aten.zeros_like": 0, "aten.ones_like": 1, "aten.new_zeros": 0, "aten.new_ones": 1}
 
 
 def _with_constants(graph: TracedGraph) -> TracedGraph:
@@ -122,6 +141,9 @@ def _with_weights_cut(graph: TracedGraph) -> TracedGraph:
     return replace(graph, values=values, nodes=tuple(nodes), notes=tuple(notes))
 
 
+_PRODUCTS = ("aten.linear", "aten.mm", "aten.matmul")
+
+
 def _fused_chain(cut: Node, by_output: Mapping[str, Node], values: Mapping[str, Value]) -> list[Node] | None:
     """Product (and addition of a bias) right before a cut of the last dimension."""
     if cut.target not in ("aten.split", "aten.split_with_sizes", "aten.chunk"):
@@ -135,11 +157,7 @@ def _fused_chain(cut: Node, by_output: Mapping[str, Node], values: Mapping[str, 
     if node is not None and node.target == "aten.add" and _adds_bias(node, values):
         chain.append(node)
         node = by_output.get(node.inputs[0])
-    if (
-        node is None
-        or node.target not in ("aten.linear", "aten.mm")
-        or values[node.inputs[1]].kind != "parameter"
-    ):
+    if node is None or node.target not in _PRODUCTS or values[node.inputs[1]].kind != "parameter":
         return None
     return [node, *chain]
 
@@ -161,7 +179,7 @@ def _part(cut: Node, chain: list[Node], index: int, values: dict[str, Value]) ->
         output = cut.outputs[index] if last else f"{cut.outputs[index]}.product"
         values[output] = replace(values[cut.outputs[index]], name=output)
         weight = values[node.inputs[1]]
-        dim = 1 if node.target == "aten.mm" else 0
+        dim = 0 if node.target == "aten.linear" else len(weight.shape) - 1
         name = f"{weight.name}[{index}]"
         shape = tuple(end - start if at == dim else size for at, size in enumerate(weight.shape))
         values[name] = replace(
@@ -189,21 +207,21 @@ def _without_dead(graph: TracedGraph) -> TracedGraph:
 
 
 def _with_gradients(graph: TracedGraph) -> TracedGraph:
-    """Marks values that depend on a parameter by differentiable calls."""
-    from planner.models.operator_graph.rules.call import FLOATS
-
+    """Marks values whose gradient backward computes: they depend on a parameter and the outputs on them, smoothly."""
     values = dict(graph.values)
     for node in graph.nodes:
-        flows = any(values[ref.name].gradient for ref in refs((*node.arguments, *node.keywords.values())))
+        flows = node.target not in _FLAT and any(values[name].gradient for name in node.inputs)
         for name in node.outputs:
-            value = values[name]
-            gradient = flows and value.dtype in FLOATS and node.target not in _FLAT
-            values[name] = replace(value, gradient=gradient)
-    return replace(graph, values=values)
+            values[name] = replace(values[name], gradient=flows and values[name].dtype in FLOATS)
+    wanted = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if any(name in wanted and values[name].gradient for name in node.outputs):
+            wanted.update(node.inputs)
+    marked = {
+        name: replace(value, gradient=value.gradient and name in wanted) for name, value in values.items()
+    }
+    return replace(graph, values=marked)
 
 
-_FLAT = frozenset(
-    f"aten.{name}"
-    for name in ("detach", "zeros_like", "ones_like", "full_like", "sign", "floor", "round", "ceil")
-)
+_FLAT = frozenset(f"aten.{name}" for name in ("detach", "sign", "floor", "round", "ceil"))
 """Functions whose result does not change with their input, or not smoothly."""

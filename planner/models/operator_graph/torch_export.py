@@ -118,7 +118,7 @@ def traced(program: ExportedProgram, name: str, *, block: bool = False) -> Trace
                 values[public] = _value(public, node.meta["val"], kind, block)
                 inputs += [public] if kind == "input" else []
         elif node.op == "output":
-            outputs = tuple(names[part.name] for part in node.args[0] if part is not None)
+            outputs = tuple(names[name] for name in program.graph_signature.user_outputs if name in names)
         elif node.target is operator.getitem:
             source, index = node.args
             names[node.name] = f"{source.name}.{index}"

@@ -7,7 +7,7 @@ from planner.models.operator_graph.types import Dims, Operand, Value
 
 _FREE = (
     "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or",
-    "bitwise_not", "sign", "floor", "ceil", "round", "isnan", "isinf", "zeros_like", "ones_like", "full_like",
+    "bitwise_not", "sign", "floor", "ceil", "round", "isnan", "isinf",
 )  # fmt: skip
 """Nothing is kept for backward, and nothing partial may enter."""
 

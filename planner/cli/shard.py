@@ -152,7 +152,7 @@ def _print(
 
     print_sharding(console, payload, quiet=output.quiet)
     if "next_best" in payload:
-        print_runners_up(console, payload["next_best"], payload["seconds"])
+        print_runners_up(console, payload)
     for found in payload.get("why", ()):
         print_why(console, found, payload["seconds"])
     for what, file in (("plan", plan_file), ("linear programme", lp_file)):

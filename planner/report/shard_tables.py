@@ -60,16 +60,19 @@ def print_why(console: Console, found: Mapping[str, Any], step_s: float) -> None
     console.print(table)
 
 
-def print_runners_up(console: Console, found: Sequence[Mapping[str, Any]], step_s: float) -> None:
-    """The cheapest other way of every operator."""
+def print_runners_up(console: Console, payload: Mapping[str, Any]) -> None:
+    """The cheapest other way of every operator that does more than follow."""
     headings = ("operator", "chosen", "next best", "rest kept")
     table = new_table("Next best split of each operator", headings, left=headings[:3])
-    for item in found:
+    kinds = {item["name"]: item["kind"] for item in payload["operators"]}
+    for item in payload["next_best"]:
+        if kinds[item["operator"]] in FOLLOWERS:
+            continue
         table.add_row(
             item["operator"],
             split_words(item["chosen"]),
             split_words(item["split"]),
-            _extra(item["kept_s"], step_s),
+            _extra(item["kept_s"], payload["seconds"]),
         )
     console.print(table)
 

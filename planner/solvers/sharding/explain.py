@@ -11,7 +11,7 @@ from planner.errors import NoAnswerError, PlannerError, suggest
 from planner.solvers.sharding.placement import Placements, placements
 from planner.solvers.sharding.plan import Split
 from planner.solvers.sharding.problem import Problem
-from planner.solvers.sharding.solve import Answer, Search, best_sharding
+from planner.solvers.sharding.solve import Answer, Search, with_pins
 
 RESOLVED = 4
 """The cheapest alternatives for which all other choices are made again."""
@@ -91,7 +91,7 @@ def _operators(problem: Problem) -> Iterable[int]:
 
 def _resolved(answer: Answer, number: int, at: int, search: Search) -> float | None:
     try:
-        again = best_sharding(answer.problem, search, pinned={number: at})
+        again = with_pins(answer, {number: at}, search)
     except NoAnswerError:
         return None
     return again.seconds - answer.seconds

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from planner.solvers.linear import BackEnd, Programme, Solution, no_answer, solve, write_lp
+from planner.errors import NoAnswerError
+from planner.solvers.linear import BackEnd, Solution, no_answer, solve, write_lp
 from planner.solvers.sharding.baselines import Choice, descend, greedy, replicated
-from planner.solvers.sharding.placement import Floats
 from planner.solvers.sharding.problem import Problem
 from planner.solvers.sharding.programme import Modelled, model
 from planner.solvers.sharding.rules import data_parallel, two_rules
@@ -57,6 +57,7 @@ class Answer:
 
     @property
     def seconds(self) -> float:
+        """Of one step."""
         return self.problem.seconds(self.choice)
 
     @property
@@ -76,44 +77,88 @@ def rivals(problem: Problem) -> dict[str, Choice]:
 
 
 def best_sharding(
-    problem: Problem,
-    search: Search | None = None,
-    *,
-    pinned: Mapping[int, int] | None = None,
-    lp_file: str | Path | None = None,
+    problem: Problem, search: Search | None = None, *, lp_file: str | Path | None = None
 ) -> Answer:
     """The sharding with the shortest step, within memory.
 
     Args:
-        pinned: node -> alternative that it must take.
         lp_file: the programme is written there before it is solved.
 
     Raises:
         NoAnswerError: nothing fits, or the limit came before anything was found; names the constraints to blame.
         PlannerError: the file cannot be written.
     """
-    search = _limited(problem, search or Search())
-    quick = rivals(problem)
-    fitting = [choice for choice in quick.values() if _allowed(problem, choice, search, pinned)]
-    if fitting:
-        improved = [descend(problem, choice) for choice in fitting]
-        fitting += [choice for choice in improved if _allowed(problem, choice, search, pinned)]
-    best = min(fitting, key=problem.seconds, default=None)
-    scale = problem.seconds(best if best is not None else quick["replicated"])
-    modelled = model(problem, scale / UNITS, memory_bytes=search.memory_bytes, pinned=pinned)
+    return _best(problem, search or Search(), rivals(problem), {}, lp_file)
+
+
+def with_pins(answer: Answer, pinned: Mapping[int, int], search: Search | None = None) -> Answer:
+    """The best sharding of the same problem in which some nodes must take given alternatives.
+
+    Args:
+        pinned: node -> alternative.
+
+    Raises:
+        NoAnswerError: there is none that fits.
+    """
+    near = tuple(pinned.get(node, at) for node, at in enumerate(answer.choice))
+    return _best(answer.problem, search or Search(), {"as before": near, **answer.rivals}, pinned, None)
+
+
+def _best(
+    problem: Problem,
+    search: Search,
+    quick: Mapping[str, Choice],
+    pinned: Mapping[int, int],
+    lp_file: str | Path | None,
+) -> Answer:
+    search = _limited(problem, search)
+    usual = min(seconds for choice in quick.values() if np.isfinite(seconds := problem.seconds(choice)))
+    modelled = model(problem, usual / UNITS, memory_bytes=search.memory_bytes, pinned=pinned)
     if lp_file is not None:
         write_lp(modelled.programme, lp_file)
-    solution, whole = _solved(modelled, search, None if best is None else modelled.values(best))
+    solution = _whole_relaxation(modelled, search)
+    whole = solution is not None
+    if solution is None:
+        starts = _starts(problem, quick.values(), search, pinned)
+        start = modelled.values(starts[0]) if starts else None
+        solution = solve(
+            modelled.programme, search.back_end, time_limit_s=search.time_limit_s, gap=search.gap, start=start
+        )
     if solution.values is None:
-        if best is None:
-            raise no_answer(modelled.programme, what="sharding")
-        choice = best
-    else:
-        choice = modelled.choice(solution.values)
-        if best is not None and problem.seconds(best) < problem.seconds(choice):
-            choice = best
-    programme: Programme = modelled.programme
-    return Answer(problem, choice, solution, whole, quick, modelled.unit_s, programme.columns, programme.rows)
+        if solution.status == "none":
+            raise NoAnswerError(f"no sharding found within {search.time_limit_s:g} s", field="--time-limit")
+        raise no_answer(modelled.programme, what="sharding")
+    choice = modelled.choice(solution.values)
+    size = modelled.programme.columns, modelled.programme.rows
+    return Answer(problem, choice, solution, whole, quick, modelled.unit_s, *size)
+
+
+def _starts(
+    problem: Problem, quick: Iterable[Choice], search: Search, pinned: Mapping[int, int]
+) -> list[Choice]:
+    """Quick choices that keep the limits, and what a descent makes of them, fastest first."""
+    masks = {node: np.arange(len(problem.nodes[node])) == at for node, at in pinned.items()}
+    pinned_choices = [tuple(pinned.get(node, at) for node, at in enumerate(choice)) for choice in quick]
+    every = [*pinned_choices, *(descend(problem, choice, masks) for choice in pinned_choices)]
+    fitting = [
+        choice
+        for choice in every
+        if np.isfinite(problem.seconds(choice))
+        and (search.memory_bytes is None or problem.bytes(choice) <= search.memory_bytes)
+    ]
+    return sorted(fitting, key=problem.seconds)
+
+
+def _whole_relaxation(modelled: Modelled, search: Search) -> Solution | None:
+    """The optimum without integrality, where all choices are whole in it already."""
+    programme = modelled.programme
+    relaxed = solve(
+        programme, search.back_end, time_limit_s=search.time_limit_s, gap=search.gap, relaxed=True
+    )
+    if not relaxed.proved or relaxed.values is None:
+        return None
+    rounded = np.where(programme.integer, np.rint(relaxed.values), relaxed.values)
+    return relaxed if programme.accepts(rounded) else None
 
 
 def _limited(problem: Problem, search: Search) -> Search:
@@ -122,25 +167,3 @@ def _limited(problem: Problem, search: Search) -> Search:
     if limit is None:
         limit = problem.hardware.cluster.accelerator.memory_bytes
     return replace(search, memory_bytes=None if problem.most_bytes() <= limit else limit)
-
-
-def _allowed(problem: Problem, choice: Choice, search: Search, pinned: Mapping[int, int] | None) -> bool:
-    if any(choice[node] != at for node, at in (pinned or {}).items()):
-        return False
-    return search.memory_bytes is None or problem.bytes(choice) <= search.memory_bytes
-
-
-def _solved(modelled: Modelled, search: Search, start: Floats | None) -> tuple[Solution, bool]:
-    """The relaxation first: where it is whole it is the answer."""
-    programme = modelled.programme
-    relaxed = solve(
-        programme, search.back_end, time_limit_s=search.time_limit_s, gap=search.gap, relaxed=True
-    )
-    if relaxed.proved and relaxed.values is not None:
-        rounded = np.where(programme.integer, np.rint(relaxed.values), relaxed.values)
-        if programme.accepts(rounded):
-            return relaxed, True
-    if relaxed.status == "infeasible":
-        return relaxed, False
-    found = solve(programme, search.back_end, time_limit_s=search.time_limit_s, gap=search.gap, start=start)
-    return found, False

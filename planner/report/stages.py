@@ -28,9 +28,10 @@ def stages_table(plans: Sequence[StagedPlan]) -> Table:
         "uniform",
         "uneven",
         "gain",
+        "simulated",
         "found by",
     )
-    table = new_table("Pipelines with uneven stages", headings, left=headings[2:5] + headings[8:])
+    table = new_table("Pipelines with uneven stages", headings, left=headings[2:5] + headings[9:])
     for place, plan in enumerate(plans, 1):
         knobs = plan.after.layout
         table.add_row(
@@ -39,9 +40,10 @@ def stages_table(plans: Sequence[StagedPlan]) -> Table:
             layout_words({name: value for name, value in knobs.items() if name not in _LIST_KNOBS}),
             _layer_words(plan.after),
             _recompute_words(plan.after),
-            seconds(plan.stages.before_s),
-            seconds(plan.stages.after_s),
-            percent(plan.stages.gain),
+            seconds(plan.before.step_time_s),
+            seconds(plan.step_s),
+            percent(plan.gain),
+            "-" if plan.simulated_gain is None else percent(plan.simulated_gain),
             _method_words(plan),
             style="bold" if place == 1 else None,
         )
@@ -51,7 +53,7 @@ def stages_table(plans: Sequence[StagedPlan]) -> Table:
 def ranks_table(plan: StagedPlan) -> Table:
     """The best pipeline rank by rank: layers, recompute, work and memory before and after."""
     headings = ("rank", "layers", "recomputed", "busy", "waits", "memory GiB")
-    table = new_table("The best pipeline, rank by rank (uniform → uneven where they differ)", headings)
+    table = new_table("The best pipeline by rank (uniform → uneven)", headings)
     before, after = ([*_recomputed(side)] for side in (plan.before, plan.after))
     limit = plan.after.memory.capacity_bytes - plan.after.memory.reserve_bytes
     for place, (old, new) in enumerate(zip(plan.before.ranks, plan.after.ranks, strict=True)):
@@ -70,16 +72,18 @@ def ranks_table(plan: StagedPlan) -> Table:
 def stages_lines(plans: Sequence[StagedPlan]) -> list[str]:
     """What was gained, and why nothing was where nothing was."""
     best = plans[0]
-    fastest = min(plan.stages.before_s for plan in plans)
-    gain = 1.0 - best.stages.after_s / fastest
+    fastest = min(plan.before.step_time_s for plan in plans)
+    gain = 1.0 - best.step_s / fastest
     lines = [
-        f"best uneven plan: {seconds(best.stages.after_s)} per step, {percent(gain)} faster than the best uniform one"
+        f"best uneven plan: {seconds(best.step_s)} per step, {percent(gain)} faster than the best uniform one"
         f" ({seconds(fastest)})"
         if gain > 0
         else f"no uneven stages beat the best uniform pipeline ({seconds(fastest)})"
     ]
-    reasons = dict.fromkeys(plan.stages.reason for plan in plans if plan.stages.reason)
-    return [*lines, *(f"a pipeline keeps its stages: {reason}" for reason in reasons)]
+    return [
+        *lines,
+        *(f"pipeline {place}: {plan.reason}" for place, plan in enumerate(plans, 1) if plan.reason),
+    ]
 
 
 def _busy(rank: RankPrediction) -> float:

@@ -23,13 +23,13 @@ class CoupledPlan:
     Args:
         cost: of the plan.
         solution: of the programme; its objective and bound are milliseconds of what the plan may change.
-        seed_s: step of the plan that the search began with, None when the dynamic programme found none.
-        lower_bound_s: no plan is faster; gap: (step - bound) / step.
+        seed: the plan of the dynamic programme that the search began with, None when there was none.
+        lower_bound_s: no plan is faster.
     """
 
     cost: CoupledCost
     solution: Solution
-    seed_s: float | None
+    seed: CoupledCost | None
     lower_bound_s: float
 
     @property
@@ -37,7 +37,13 @@ class CoupledPlan:
         return self.cost.plan.step_s
 
     @property
+    def seed_s(self) -> float | None:
+        """Step of the plan that the search began with."""
+        return None if self.seed is None else self.seed.plan.step_s
+
+    @property
     def gap(self) -> float:
+        """(step - lower bound) / step."""
         return max(0.0, 1.0 - self.lower_bound_s / self.step_s)
 
 
@@ -70,7 +76,7 @@ def best_coupled_stages(
             raise no_answer(made.programme, what="division into stages that fits")
         raise no_answer(made.programme, what=f"division into stages within {time_limit_s:g} s")
     bound = min(_step_s(made, solution.bound), cost.plan.step_s)
-    return CoupledPlan(cost, solution, None if start is None else start.plan.step_s, bound)
+    return CoupledPlan(cost, solution, start, bound)
 
 
 def _step_s(made: StageProgramme, objective_ms: float) -> float:

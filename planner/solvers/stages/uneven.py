@@ -17,7 +17,7 @@ from planner.layouts.legality import check
 from planner.solvers.linear import BackEnd, Solution, write_lp
 from planner.solvers.stages.coupled import CoupledProblem
 from planner.solvers.stages.milp import stage_programme
-from planner.solvers.stages.plan import best_stages
+from planner.solvers.stages.plan import StagePlan, best_stages
 from planner.solvers.stages.pricing import PricedLayout, priced_layout, stage_tables
 from planner.solvers.stages.solve import best_coupled_stages
 
@@ -33,7 +33,7 @@ class StageOptions:
     """How the integer programme is solved."""
 
     back_end: BackEnd = "highs"
-    time_limit_s: float = 10.0
+    time_limit_s: float = 6.0
     gap: float = 0.005
     seed: int = 0
 
@@ -43,74 +43,75 @@ DEFAULT_OPTIONS = StageOptions()
 
 @dataclass(frozen=True)
 class UnevenStages:
-    """A layout and the best that was found with uneven stages.
+    """A layout and faster ones with uneven stages, by the cost model.
 
     Args:
-        before, after: with their seconds per step by the cost model; equal when nothing better was found.
+        before: the layout; before_s: its seconds per step.
+        found: faster layouts that fit and their seconds per step, fastest first.
         method: ``dynamic programme`` (exact for the linear problem) or ``integer programme``.
-        solution: of the integer programme's last round, None for the dynamic one.
+        solution: of the last integer programme, None for the dynamic one.
         rounds: how often the cost model was made linear.
-        reason: why no uneven stages were found, else None.
+        reason: why nothing could be cut, else None.
         seconds: spent.
     """
 
     before: Layout
-    after: Layout
     before_s: float
-    after_s: float
+    found: tuple[tuple[Layout, float], ...]
     method: str
     solution: Solution | None
     rounds: int
     reason: str | None
     seconds: float
 
-    @property
-    def gain(self) -> float:
-        """Fraction of the step that uneven stages save."""
-        return 1.0 - self.after_s / self.before_s
-
 
 def uneven_stages(job: Job, layout: Layout, options: StageOptions = DEFAULT_OPTIONS) -> UnevenStages:
-    """The layout with layers and recompute dealt out unevenly over its pipeline ranks; never slower than it is.
+    """Faster layouts than the one given, with layers and recompute dealt out unevenly over its pipeline ranks.
 
     For each recompute policy of the framework the cost model is made linear around a cut, the stage problem solved, and each
     rank given the fewest recomputed layers with which it fits by the cost model itself; then again around the new cut.
     """
     begin = time.monotonic()
     chunked = layout.vpp > 1
-    method = "integer programme" if chunked else "dynamic programme"
-    candidates, solution, rounds, reason = [layout], None, 0, None
-    limited = replace(options, time_limit_s=options.time_limit_s / 2)
-    for policy in _policies(job, layout):
+    layouts, solution, rounds, reason = [layout], None, 0, None
+    policies = _policies(job, layout)
+    limited = replace(options, time_limit_s=options.time_limit_s / len(policies))
+    for policy in policies:
         priced = priced_layout(job, replace(layout, recompute=policy, recompute_layers=None))
         try:
             found = _rounds(priced, limited, 1 if chunked else ROUNDS)
         except NoAnswerError as error:
             reason = error.message
             continue
-        candidates += found.layouts
+        layouts += found.layouts
         rounds += found.rounds
         solution = found.solution or solution
-    legal = [
-        candidate
-        for candidate in dict.fromkeys(candidates)
-        if candidate == layout or not check(job, candidate)
-    ]
-    found_costs = evaluate(job, from_layouts(legal))
-    seconds = np.where(found_costs.memory.fits, found_costs.step_time_s, np.inf)
-    seconds[0] = found_costs.step_time_s[0]
-    best = int(seconds.argmin())
+        if found.layouts and all(one.recompute.mode == "none" for one in found.layouts):
+            break  # other policies would not be used either
+    before_s, faster = _faster(job, layouts)
     return UnevenStages(
         layout,
-        legal[best],
-        float(seconds[0]),
-        float(seconds[best]),
-        method,
+        before_s,
+        faster,
+        "integer programme" if chunked else "dynamic programme",
         solution,
         rounds,
-        reason if best == 0 else None,
+        None if rounds else reason,
         time.monotonic() - begin,
     )
+
+
+def _faster(job: Job, layouts: Sequence[Layout]) -> tuple[float, tuple[tuple[Layout, float], ...]]:
+    """(seconds per step of the first layout, the others that fit and take less)."""
+    legal = [one for one in dict.fromkeys(layouts) if one == layouts[0] or not check(job, one)]
+    costs = evaluate(job, from_layouts(legal))
+    steps = costs.step_time_s.tolist()
+    faster = [
+        (one, seconds)
+        for one, seconds, fits in zip(legal, steps, costs.memory.fits.tolist(), strict=True)
+        if fits and seconds < steps[0]
+    ]
+    return steps[0], tuple(sorted(faster, key=lambda pair: pair[1]))
 
 
 def write_stage_programme(job: Job, layout: Layout, path: str) -> None:
@@ -131,48 +132,44 @@ class _Found:
     rounds: int
 
 
+Cut = tuple[list[int], list[int]]
+"""Bounds of the virtual stages, and recomputed layers of each rank."""
+
+
 def _rounds(priced: PricedLayout, options: StageOptions, most: int) -> _Found:
-    cuts, recomputed = _start(priced)
-    layouts, solution, seen = [], None, {tuple(cuts)}
-    rounds = 0
+    """Solve, make the model linear around the answer, solve again, until an answer comes back or often enough."""
+    cuts = _even(priced)
+    recomputed = fewest_recomputed(priced, cuts) or _all(priced)
+    seen, solution, rounds = [cuts], None, 0
     while rounds < most:
-        counts = fewest_recomputed(priced, cuts)
-        if counts is not None:
-            recomputed = counts
-            layouts.append(_layout(priced, cuts, counts))
         rounds += 1
-        problem = stage_tables(priced, cuts, recomputed)
-        answer, solution = _solved(problem, options, solution)
-        if answer is None or tuple(answer[0]) in seen:
+        answers, solution = _solved(stage_tables(priced, cuts, recomputed), options)
+        fresh = [answer for answer in answers if answer[0] not in seen]
+        seen += [answer[0] for answer in fresh]
+        if not fresh:
             break
-        cuts, recomputed = answer
-        seen.add(tuple(cuts))
-    counts = fewest_recomputed(priced, cuts)
-    if counts is not None:
-        layouts.append(_layout(priced, cuts, counts))
+        cuts, recomputed = fresh[0]
+    counted = [(cut, fewest_recomputed(priced, cut)) for cut in seen]
+    layouts = [_layout(priced, cut, counts) for cut, counts in counted if counts is not None]
     return _Found(layouts, solution, rounds)
 
 
-def _solved(
-    problem: CoupledProblem, options: StageOptions, known: Solution | None
-) -> tuple[tuple[list[int], list[int]] | None, Solution | None]:
-    """((cuts, recomputed layers of each rank), solution of the integer programme if one was solved)."""
+def _solved(problem: CoupledProblem, options: StageOptions) -> tuple[list[Cut], Solution | None]:
+    """(the best cut, then that of the dynamic programme where it only began the search; the programme's solution)."""
     if problem.chunks == 1:
         plan = best_stages(problem.stages)
-        if plan is None:
-            return None, known
-        cuts, modes = plan.cuts, plan.modes
-    else:
-        found = best_coupled_stages(
-            problem,
-            options.back_end,
-            time_limit_s=options.time_limit_s,
-            gap=options.gap,
-            seed=options.seed,
-        )
-        cuts, modes, known = found.cost.plan.cuts, found.cost.plan.modes, found.solution
-    of_rank = np.repeat(problem.rank, np.diff(cuts))
-    return (cuts.tolist(), np.bincount(of_rank, modes, problem.ranks).astype(int).tolist()), known
+        return [] if plan is None else [_cut(problem, plan)], None
+    found = best_coupled_stages(
+        problem, options.back_end, time_limit_s=options.time_limit_s, gap=options.gap, seed=options.seed
+    )
+    plans = [cost.plan for cost in (found.cost, found.seed) if cost is not None]
+    return [_cut(problem, plan) for plan in plans], found.solution
+
+
+def _cut(problem: CoupledProblem, plan: StagePlan) -> Cut:
+    of_layer = np.repeat(problem.rank, np.diff(plan.cuts))
+    recomputed = np.bincount(of_layer, plan.modes, problem.ranks).astype(int)
+    return plan.cuts.tolist(), recomputed.tolist()
 
 
 def fewest_recomputed(priced: PricedLayout, cuts: Sequence[int]) -> list[int] | None:
@@ -200,11 +197,6 @@ def _policies(job: Job, layout: Layout) -> tuple[Recompute, ...]:
         known.insert(0, Recompute("selective", job.selective_modules))
     own = [layout.recompute] if layout.recompute.mode != "none" else []
     return tuple(dict.fromkeys([*own, *known]))
-
-
-def _start(priced: PricedLayout) -> tuple[list[int], list[int]]:
-    cuts = _even(priced)
-    return cuts, fewest_recomputed(priced, cuts) or _all(priced)
 
 
 def _even(priced: PricedLayout) -> list[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.solvers.linear import Builder, Programme
+from planner.solvers.linear import Builder, Programme, Term
 from planner.solvers.stages.coupled import CoupledProblem
 from planner.solvers.stages.instance import Floats, Ints
 
@@ -21,7 +21,7 @@ class StageProgramme:
     Args:
         layers: (S, G, M) columns: layers of run g that stage s holds in mode k. A run is layers of one type in a row.
         done: (S, G - 1) columns: 1 when run g is used up by the end of stage s, so that later runs may begin.
-        pace: (chunks,) columns: milliseconds of each chunk's slowest rank.
+        pace: (chunks,) columns: milliseconds of each chunk's slowest rank; largest: of the slowest of all.
         longest: column: milliseconds that the slowest rank adds to the step.
         run_type, run_length: (G,).
     """
@@ -31,9 +31,21 @@ class StageProgramme:
     layers: Ints
     done: Ints
     pace: Ints
+    largest: int
     longest: int
     run_type: Ints
     run_length: Ints
+
+    @property
+    def paced(self) -> tuple[float, float]:
+        """Weights of the chunks' slowest ranks and of the slowest of all in the pace."""
+        u = self.problem.unevenness
+        return 1.0 - u, u * self.problem.chunks
+
+    def pace_terms(self, scale: float) -> tuple[Term, Term]:
+        """A multiple of the pace in milliseconds as terms of a single row."""
+        sums, widest = self.paced
+        return (self.pace[None], scale * sums), (self.largest, scale * widest)
 
     def start(self, cuts: Ints, modes: Ints) -> Floats:
         """Values of a cut with modes, to begin the search with."""
@@ -47,10 +59,13 @@ class StageProgramme:
         seconds = stages.fixed_s + (values[self.layers] * self._seconds()).sum(axis=(1, 2))
         slowest = np.zeros(self.problem.chunks)
         np.maximum.at(slowest, self.problem.chunk, seconds / MS)
-        values[self.pace] = slowest
+        largest = float(seconds.max()) / MS
+        values[self.pace], values[self.largest] = slowest, largest
+        sums, widest = self.paced
         once = stages.fixed_once_s + (held * stages.once_s[stages.stage_class][:, self.run_type]).sum(axis=1)
         of_rank = np.bincount(self.problem.rank, self.problem.paced_turns * seconds + once) / MS
-        values[self.longest] = max(self.problem.paced_turns * slowest.sum(), of_rank.max())
+        pace = float(sums * slowest.sum() + widest * largest)
+        values[self.longest] = max(self.problem.paced_turns * pace, of_rank.max())
         return values
 
     def plan(self, values: Floats) -> tuple[Ints, Ints]:
@@ -90,13 +105,15 @@ def stage_programme(problem: CoupledProblem) -> StageProgramme:
     layers = builder.variables("n", times.shape, upper=most, integer=True, cost=times / problem.chunks)
     done = builder.variables("done", (stages.stages, len(lengths) - 1), upper=1, integer=True)
     pace = builder.variables("pace", problem.chunks)
+    largest = builder.variables("largest")
     longest = builder.variables("longest", cost=1.0)
-    made = StageProgramme(problem, builder.programme(), layers, done, pace, int(longest), kinds, lengths)
+    columns = (layers, done, pace, int(largest), int(longest), kinds, lengths)
+    made = StageProgramme(problem, builder.programme(), *columns)
     _add_order(builder, made)
     _add_times(builder, made, times)
     _add_memory(builder, made)
     _add_hosts(builder, made)
-    return StageProgramme(problem, builder.programme(), layers, done, pace, int(longest), kinds, lengths)
+    return StageProgramme(problem, builder.programme(), *columns)
 
 
 def _add_order(builder: Builder, made: StageProgramme) -> None:
@@ -139,9 +156,11 @@ def _add_times(builder: Builder, made: StageProgramme, times: Floats) -> None:
         unit="ms",
         definition=True,
     )
+    spread = (made.layers, times), (made.largest, -1.0)
+    builder.add("pace", *spread, upper=-stages.fixed_s / MS)
     builder.add(
         "step",
-        (made.pace[None], turns),
+        *made.pace_terms(turns),
         (made.longest, -1.0),
         upper=0.0,
         meaning="the step",
@@ -193,7 +212,7 @@ def _add_hosts(builder: Builder, made: StageProgramme) -> None:
             builder.add(
                 "host_link",
                 (columns, both_ways[None]),
-                (made.pace[None], -1.0),
+                *made.pace_terms(-1.0),
                 upper=0.0,
                 meaning="what a host's link moves while the pipeline goes one micro-batch further",
                 unit="ms",

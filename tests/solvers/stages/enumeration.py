@@ -78,9 +78,9 @@ def _coupled_step(problem: CoupledProblem, bounds: tuple[int, ...], modes: tuple
         return math.inf
     chunks = [max(seconds[s] for s in range(part.stages) if problem.chunk[s] == c) for c in range(v)]
     links = [a / b for a, b in zip(moved, problem.link_bytes_per_s, strict=True)]
-    pace = max(sum(chunks), *links)
-    slowest = max((m - 1 / v) * max(pace, a) + (0 if pace > a else b) for a, b in zip(own, once, strict=True))
-    slowest = max(slowest, *((m - 1 / v) * a + b for a, b in zip(own, once, strict=True)))
+    u = problem.unevenness
+    pace = max((1 - u) * sum(chunks) + u * v * max(seconds), *links)
+    slowest = max((m - 1 / v) * pace, *((m - 1 / v) * a + b for a, b in zip(own, once, strict=True)))
     return float(slowest + sum(seconds) / v)
 
 

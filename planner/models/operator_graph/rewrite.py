@@ -16,11 +16,17 @@ _CHECKS = ("aten._assert", "aten.sym_constrain", "aten._check")
 
 def simplified(graph: TracedGraph) -> TracedGraph:
     """Without checks, copies, dead calls and calls on constants alone; additions of biases and parts of fused weights apart."""
-    graph = _with_fills(_without_copies(graph))
-    graph = _with_constants(graph)
+    graph = _with_constants(_with_fills(_without_copies(graph)))
     graph = _with_biases_apart(graph)
     graph = _with_weights_cut(_without_dead(graph))
     return _with_gradients(_without_dead(graph))
+
+
+def constant_calls(graph: TracedGraph) -> tuple[Node, ...]:
+    """The calls on constants alone that ``simplified`` leaves out, in an order in which they can run."""
+    graph = _with_fills(_without_copies(graph))
+    left = {node.name for node in _with_constants(graph).nodes}
+    return tuple(node for node in graph.nodes if node.name not in left)
 
 
 def _without_copies(graph: TracedGraph) -> TracedGraph:

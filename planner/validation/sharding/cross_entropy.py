@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.distributed import _functional_collectives as functional
 
-from planner.validation.sharding.layout import Shares
+from planner.validation.sharding.layout import Shares, waited
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,13 +21,13 @@ def vocabulary_cross_entropy(logits: Tensor, target: Tensor, shares: Shares) -> 
         target: [rows], ids among all classes.
         shares: of the operator; ranks that split its classes exchange three numbers per row.
     """
-    result: Tensor = _CrossEntropy.apply(logits, target, shares)
+    result: Tensor = _CrossEntropy.apply(logits, target, shares)  # type: ignore[no-untyped-call]
     return result
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, shares: Shares) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, logits: Tensor, target: Tensor, shares: Shares) -> Tensor:
         wide = logits if logits.dtype == torch.float64 else logits.float()
         own = target - shares.place("vocabulary") * logits.shape[1]
         inside = (own >= 0) & (own < logits.shape[1])
@@ -41,7 +41,7 @@ class _CrossEntropy(torch.autograd.Function):
         return (total.log() + largest - picked).sum().to(logits.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         odds, index, inside = ctx.saved_tensors
         ones = inside.unsqueeze(1).to(odds.dtype)
         return (odds.scatter_add(1, index, -ones) * gradient).to(ctx.dtype), None, None
@@ -50,5 +50,5 @@ class _CrossEntropy(torch.autograd.Function):
 def _reduced(values: Tensor, how: str, shares: Shares) -> Tensor:
     """One all-reduce per mesh dimension that splits the classes."""
     for dim in shares.mesh_dims("vocabulary"):
-        values = functional.wait_tensor(functional.all_reduce(values, how, (shares.mesh, dim)))
+        values = waited(functional.all_reduce(values, how, (shares.mesh, dim)))
     return values

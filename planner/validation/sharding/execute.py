@@ -26,7 +26,8 @@ def placed(tensor: Tensor, states: tuple[str, ...], mesh: DeviceMesh, gradient: 
 
     part = local_part(tensor.detach(), states, mesh).contiguous().clone()
     made = DTensor.from_local(part, mesh, torch_placements(states), run_check=False)
-    return made.requires_grad_(gradient)
+    made.requires_grad_(gradient)
+    return made
 
 
 def executed(

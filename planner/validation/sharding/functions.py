@@ -125,14 +125,14 @@ def _cross_entropy(shares: Shares) -> Local:
 
     arguments = shares.operator.arguments
     summed = len(arguments) > 3 and arguments[3] == 2
-    ignored = arguments[4] if len(arguments) > 4 else -100
+    ignored = int(str(arguments[4])) if len(arguments) > 4 else -100
     smoothing = arguments[5] if len(arguments) > 5 else 0.0
     if smoothing:
         return lambda *tensors: called(shares.operator, tensors) / (1 if summed else shares.parts("row"))
     rows = 1 if summed else shares.operator.axes.get("row", 1)
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        if bool((target == ignored).any()):
+        if bool(target.eq(ignored).any()):
             raise PlannerError("targets hold ignored ones: shares of the average would differ; use others")
         return vocabulary_cross_entropy(logits, target, shares) / rows
 

@@ -41,6 +41,14 @@ def local_part(tensor: Tensor, states: Sequence[str], mesh: DeviceMesh) -> Tenso
     return tensor
 
 
+def waited(tensor: Tensor) -> Tensor:
+    """The result of a functional collective, when it is there."""
+    from torch.distributed import _functional_collectives
+
+    done: Tensor = _functional_collectives.wait_tensor(tensor)  # type: ignore[no-untyped-call]
+    return done
+
+
 @dataclass(frozen=True)
 class Shares:
     """One rank's share of an operator's axes.

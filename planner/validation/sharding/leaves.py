@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from planner.models.operator_graph.nodes import TracedGraph
+from planner.models.operator_graph.rewrite import constant_calls
 from planner.models.operator_graph.types import OperatorGraph
 from planner.validation.sharding.functions import call
 
@@ -23,13 +24,11 @@ def leaf_tensors(graph: OperatorGraph, traced: TracedGraph, given: Mapping[str, 
     import torch
 
     known = dict(given)
-    constant = {name for name, value in traced.values.items() if value.kind == "constant"}
     with torch.no_grad():
-        for node in traced.nodes:
-            if constant.issuperset(node.inputs):
+        for node in constant_calls(traced):
+            if node.target.startswith("aten."):  # an ONNX shape: its readers have been given the lengths
                 made = call(node.target, node.arguments, node.keywords, known)
                 known |= dict(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True))
-                constant.update(node.outputs)
     return {name: _leaf(graph, name, known) for name in graph.values if name not in graph.producers}
 
 

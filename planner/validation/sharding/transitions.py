@@ -10,7 +10,7 @@ from torch.distributed import _functional_collectives as functional
 from torch.distributed.tensor import DTensor
 
 from planner.solvers.sharding.plan import PlacedStep, Transition
-from planner.validation.sharding.layout import torch_placements
+from planner.validation.sharding.layout import torch_placements, waited
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,20 +21,20 @@ def moved(value: DTensor, transition: Transition) -> DTensor:
     """The value where its consumers want it. Autograd takes the sum of their gradients back by the backward steps."""
     if not transition.forward and not transition.backward:
         return value
-    result: DTensor = _Moved.apply(value, transition)
+    result: DTensor = _Moved.apply(value, transition)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Moved(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: DTensor, transition: Transition) -> DTensor:  # type: ignore[override]
+    def forward(ctx: Any, value: DTensor, transition: Transition) -> DTensor:
         ctx.transition = transition
         ctx.mesh = value.device_mesh
         local = _stepped(value.to_local(), transition.source, transition.forward, value.device_mesh)
         return DTensor.from_local(local, value.device_mesh, torch_placements(transition.use), run_check=False)
 
     @staticmethod
-    def backward(ctx: Any, gradient: DTensor) -> tuple[DTensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: DTensor) -> tuple[DTensor, None]:
         transition: Transition = ctx.transition
         yielded = transition.gradient or transition.use
         if gradient.placements != torch_placements(yielded):
@@ -86,5 +86,5 @@ def _exchanged(local: Tensor, step: PlacedStep, mesh: DeviceMesh) -> Tensor:
     ranks = mesh.size(step.mesh_dim)
     pieces = local.chunk(ranks, dim=int(step.after[1:]))
     sent = torch.stack([piece.contiguous() for piece in pieces])
-    got = functional.wait_tensor(functional.all_to_all_single(sent, None, None, (mesh, step.mesh_dim)))
+    got = waited(functional.all_to_all_single(sent, None, None, (mesh, step.mesh_dim)))
     return torch.cat(list(got.unbind(0)), dim=int(step.before[1:]))

@@ -159,6 +159,8 @@ class _Search:
         rough = Queue(space, queue.time_s[owner], memory, queue.devices[owner], np.arange(len(owner)))
         state, rough = self._fitting(state, rough)
         state, rough = self._worth(state, rough)
+        if not len(rough):
+            return state
         space = space.take(rough.left)
         prices = price_model(job, space.outer)
         return self.through(

@@ -79,12 +79,16 @@ def _source(
 
 
 def _widened(traced: TracedGraph) -> TracedGraph:
-    """With 64 bits wherever a call names a floating element type."""
+    """With 64 bits wherever a tensor or a call has a floating element type."""
 
-    def wide(found: ElementType) -> ElementType:
-        return ElementType("float64") if found.name in FLOATS else found
+    def wide(name: str) -> str:
+        return "float64" if name in FLOATS else name
 
-    return replace(traced, nodes=tuple(with_parts(node, ElementType, wide) for node in traced.nodes))
+    values = {name: replace(value, dtype=wide(value.dtype)) for name, value in traced.values.items()}
+    nodes = tuple(
+        with_parts(node, ElementType, lambda found: ElementType(wide(found.name))) for node in traced.nodes
+    )
+    return replace(traced, values=values, nodes=nodes)
 
 
 def random_inputs(graph: OperatorGraph, seed: int = 0) -> dict[str, Tensor]:

@@ -67,6 +67,15 @@ class GraphMaker:
             partial=(frozenset({0}), frozenset({1})), flops=2 * rows * inner * width, saves=(x, weight),
         )  # fmt: skip
 
+    def tied_head(self, x: str, table: str) -> str:
+        """Logits by the rows of a table."""
+        rows, inner = self.values[x].shape
+        words = self.values[table].shape[0]
+        return self.add(
+            "matmul", (x, table), (rows, words), (("tk", "nk"), "tn"),
+            partial=(frozenset({0}), frozenset({1})), flops=2 * rows * inner * words, saves=(x, table),
+        )  # fmt: skip
+
     def unary(self, x: str) -> str:
         return self.add("elementwise", (x,), self.values[x].shape, (("ab",), "ab"), saves=(x,))
 
@@ -108,13 +117,14 @@ def mlp(tokens: int, hidden: int, ffn: int) -> OperatorGraph:
     return maker.graph("mlp", maker.linear(maker.unary(maker.linear(x, ffn)), hidden))
 
 
-def language_model(tokens: int, hidden: int, vocabulary: int) -> OperatorGraph:
+def language_model(tokens: int, hidden: int, vocabulary: int, *, tied: bool = False) -> OperatorGraph:
     """A table, a product, a head, a loss."""
     maker = GraphMaker()
     ids = maker.value("ids", tokens, kind="input", dtype="int64")
     targets = maker.value("targets", tokens, kind="input", dtype="int64")
     x = maker.linear(maker.norm(maker.lookup(ids, vocabulary, hidden)), hidden)
-    return maker.graph("language model", maker.loss(maker.linear(x, vocabulary), targets))
+    logits = maker.tied_head(x, "table0") if tied else maker.linear(x, vocabulary)
+    return maker.graph("language model", maker.loss(logits, targets))
 
 
 def residual(tokens: int, hidden: int, ffn: int) -> OperatorGraph:

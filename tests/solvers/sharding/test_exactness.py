@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 from planner.models.operator_graph.types import GraphOperator, OperatorGraph

@@ -121,6 +121,7 @@ def _method_words(plan: StagedPlan) -> str:
     solution = plan.stages.solution
     if solution is None:
         return plan.stages.method
-    gap = "" if solution.gap is None else f", gap {percent(solution.gap)}"
-    proved = "proved" if solution.proved else "time limit"
-    return f"{plan.stages.method} ({solution.back_end}: {proved}{gap})"
+    if solution.gap is None:
+        return f"{solution.back_end}: {solution.status}"
+    limit = "" if solution.proved else "time limit, "
+    return f"{solution.back_end}: {limit}gap {percent(solution.gap)}"

@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="With --stages: what solves integer programmes.",
 )
+@click.option(
+    "--pareto",
+    metavar="AXES",
+    help="Axes of the Pareto set: two or more of step_time, memory, cost, devices.",
+)
 @click.option("--gap", metavar="FRACTION", default="0", help="Stop when this near to the optimum, e.g. 1%.")
 @click.option("--time-limit", metavar="TIME", help="Stop after this long with the best so far, e.g. 30 s.")
 @output_options
@@ -66,31 +71,27 @@ def command(
     stages: int | None,
     write_lp: str | None,
     back_end: str,
+    pareto: str | None,
     gap: str,
     time_limit: str | None,
     output: Output,
 ) -> None:
     """Rank the layouts of JOB (a job or plan file), fastest first, with proof."""
-    from planner.report.explain import explain_plan
-    from planner.report.text import used_devices
+    from planner.solvers.pareto import DEFAULT_AXES, parse_axes
     from planner.solvers.refine import refined_search
     from planner.solvers.search import search
     from planner.units import parse_quantity
 
     _check_targets(plan_file, picture)
-    if stages is not None and (refine is not None or rank == "pessimistic" or picture or explain):
-        raise click.UsageError("--stages excludes --refine, --rank pessimistic, --plot and --explain")
-    if write_lp is not None and stages is None:
-        raise click.UsageError("--write-lp writes the programme of uneven stages: give --stages N too")
-    if refine is not None and rank == "pessimistic":
-        raise click.UsageError(
-            "--refine ranks by simulated time; it and --rank pessimistic exclude each other"
-        )
+    _refuse_conflicts(stages, refine, rank, write_lp, alone=bool(picture or explain or pareto))
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
+    axes = parse_axes(pareto) if pareto is not None else DEFAULT_AXES
     if isinstance(loaded, LoadedGroups):
         from planner.cli.search_groups import refuse, search_groups_command
 
+        if pareto is not None:
+            raise click.UsageError("--pareto is for clusters without groups")
         refuse(explain=explain, refine=refine, rank=rank, stages=stages, write_lp=write_lp)
         search_groups_command(
             loaded, plan_file, picture, gap=allowed_gap, time_limit_s=limit_s, output=output
@@ -100,12 +101,28 @@ def command(
         _search_stages(loaded, stages, back_end, write_lp, plan_file, allowed_gap, limit_s, output)
         return
     with output.progress() as progress:
-        options: Any = {"top": top, "gap": allowed_gap, "time_limit_s": limit_s, "progress": progress}
-        refinement = None
+        options: Any = {"top": top, "gap": allowed_gap, "time_limit_s": limit_s, "axes": axes}
+        options["progress"], refinement = progress, None
         if refine is None:
             result = search(loaded.job, pessimistic=rank == "pessimistic", **options)
         else:
             result, refinement = refined_search(loaded.job, count=refine, **options)
+    _show(loaded, result, refinement, explain, plan_file, picture, output)
+
+
+def _show(
+    loaded: LoadedJob,
+    result: SearchResult,
+    refinement: Refinement | None,
+    explain: bool,
+    plan_file: str | None,
+    picture: str | None,
+    output: Output,
+) -> None:
+    """Write the files that were asked for and print the answer."""
+    from planner.report.explain import explain_plan
+    from planner.report.text import used_devices
+
     job = loaded.on_devices(used_devices(result.plans[0].layout))
     explanation = explain_plan(job, result.plans[0]) if explain else None
     written = _write(job, result, plan_file, picture)
@@ -121,6 +138,22 @@ def command(
             console.print(line)
 
     output.emit(payload, render)
+
+
+def _refuse_conflicts(
+    stages: int | None, refine: int | None, rank: str, write_lp: str | None, *, alone: bool
+) -> None:
+    """Refuse options that exclude each other; ``alone``: one that uneven stages have no answer for."""
+    if stages is not None and (refine is not None or rank == "pessimistic" or alone):
+        raise click.UsageError(
+            "--stages excludes --refine, --rank pessimistic, --plot, --explain and --pareto"
+        )
+    if write_lp is not None and stages is None:
+        raise click.UsageError("--write-lp writes the programme of uneven stages: give --stages N too")
+    if refine is not None and rank == "pessimistic":
+        raise click.UsageError(
+            "--refine ranks by simulated time; it and --rank pessimistic exclude each other"
+        )
 
 
 def _search_stages(
@@ -185,7 +218,14 @@ def _print(
     from planner.report.explain import print_explanation
     from planner.report.noise import noise_lines
     from planner.report.plan import print_plan
-    from planner.report.ranking import certificate_line, job_line, pareto_table, ranking_table, space_lines
+    from planner.report.ranking import (
+        certificate_line,
+        job_line,
+        pareto_table,
+        ranking_table,
+        same_devices_note,
+        space_lines,
+    )
     from planner.report.refinement import claim_line, explanation_note, refinement_lines
 
     console.print(job_line(job), "", sep="\n")
@@ -198,8 +238,8 @@ def _print(
             note = None if refinement is None else explanation_note(refinement)
             console.print(*([note] if note else []), "", sep="\n")
         if result.pareto:
-            console.print(pareto_table(result.pareto))
-            console.print()
+            console.print(pareto_table(result.pareto, result.pareto_axes))
+            console.print(*same_devices_note(job, result.pareto, result.pareto_axes), "", sep="\n")
         console.print("\n".join(space_lines(result.space)))
         console.print(certificate_line(result.certificate), style="bold")
         if refinement is not None:
@@ -208,5 +248,10 @@ def _print(
     ranks = None
     if refinement is not None:
         ranks = [item.closed_form_rank for item in refinement.plans[: len(result.plans)]]
-    console.print(ranking_table(result.plans, title="Ranking", width=console.width, closed_form_ranks=ranks))
+    price = result.price_per_device_hour
+    console.print(
+        ranking_table(
+            result.plans, title="Ranking", width=console.width, closed_form_ranks=ranks, price=price
+        )
+    )
     console.print(*noise_lines(result.noise), sep="\n")

@@ -10,6 +10,8 @@ from planner.jobs.types import Job
 from planner.report.refinement import moved_words
 from planner.report.tables import NARROW, new_table
 from planner.report.text import GIB, gib, layout_words, percent, seconds, share
+from planner.solvers.pareto import DEFAULT_AXES
+from planner.solvers.result import cost_per_million_tokens
 from planner.units import format_bytes, format_count, format_rate
 
 if TYPE_CHECKING:
@@ -42,17 +44,19 @@ def ranking_table(
     *,
     width: int = 120,
     closed_form_ranks: Sequence[int] | None = None,
+    price: float | None = None,
 ) -> Table:
     """One row per plan: layout, speed, utilisation, memory, what is lost and where.
 
     Args:
         width: columns of the terminal.
         closed_form_ranks: of each plan before simulation ranked them anew; None for a ranking by the closed form.
+        price: per device and hour; a column then says what a million tokens cost.
     """
     table = new_table(title)
     table.add_column("#", justify="right")
     table.add_column("layout", overflow="fold", ratio=1)
-    rows = [_ranking_row(plan) for plan in plans]
+    rows = [_ranking_row(plan, price) for plan in plans]
     if closed_form_ranks is not None:
         rows = [_refined_row(*found) for found in zip(plans, closed_form_ranks, rows, strict=True)]
     headings = [
@@ -67,13 +71,14 @@ def ranking_table(
     return table
 
 
-def _ranking_row(plan: Prediction) -> dict[str, str]:
+def _ranking_row(plan: Prediction, price: float | None) -> dict[str, str]:
     memory = plan.memory
     limit = memory.capacity_bytes - memory.reserve_bytes
     over = "" if memory.fits else " OVER"
     return {
         "step": seconds(plan.step_time_s),
         "tokens/s/dev": f"{plan.tokens_per_s_per_device:,.0f}",
+        **({} if price is None else {"cost/M tokens": money(cost_per_million_tokens(price, plan))}),
         "MFU": percent(plan.mfu),
         "memory/limit GiB": f"{memory.device_used_bytes / GIB:.1f} / {limit / GIB:.1f}{over}",
         "exposed": share(sum(plan.time.exposed.values()), plan.step_time_s),
@@ -115,26 +120,48 @@ def certificate_line(certificate: Mapping[str, Any]) -> str:
     return f"{whose}within {percent(gap)} of the optimum of the {model} (lower bound {seconds(bound)}); not proved further"
 
 
-def pareto_table(points: Iterable[Mapping[str, Any]], limit: int = 8) -> Table:
-    """Plans that no other one beats in time and memory (and devices and cost, where they differ)."""
-    rows = sorted(points, key=lambda point: (point["step_time_s"], memory_of(point)))
-    title = "Pareto set: no other layout is better in every respect"
+def pareto_table(points: Iterable[Mapping[str, Any]], axes: Sequence[str], limit: int = 8) -> Table:
+    """Plans that no other one equals or beats in all of the axes, in the order that the search gave."""
+    rows = list(points)
+    title = f"Pareto set of {words_of(axes)}"
     if len(rows) > limit:
         title += f" (first {limit} of {len(rows)})"
     table = new_table(title)
     table.add_column("step", justify="right", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
     table.add_column("devices", justify="right", no_wrap=True)
-    priced = any(point.get("cost") is not None for point in rows)
+    priced = any(point.get("cost_per_million_tokens") is not None for point in rows)
     if priced:
-        table.add_column("cost per step", justify="right", no_wrap=True)
+        table.add_column("cost/M tokens", justify="right", no_wrap=True)
     table.add_column("layout", overflow="fold", ratio=1)
     for point in rows[:limit]:
         cells = [seconds(point["step_time_s"]), gib(memory_of(point)), str(point.get("devices", "-"))]
         if priced:
-            cells.append(f"{point['cost']:.4g}" if point.get("cost") is not None else "-")
+            cells.append(money(point["cost_per_million_tokens"]))
         table.add_row(*cells, layout_words(point["layout"]))
     return table
+
+
+def same_devices_note(job: Job, points: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[str]:
+    """Why devices or cost add nothing to a set whose layouts all use the same devices."""
+    counts = {point["devices"] for point in points}
+    asked = [axis for axis in ("cost", "devices") if axis in axes and tuple(axes) != DEFAULT_AXES]
+    if not asked or len(counts) > 1 or job.search.allow.get("idle_devices"):
+        return []
+    return [
+        f"All layouts use {counts.pop():,} devices; search.allow: {{idle_devices: true}} also tries fewer of them."
+    ]
+
+
+def money(amount: float) -> str:
+    """Three digits."""
+    return f"{amount:#.3g}".rstrip(".")
+
+
+def words_of(axes: Sequence[str]) -> str:
+    """``step time, memory and devices``."""
+    words = [axis.replace("_", " ") for axis in axes]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def memory_of(point: Mapping[str, Any]) -> float:

@@ -21,6 +21,7 @@ from planner.simulator.options import SimulationOptions
 from planner.simulator.simulation import simulate
 from planner.solvers.devices import step_time_target
 from planner.solvers.noise import noise_of
+from planner.solvers.pareto import DEFAULT_AXES, Axis
 from planner.solvers.refinement import RefinedPlan, Refinement, kendall_tau
 from planner.solvers.result import SearchResult
 from planner.solvers.search import search
@@ -93,11 +94,12 @@ def refined_search(
     gap: float = 0.0,
     time_limit_s: float | None = None,
     progress: Progress | None = None,
+    axes: Sequence[Axis] = DEFAULT_AXES,
 ) -> tuple[SearchResult, Refinement]:
     """A search whose best ``count`` plans are simulated; the ranking holds the ``top`` after that.
 
     Args:
-        gap, progress: as in ``search``.
+        gap, progress, axes: as in ``search``.
         time_limit_s: for both parts: the search has at most half of it, the simulations what is left.
 
     Returns:
@@ -111,7 +113,8 @@ def refined_search(
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     search_limit_s = None if time_limit_s is None else SEARCH_SHARE * time_limit_s
     # One more than is simulated: its closed form bounds what all others can reach.
-    found = search(job, top=max(top, count + 1), gap=gap, time_limit_s=search_limit_s, progress=progress)
+    more = max(top, count + 1)
+    found = search(job, top=more, gap=gap, time_limit_s=search_limit_s, progress=progress, axes=axes)
     refinement = refine(job, found.plans, count=count, progress=progress, deadline_s=deadline)
     certificate = {**found.certificate, "simulation": simulation_claim(job, found, refinement)}
     plans = tuple(item.plan for item in refinement.plans[:top])

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from planner.costs.predict import predict_ranking
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
-from planner.layouts.knobs import layout_to_knobs
 from planner.layouts.space.space import Space, describe, search_space
 from planner.solvers.bounds import require_closed_forms
-from planner.solvers.frontier import Points
 from planner.solvers.noise import noise_of
+from planner.solvers.pareto import DEFAULT_AXES, Axis, cost_of_tokens, pareto_points
 from planner.solvers.pessimistic import POOL, check_objective, rank_pessimistic
 from planner.solvers.result import SearchResult
 from planner.solvers.sweep import Progress, Sweep, SweepOptions, sweep_space
 from planner.solvers.unfit import explain_empty, explain_unfit
-
-SECONDS_PER_HOUR = 3600.0
 
 
 def search(
@@ -31,6 +28,7 @@ def search(
     progress: Progress | None = None,
     prune: bool = True,
     pareto: bool = True,
+    axes: Sequence[Axis] = DEFAULT_AXES,
     pessimistic: bool = False,
 ) -> SearchResult:
     """The ``top`` layouts of the job's search space by its objective, the Pareto set, and what is proved.
@@ -41,6 +39,7 @@ def search(
         progress: called with (done fraction, message).
         prune: False evaluates every layout that fits; the result is the same.
         pareto: False skips the Pareto set, which lets bounds stop the search earlier.
+        axes: of the Pareto set.
         pessimistic: rank by the upper end of the interval instead of the expected time.
 
     Raises:
@@ -72,8 +71,10 @@ def search(
         "pruned": sweep.pruned,
         "seconds": time.monotonic() - begin,
     }
-    pareto_set = pareto_points(job, sweep.frontier.points)
-    return SearchResult(plans, summary, certificate(job, sweep) | proved, pareto_set, noise_of(job, plans))
+    pareto_set = pareto_points(job, sweep.frontier.points, axes)
+    proof = certificate(job, sweep) | proved
+    price = job.cluster.price_per_device_hour
+    return SearchResult(plans, summary, proof, pareto_set, noise_of(job, plans), tuple(axes), price)
 
 
 def _ranked(job: Job, sweep: Sweep, pool: int | None) -> tuple[tuple[Prediction, ...], dict[str, Any]]:
@@ -108,7 +109,8 @@ def certificate(job: Job, sweep: Sweep) -> dict[str, Any]:
     """What the sweep proves: the optimum of the closed-form model over the space, or how far it may be off.
 
     ``best_s`` and ``lower_bound_s`` are seconds per step for the time objectives; for ``memory`` they are absent and
-    ``best`` and ``lower_bound`` are bytes, for ``cost`` device-seconds.
+    ``best`` and ``lower_bound`` are bytes, for ``cost`` device-seconds, with ``best_per_million_tokens`` and
+    ``lower_bound_per_million_tokens`` in the currency of the price.
     """
     best, bound = sweep.ranking.best, sweep.lower_bound
     gap = 0.0 if sweep.finished else max(0.0, 1.0 - bound / best)
@@ -119,22 +121,9 @@ def certificate(job: Job, sweep: Sweep) -> dict[str, Any]:
     if not suffix:
         time_s = float(sweep.ranking.points.time_s[0])
         result |= {"best_s": time_s, "lower_bound_s": time_s if gap == 0.0 else None}
+    if objective == "cost" and job.cluster.price_per_device_hour is not None:
+        result |= {
+            f"{name}_per_million_tokens": cost_of_tokens(job, 1, result[name])
+            for name in ("best", "lower_bound")
+        }
     return result
-
-
-def pareto_points(job: Job, points: Points) -> tuple[Mapping[str, Any], ...]:
-    """The Pareto set as plain data, fastest first; ``cost`` of a step in the price's currency, None without a price."""
-    price = job.cluster.price_per_device_hour
-    result = []
-    for row in points.ordered((points.time_s, points.memory_bytes)).tolist():
-        seconds, devices = float(points.time_s[row]), int(points.devices[row])
-        result.append(
-            {
-                "layout": layout_to_knobs(points.layouts.row(row)),
-                "step_time_s": seconds,
-                "device_used_bytes": float(points.memory_bytes[row]),
-                "devices": devices,
-                "cost": None if price is None else price * devices * seconds / SECONDS_PER_HOUR,
-            }
-        )
-    return tuple(result)

@@ -95,14 +95,17 @@ def test_space_and_certificate() -> None:
     assert "5.0 %" in certificate_line({**proved, "lower_bound_s": 9.5, "gap": 0.05})
 
 
-def test_pareto_rows_are_sorted_by_time() -> None:
-    points = [
-        {"step_time_s": 12.0, "device_used_bytes": 40 * GIB, "devices": 64, "layout": KNOBS},
-        {"step_time_s": 10.0, "device_used_bytes": 60 * GIB, "devices": 64, "layout": KNOBS},
-    ]
-    text = draw(pareto_table(points))
+def test_pareto_rows_keep_their_order_and_show_money_where_it_is_known() -> None:
+    point = {"step_time_s": 10.0, "device_used_bytes": 60 * GIB, "devices": 64, "layout": KNOBS}
+    points = [point, {**point, "step_time_s": 12.0, "device_used_bytes": 40 * GIB}]
+    text = draw(pareto_table(points, ("step_time", "memory")))
+    assert "step time and memory" in text
     assert text.index("10.00 s") < text.index("12.00 s")
     assert "40.0 GiB" in text
+    assert "cost" not in text
+    priced = draw(pareto_table([{**point, "cost_per_million_tokens": 0.1234}], ("memory", "cost", "devices")))
+    assert "memory, cost and devices" in priced
+    assert "0.123" in priced
 
 
 def test_alike_transfers_are_one_row() -> None:

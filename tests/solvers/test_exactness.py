@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from random import Random
 from typing import Any
 
 import pytest
 
 from planner.jobs.types import Job
+from planner.solvers.frontier import Points
+from planner.solvers.pareto import AXES, front
 from planner.solvers.ranking import objective_values
 from planner.solvers.search import certificate, checked_space
 from planner.solvers.sweep import Sweep, SweepOptions, sweep_space
@@ -52,6 +55,23 @@ def check_ranking(sweep: Sweep, every: Everything, objective: str) -> None:
     assert every.values(objective)[every.rows.index(found[0][1])] == expected[0]
 
 
+def check_pareto(points: Points, every: Everything) -> None:
+    """The set over any two or more axes, each of its points once."""
+    columns = {
+        "step_time": points.time_s,
+        "memory": points.memory_bytes,
+        "cost": points.time_s * points.devices,
+        "devices": points.devices,
+    }
+    assert len(points) == len(every.pareto("step_time", "memory", "devices"))
+    for count in (2, 3, 4):
+        for axes in combinations(AXES, count):
+            rows = front(points, axes)
+            found = [tuple(float(columns[axis][row]) for axis in axes) for row in rows]
+            assert len(set(found)) == len(found)
+            assert set(found) == every.pareto(*axes)
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_search_equals_brute_force(seed: int) -> None:
     """Half of the jobs with the Pareto set in one block, half without it in blocks so small that bounds rule out most."""
@@ -60,9 +80,7 @@ def test_search_equals_brute_force(seed: int) -> None:
         sweep = swept(job, "step_time", top=3, pareto=False, block_rows=16)
     else:
         sweep = swept(job, "step_time")
-        points = sweep.frontier.points
-        kept = zip(points.time_s.tolist(), points.memory_bytes.tolist(), points.devices.tolist(), strict=True)
-        assert set(kept) == every.pareto("step_time", "memory", "devices")
+        check_pareto(sweep.frontier.points, every)
     check_ranking(sweep, every, "step_time")
     proof = certificate(job, sweep)
     assert (proof["gap"], proof["proved"]) == (0.0, True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from planner.costs.least import least_costs, one_expert_each
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import block_memory
 from planner.costs.sizes import FloatArray, Sizes
-from planner.costs.transfers import Transfer, price_exchange, strides_of
+from planner.costs.transfers import Request, Transfer, price_requests, request_exchange, strides_of
 from planner.jobs.framework import Framework
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
@@ -98,41 +100,70 @@ def price_block(
         least: for rows ``on_one_rank``, the least over all meshes of the experts.
     """
     strides = strides_of(layouts)
-    parts: list[tuple[np.ndarray, list[BlockPrice]]] = []
-    for pattern, rows in pattern_of(layouts, job):
-        sizes = Sizes(layouts.take(rows), job, block)
-        local = {axis: values[rows] for axis, values in strides.items()}
-        parts.append((rows, _price_pattern(block, pattern, sizes, local, policies, least=least)))
-    return [merged(len(layouts), [(rows, prices[i]) for rows, prices in parts]) for i in range(len(policies))]
-
-
-def _price_pattern(
-    block: Block,
-    pattern: Pattern,
-    sizes: Sizes,
-    strides: Mapping[str, IntArray],
-    policies: Sequence[Recompute],
-    *,
-    least: bool,
-) -> list[BlockPrice]:
-    derivation = derive(block, pattern)
-    costs = {o.name: operator_cost(o, block, derivation, sizes) for o in block.operators}
-    if least:
-        costs = least_costs(block, costs, sizes)
-    else:
-        costs = {
-            o.name: with_expert_biases(costs[o.name], o, block, derivation, sizes) for o in block.operators
-        }
-    owners = {o.name: o.module for o in block.operators}
-    transfers = tuple(
-        price_exchange(e, owners[e.owner], block, sizes, strides, pattern) for e in derivation.exchanges
-    )
-    local = one_expert_each(sizes) if least else sizes
-    host = tuple(host_work(block, costs, local, block.operators, backward=b) for b in (False, True))
+    parts = [
+        _Part.of(block, pattern, rows, Sizes(layouts.take(rows), job, block), strides, least=least)
+        for pattern, rows in pattern_of(layouts, job)
+    ]
+    transfers = iter(price_requests([request for part in parts for request in part.requests], job))
+    shares = [tuple(islice(transfers, len(part.requests))) for part in parts]
     return [
-        _price_policy(block, derivation, (sizes, local), costs, host, transfers, policy)
+        merged(
+            len(layouts),
+            [
+                (part.rows, _price_policy(part, mine, policy))
+                for part, mine in zip(parts, shares, strict=True)
+            ],
+        )
         for policy in policies
     ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows of a block whose collectives are the same.
+
+    Args:
+        rows: their places. launched: sizes that launches go by. costs: of every operator. host: forward and backward.
+    """
+
+    block: Block
+    rows: IntArray
+    sizes: Sizes
+    launched: Sizes
+    derivation: Derivation
+    costs: Mapping[str, OperatorCost]
+    host: tuple[HostWork, HostWork]
+    requests: tuple[Request, ...]
+
+    @staticmethod
+    def of(
+        block: Block,
+        pattern: Pattern,
+        rows: IntArray,
+        sizes: Sizes,
+        strides: Mapping[str, IntArray],
+        *,
+        least: bool,
+    ) -> _Part:
+        derivation = derive(block, pattern)
+        costs = {o.name: operator_cost(o, block, derivation, sizes) for o in block.operators}
+        if least:
+            costs = least_costs(block, costs, sizes)
+        else:
+            costs = {
+                o.name: with_expert_biases(costs[o.name], o, block, derivation, sizes)
+                for o in block.operators
+            }
+        owners = {o.name: o.module for o in block.operators}
+        local = {axis: values[rows] for axis, values in strides.items()}
+        requests = tuple(
+            request_exchange(e, owners[e.owner], block, sizes, local) for e in derivation.exchanges
+        )
+        launched = one_expert_each(sizes) if least else sizes
+        forward, backward = (
+            host_work(block, costs, launched, block.operators, backward=b) for b in (False, True)
+        )
+        return _Part(block, rows, sizes, launched, derivation, costs, (forward, backward), requests)
 
 
 def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) -> tuple[Operator, ...]:
@@ -172,17 +203,8 @@ def _again(transfer: Transfer, again: Collection[str], framework: Framework, pol
     return transfer.exchange.owner in again or (whole and transfer.exchange.collective == "all_gather")
 
 
-def _price_policy(
-    block: Block,
-    derivation: Derivation,
-    both: tuple[Sizes, Sizes],
-    costs: Mapping[str, OperatorCost],
-    host: Sequence[HostWork],
-    transfers: tuple[Transfer, ...],
-    policy: Recompute,
-) -> BlockPrice:
-    sizes, launched = both
-    framework = sizes.job.framework
+def _price_policy(part: _Part, transfers: tuple[Transfer, ...], policy: Recompute) -> BlockPrice:
+    block, sizes, costs, framework = part.block, part.sizes, part.costs, part.sizes.job.framework
     again = {o.name for o in recomputed_operators(block, policy, stops_early=framework.recompute_stops_early)}
     repeated = tuple(_again(t, again, framework, policy) for t in transfers)
     every = list(costs.values())
@@ -199,12 +221,12 @@ def _price_policy(
     dropped = _dropped(block, framework, policy, again)
 
     def repeated_total(name: str) -> FloatArray:
-        part = (share * getattr(costs[operator], name) for operator, share in dropped.items())
-        return sum(part, total(name, repeat))
+        shares = (share * getattr(costs[operator], name) for operator, share in dropped.items())
+        return sum(shares, total(name, repeat))
 
     recompute = repeated_total("forward_s")
     redone = [o for o in block.operators if o.name in again]
-    host_forward, host_backward = host
+    host_forward, host_backward = part.host
     routed = sum((costs[o.name].forward_s for o in block.operators if o.module in ROUTED), zero)
     sent = [t for t in transfers if t.exchange.pass_ == "forward"]
     forward = _pass(sizes, total("forward_s", every), zero, window_f, sent, host_forward, routed)
@@ -212,7 +234,9 @@ def _price_policy(
     moved = [t for t in transfers if t.exchange.pass_ == "backward"]
     moved += [t for t, again_too in zip(transfers, repeated, strict=True) if again_too]
     if redone:
-        host_backward = host_backward.and_again(host_work(block, costs, launched, redone, backward=False))
+        host_backward = host_backward.and_again(
+            host_work(block, costs, part.launched, redone, backward=False)
+        )
     backward = _pass(sizes, inputs + weights, recompute, window, moved, host_backward, routed)
     split = _pass(sizes, inputs, recompute, window, moved, host_backward, routed, late=weights)
     return BlockPrice(
@@ -224,7 +248,7 @@ def _price_policy(
         backward_flops=total("backward_flops", every),
         recompute_flops=repeated_total("forward_flops"),
         step_exchange_s=sum((t.seconds for t in transfers if t.exchange.pass_ == "optimizer"), zero),
-        memory=block_memory(block, derivation, sizes, again, policy),
+        memory=block_memory(block, part.derivation, sizes, again, policy),
         transfers=transfers,
         repeated=repeated,
     )

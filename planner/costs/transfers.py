@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.collectives import DEVICE_INITIATED, CollectiveCost, collective_cost
+from planner.costs.collectives import DEVICE_INITIATED, CollectiveConstants, CollectiveCost, collective_cost
 from planner.costs.sizes import FloatArray, Sizes, activation_bytes, local_parameter
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, mesh_strides, spread
 from planner.layouts.sharding import Exchange
-from planner.layouts.sharding.pattern import Pattern
 from planner.models.graph import Block
 
 REPORT_AXIS: Mapping[str, str] = {"tp": "tp", "ulysses": "cp", "ring": "cp", "ep": "ep", "etp": "etp"}
@@ -57,15 +56,22 @@ def strides_of(layouts: Layouts) -> Mapping[str, IntArray]:
     return result
 
 
-def price_exchange(
-    exchange: Exchange,
-    module: str,
-    block: Block,
-    sizes: Sizes,
-    strides: Mapping[str, IntArray],
-    pattern: Pattern,
-) -> Transfer:
-    """Bytes, calls and seconds of one exchange.
+@dataclass(frozen=True)
+class Request:
+    """One exchange of a block with its size, not priced yet; shape (rows,)."""
+
+    exchange: Exchange
+    module: str
+    degree: IntArray
+    stride: IntArray
+    nbytes: FloatArray
+    calls: FloatArray
+
+
+def request_exchange(
+    exchange: Exchange, module: str, block: Block, sizes: Sizes, strides: Mapping[str, IntArray]
+) -> Request:
+    """Bytes and calls of one exchange.
 
     Args:
         exchange: from ``sharding.derive``.
@@ -73,28 +79,55 @@ def price_exchange(
         sizes: local sizes of the rows.
         strides: of the mesh axes, see ``strides_of``.
     """
-    job: Job = sizes.job
     degree = sizes.layouts.columns[exchange.axis]
     if exchange.replicas:
-        heads = max(job.model.kv_heads or 1, 1)
+        heads = max(sizes.job.model.kv_heads or 1, 1)
         degree = np.maximum(degree // heads, 1)
     nbytes = exchange_bytes(exchange, block, sizes)
-    calls = _calls(exchange, degree)
-    reach = spread(degree, strides[exchange.axis], job.cluster)
-    posts_itself = exchange.axis == "ep" and job.training.moe.dispatcher in _DEVICE_INITIATED
-    constants = DEVICE_INITIATED if posts_itself else None
-    cost = collective_cost(exchange.collective, nbytes, reach, job.cluster, constants=constants)
-    return Transfer(
-        exchange=exchange,
-        module=module,
-        axis=REPORT_AXIS[exchange.axis],
-        ranks=degree.astype(np.float64),
-        nbytes=nbytes,
-        calls=calls,
-        seconds=cost.seconds * calls,
-        spread=reach,
-        cost=cost,
+    return Request(exchange, module, degree, strides[exchange.axis], nbytes, _calls(exchange, degree))
+
+
+def price_requests(requests: Sequence[Request], job: Job) -> list[Transfer]:
+    """Seconds of exchanges, in their order; those of one collective are priced together."""
+    alike: dict[tuple[str, CollectiveConstants | None], list[int]] = {}
+    for place, request in enumerate(requests):
+        itself = request.exchange.axis == "ep" and job.training.moe.dispatcher in _DEVICE_INITIATED
+        key = (request.exchange.collective, DEVICE_INITIATED if itself else None)
+        alike.setdefault(key, []).append(place)
+    result: dict[int, Transfer] = {}
+    for (_, constants), places in alike.items():
+        result |= zip(places, _priced([requests[place] for place in places], constants, job), strict=True)
+    return [result[place] for place in range(len(requests))]
+
+
+def _priced(
+    requests: Sequence[Request], constants: CollectiveConstants | None, job: Job
+) -> Iterator[Transfer]:
+    """Exchanges of the same collective."""
+    together = spread(
+        np.concatenate([request.degree for request in requests]),
+        np.concatenate([request.stride for request in requests]),
+        job.cluster,
     )
+    nbytes = np.concatenate([request.nbytes for request in requests])
+    every = collective_cost(
+        requests[0].exchange.collective, nbytes, together, job.cluster, constants=constants
+    )
+    end = 0
+    for request in requests:
+        begin, end = end, end + len(request.degree)
+        cost = every.take(slice(begin, end))
+        yield Transfer(
+            exchange=request.exchange,
+            module=request.module,
+            axis=REPORT_AXIS[request.exchange.axis],
+            ranks=request.degree.astype(np.float64),
+            nbytes=request.nbytes,
+            calls=request.calls,
+            seconds=cost.seconds * request.calls,
+            spread=together.take(slice(begin, end)),
+            cost=cost,
+        )
 
 
 def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray:

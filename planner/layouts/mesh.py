@@ -37,6 +37,10 @@ class Spread:
     devices: int
     domains: Integers
 
+    def take(self, rows: slice) -> Spread:
+        """Some of the rows."""
+        return Spread(self.size[rows], self.stride[rows], self.devices, self.domains[rows])
+
     @cached_property
     def ranks_per_level(self) -> Floats:
         """(rows, levels): members that share a domain of each level, counted in domains of the level below.

@@ -68,3 +68,9 @@ class CollectiveCost:
     latency_s: Floats
     bytes_per_level: Floats
     algorithm: NDArray[np.int8]
+
+    def take(self, rows: slice) -> CollectiveCost:
+        """Some of the rows."""
+        return CollectiveCost(
+            self.seconds[rows], self.latency_s[rows], self.bytes_per_level[rows], self.algorithm[rows]
+        )

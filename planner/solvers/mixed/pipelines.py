@@ -17,9 +17,10 @@ from planner.solvers.mixed.tables import StageCosts, StageTables
 from planner.solvers.stages.cuts import best_cuts
 from planner.solvers.stages.table import StageTable
 
-_FIRST = 8
-_LARGEST = 256
-"""Candidates of the first portion and of the largest one; each portion is twice as large as the one before."""
+_FIRST = 16
+_GROWTH = 16
+"""Candidates of the first portion, and how many times larger each next one is: tables are cheap for many ways at once, and the
+first portion already rules out most of the others."""
 
 Progress = Callable[[float, str], None]
 
@@ -119,7 +120,7 @@ def best_pipeline(
                 break
             answer, fits = _cut(sides, tables, contents, item, row, below, even=even)
             best, unfit, done = answer or best, unfit + (not fits), done + 1
-        size = min(2 * size, _LARGEST)
+        size *= _GROWTH
         if progress is not None:
             progress(done / len(order), f"{done:,} of {len(order):,} pipelines")
     return _outcome(best, bounds[order], done, unfit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +17,13 @@ from planner.solvers.sharding.placement import REPLICATED, Code, Floats, Ints, d
 from planner.solvers.sharding.plan import OUTPUT
 from planner.solvers.sharding.problem import Node, Problem, Use, UseClass, Wire
 from planner.solvers.sharding.routes import Routes
-from planner.solvers.sharding.strategies import Strategy, local_axes, local_elements, strategies
+from planner.solvers.sharding.strategies import (
+    Strategy,
+    local_axes,
+    local_elements,
+    sends_gradient,
+    strategies,
+)
 
 MASTER_BYTES, MOMENT_BYTES = 4, 8
 """Per parameter: Adam's two moments in fp32, and a copy in fp32 where the parameter has fewer bytes."""
@@ -54,6 +61,11 @@ class _Builder:
     hardware: MeshHardware
     training: bool
     block: bool
+
+    @cached_property
+    def operators(self) -> dict[str, GraphOperator]:
+        """By name."""
+        return {item.name: item for item in self.graph.operators}
 
     def problem(self) -> Problem:
         readers = self._readers()
@@ -199,8 +211,7 @@ class _Builder:
         sources, placed = _distinct(
             list(maker.placements) if maker.kind == "leaf" else [s.outputs[output] for s in maker.strategies]
         )
-        backward = self.training and value.gradient
-        found = [self._classes(nodes[node], position, backward) for node, position, _ in users]
+        found = [self._classes(nodes[node], position, value) for node, position, _ in users]
         classes, flat = _distinct([item for items in found for item in items])
         starts = np.cumsum([0, *(len(items) for items in found)])
         uses = tuple(
@@ -214,13 +225,14 @@ class _Builder:
             float(len(members) * value.bytes),
         )  # fmt: skip
 
-    @staticmethod
-    def _classes(node: Node, position: int | None, backward: bool) -> list[UseClass]:
+    def _classes(self, node: Node, position: int | None, value: Value) -> list[UseClass]:
         """How each alternative of a consumer uses the value."""
         if position is None:
-            return [(code, code if backward else None) for code in node.placements]
+            graded = self.training and value.gradient
+            return [(code, code if graded else None) for code in node.placements]
+        graded = self.training and sends_gradient(self.operators[node.name], value.name, self.graph)
         return [
-            (strategy.inputs[position], strategy.gradients[position] if backward else None)
+            (strategy.inputs[position], strategy.gradients[position] if graded else None)
             for strategy in node.strategies
         ]
 

@@ -18,7 +18,7 @@ from planner.solvers.sharding.plan import (
 )
 from planner.solvers.sharding.problem import Problem
 from planner.solvers.sharding.routes import Routes, Step
-from planner.solvers.sharding.strategies import Strategy
+from planner.solvers.sharding.strategies import Strategy, sends_gradient
 
 
 def extract(problem: Problem, choice: Sequence[int]) -> ShardingPlan:
@@ -79,12 +79,14 @@ class _Extraction:
         for operator in self.graph.operators:
             strategy = chosen[operator.name]
             for position, name in enumerate(operator.inputs):
-                gradient = strategy.gradients[position] if self._graded(name) else None
+                graded = self.problem.training and sends_gradient(operator, name, self.graph)
+                gradient = strategy.gradients[position] if graded else None
                 key = strategy.inputs[position], gradient
                 uses[name].setdefault(key, []).append((operator.name, position))
         for number, name in enumerate(self.graph.outputs):
             use = self._placement(self.problem.outputs[number])
-            uses[name].setdefault((use, use if self._graded(name) else None), []).append((OUTPUT, number))
+            graded = self.problem.training and self.graph.values[name].gradient
+            uses[name].setdefault((use, use if graded else None), []).append((OUTPUT, number))
         for name, found in uses.items():
             routes = self._routes(name)
             for (use, gradient), consumers in found.items():
@@ -94,9 +96,6 @@ class _Extraction:
                     name, placements(sources[name]), placements(use), placements(gradient) if gradient else None,
                     tuple(consumers), _placed(ahead), _placed(back),
                 )  # fmt: skip
-
-    def _graded(self, name: str) -> bool:
-        return self.problem.training and self.graph.values[name].gradient
 
     def _routes(self, name: str) -> Routes:
         value = self.graph.values[name]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
@@ -113,13 +114,22 @@ class Routes:
 
     def costs(self, sources: Sequence[Code], targets: Sequence[Code]) -> Floats:
         """(sources, targets): seconds of the best route, infinite where there is none."""
-        return self._best(sources, targets)[0]
+        found: Floats = self._best[0][np.ix_(self._places(sources), self._places(targets))]
+        return found
 
-    def _best(self, sources: Sequence[Code], targets: Sequence[Code]) -> tuple[Floats, Ints]:
-        dims = len(self.mesh.shape)
-        source = np.array(sources, dtype=np.int64).reshape(len(sources), 1, dims)
-        target = np.array(targets, dtype=np.int64).reshape(1, len(targets), dims)
-        best = np.full((len(sources), len(targets)), np.inf)
+    def _places(self, codes: Sequence[Code]) -> Ints:
+        """Rows of placements in the tables of all placements."""
+        states = np.array(codes, dtype=np.int64).reshape(len(codes), len(self.mesh.shape)) - PARTIAL
+        weights = (len(self.shape) - PARTIAL) ** np.arange(states.shape[1])[::-1]
+        places: Ints = states @ weights
+        return places
+
+    @cached_property
+    def _best(self) -> tuple[Floats, Ints]:
+        """(placements, placements): seconds of the best order, and which it is, between all placements."""
+        codes = np.array(list(product(range(PARTIAL, len(self.shape)), repeat=len(self.mesh.shape))))
+        source, target = codes[:, None], codes[None]
+        best = np.full((len(codes), len(codes)), np.inf)
         chosen = np.zeros(best.shape, dtype=np.int64)
         for number, order in enumerate(self._orders):
             seconds = self._along(order, source, target)
@@ -159,7 +169,10 @@ class Routes:
 
     def steps(self, source: Code, target: Code) -> tuple[Step, ...]:
         """The best route, steps that change nothing left out."""
-        order = self._orders[int(self._best([source], [target])[1][0, 0])]
+        if source == target:
+            return ()
+        row, column = self._places([source, target])
+        order = self._orders[int(self._best[1][row, column])]
         found: list[Step] = []
         current = source
         for dim, final in order:

@@ -56,6 +56,11 @@ def local_axes(operator: GraphOperator, split: tuple[Split, ...], mesh: DeviceMe
     return lengths
 
 
+def sends_gradient(operator: GraphOperator, value: str, graph: OperatorGraph) -> bool:
+    """Whether backward of an operator yields a gradient of one of its inputs."""
+    return graph.values[value].gradient and any(graph.values[name].gradient for name in operator.outputs)
+
+
 def _divides(operator: GraphOperator, split: tuple[Split, ...], mesh: DeviceMesh) -> bool:
     parts: dict[str, int] = {}
     for size, item in zip(mesh.shape, split, strict=True):

@@ -9,19 +9,38 @@ import numpy as np
 from planner.solvers.stages.instance import Floats, Ints, StageProblem
 from planner.solvers.stages.plan import StagePlan, priced
 
-UNEVENNESS = 0.1
-"""Simulated steps of unequal chunks lie 5 to 45 % of the way from the one sum to the other (docs/stages.md)."""
+
+@dataclass(frozen=True)
+class Pace:
+    """How much each of three sums counts in the seconds by which a pipeline goes one micro-batch further.
+
+    With equal stages all three are the same. The defaults are fitted to simulated steps (docs/stages.md).
+
+    Args:
+        own: of the longest sum of one rank's chunks.
+        chunks: of the sum over chunks of the slowest rank's, since most ranks work on the same chunk at a time.
+        largest: of the slowest stage times v, since ranks that work on different chunks wait for each other.
+    """
+
+    own: float = 0.69
+    chunks: float = 0.24
+    largest: float = 0.07
+
+    def of(self, own: float, chunks: float, largest: float) -> float:
+        """The pace from the three sums."""
+        return self.own * own + self.chunks * chunks + self.largest * largest
+
+
+PACE = Pace()
 
 
 @dataclass(frozen=True, eq=False)
 class CoupledProblem:
     """A stage problem over virtual stages, with what they share.
 
-    With v chunks per rank every chunk takes as long as its slowest rank needs, since most ranks work on the same chunk at a
-    time; and the more chunks differ, the more often ranks that work on different ones wait for each other. The pipeline
-    goes one micro-batch further in pace = (1 - u) x sum over chunks of the slowest w + u v x the slowest w of all, and the
-    step lasts max((m - 1/v) pace, max over ranks of ((m - 1/v) own w + once)) + sum of w / v. With v = 1 that is the step
-    of ``StageProblem``; with equal stages it is interleaved 1F1B's m v w + (p - 1) w.
+    With v chunks per rank the pipeline goes one micro-batch further in ``pace`` seconds (``Pace``), and the step lasts
+    max((m - 1/v) pace, max over ranks of ((m - 1/v) own w + once)) + sum of w / v. With v = 1 that is the step of
+    ``StageProblem``; with equal stages it is interleaved 1F1B's m v w + (p - 1) w.
 
     Args:
         stages: the virtual stages in the order of the layers; its capacities are those of their ranks.
@@ -32,7 +51,6 @@ class CoupledProblem:
         host_capacity_bytes: (hosts,) of memory for that.
         link_bytes_per_s: (hosts,) both ways together; the pipeline goes one micro-batch further no sooner than the ranks
             of a host have sent their bytes out and back.
-        unevenness: u.
     """
 
     stages: StageProblem
@@ -43,7 +61,7 @@ class CoupledProblem:
     host: Ints
     host_capacity_bytes: Floats
     link_bytes_per_s: Floats
-    unevenness: float = UNEVENNESS
+    pace: Pace = PACE
 
     @property
     def ranks(self) -> int:
@@ -143,9 +161,10 @@ def coupled_cost(problem: CoupledProblem, cuts: Ints, modes: Ints) -> CoupledCos
         return np.bincount(problem.host[problem.rank], part, hosts).astype(np.float64)
 
     link_s = 2.0 * of_hosts(moved) / problem.link_bytes_per_s
-    u, largest = problem.unevenness, problem.chunks * float(plain.seconds.max())
-    pace = max((1 - u) * float(slowest.sum()) + u * largest, float(link_s.max()))
-    alone = problem.paced_turns * of_ranks(plain.seconds) + of_ranks(plain.once_s)
+    own = of_ranks(plain.seconds)
+    sums = float(own.max()), float(slowest.sum()), problem.chunks * float(plain.seconds.max())
+    pace = max(problem.pace.of(*sums), float(link_s.max()))
+    alone = problem.paced_turns * own + of_ranks(plain.once_s)
     longest = max(problem.paced_turns * pace, float(alone.max()))
     step = longest + float(plain.seconds.sum()) / problem.chunks
     return CoupledCost(

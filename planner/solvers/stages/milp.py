@@ -21,7 +21,8 @@ class StageProgramme:
     Args:
         layers: (S, G, M) columns: layers of run g that stage s holds in mode k. A run is layers of one type in a row.
         done: (S, G - 1) columns: 1 when run g is used up by the end of stage s, so that later runs may begin.
-        pace: (chunks,) columns: milliseconds of each chunk's slowest rank; largest: of the slowest of all.
+        chunks: (chunks,) columns: milliseconds of each chunk's slowest rank; largest: of the slowest stage; own: of the
+            longest sum of a rank's chunks.
         longest: column: milliseconds that the slowest rank adds to the step.
         run_type, run_length: (G,).
     """
@@ -30,22 +31,21 @@ class StageProgramme:
     programme: Programme
     layers: Ints
     done: Ints
-    pace: Ints
+    chunks: Ints
     largest: int
+    own: int
     longest: int
     run_type: Ints
     run_length: Ints
 
-    @property
-    def paced(self) -> tuple[float, float]:
-        """Weights of the chunks' slowest ranks and of the slowest of all in the pace."""
-        u = self.problem.unevenness
-        return 1.0 - u, u * self.problem.chunks
-
-    def pace_terms(self, scale: float) -> tuple[Term, Term]:
+    def pace_terms(self, scale: float) -> tuple[Term, Term, Term]:
         """A multiple of the pace in milliseconds as terms of a single row."""
-        sums, widest = self.paced
-        return (self.pace[None], scale * sums), (self.largest, scale * widest)
+        pace, v = self.problem.pace, self.problem.chunks
+        return (
+            (self.own, scale * pace.own),
+            (self.chunks[None], scale * pace.chunks),
+            (self.largest, scale * pace.largest * v),
+        )
 
     def start(self, cuts: Ints, modes: Ints) -> Floats:
         """Values of a cut with modes, to begin the search with."""
@@ -59,12 +59,12 @@ class StageProgramme:
         seconds = stages.fixed_s + (values[self.layers] * self._seconds()).sum(axis=(1, 2))
         slowest = np.zeros(self.problem.chunks)
         np.maximum.at(slowest, self.problem.chunk, seconds / MS)
-        largest = float(seconds.max()) / MS
-        values[self.pace], values[self.largest] = slowest, largest
-        sums, widest = self.paced
+        own = np.bincount(self.problem.rank, seconds)
+        sums = float(own.max()) / MS, float(slowest.sum()), float(seconds.max()) / MS
+        values[self.own], values[self.chunks], values[self.largest] = sums[0], slowest, sums[2]
         once = stages.fixed_once_s + (held * stages.once_s[stages.stage_class][:, self.run_type]).sum(axis=1)
-        of_rank = np.bincount(self.problem.rank, self.problem.paced_turns * seconds + once) / MS
-        pace = float(sums * slowest.sum() + widest * largest)
+        of_rank = (self.problem.paced_turns * own + np.bincount(self.problem.rank, once)) / MS
+        pace = self.problem.pace.of(sums[0], sums[1], self.problem.chunks * sums[2])
         values[self.longest] = max(self.problem.paced_turns * pace, of_rank.max())
         return values
 
@@ -104,10 +104,10 @@ def stage_programme(problem: CoupledProblem) -> StageProgramme:
     most = np.where(exists, lengths[:, None], 0)
     layers = builder.variables("n", times.shape, upper=most, integer=True, cost=times / problem.chunks)
     done = builder.variables("done", (stages.stages, len(lengths) - 1), upper=1, integer=True)
-    pace = builder.variables("pace", problem.chunks)
-    largest = builder.variables("largest")
+    chunks = builder.variables("chunk", problem.chunks)
+    largest, own = builder.variables("largest"), builder.variables("own")
     longest = builder.variables("longest", cost=1.0)
-    columns = (layers, done, pace, int(largest), int(longest), kinds, lengths)
+    columns = (layers, done, chunks, int(largest), int(own), int(longest), kinds, lengths)
     made = StageProgramme(problem, builder.programme(), *columns)
     _add_order(builder, made)
     _add_times(builder, made, times)
@@ -150,9 +150,9 @@ def _add_times(builder: Builder, made: StageProgramme, times: Floats) -> None:
     builder.add(
         "pace",
         (made.layers, times),
-        (made.pace[problem.chunk], -1.0),
+        (made.chunks[problem.chunk], -1.0),
         upper=-stages.fixed_s / MS,
-        meaning="no rank is slower than its chunk's pace",
+        meaning="nothing is slower than the pace",
         unit="ms",
         definition=True,
     )
@@ -168,9 +168,13 @@ def _add_times(builder: Builder, made: StageProgramme, times: Floats) -> None:
         definition=True,
     )
     once = stages.once_s[stages.stage_class][:, made.run_type] / MS
-    fixed = np.bincount(problem.rank, turns * stages.fixed_s + stages.fixed_once_s) / MS
+    beside = np.bincount(problem.rank, stages.fixed_s) / MS
+    fixed = turns * beside + np.bincount(problem.rank, stages.fixed_once_s) / MS
     for rank in range(problem.ranks):
         mine = np.flatnonzero(problem.rank == rank)
+        builder.add(
+            "pace", (made.layers[mine][None], times[mine][None]), (made.own, -1.0), upper=-beside[rank]
+        )
         cost = turns * times[mine] + once[mine][:, :, None]
         builder.add("step", (made.layers[mine][None], cost[None]), (made.longest, -1.0), upper=-fixed[rank])
 

@@ -78,8 +78,9 @@ def _coupled_step(problem: CoupledProblem, bounds: tuple[int, ...], modes: tuple
         return math.inf
     chunks = [max(seconds[s] for s in range(part.stages) if problem.chunk[s] == c) for c in range(v)]
     links = [a / b for a, b in zip(moved, problem.link_bytes_per_s, strict=True)]
-    u = problem.unevenness
-    pace = max((1 - u) * sum(chunks) + u * v * max(seconds), *links)
+    weights = problem.pace
+    paced = weights.own * max(own) + weights.chunks * sum(chunks) + weights.largest * v * max(seconds)
+    pace = max(paced, *links)
     slowest = max((m - 1 / v) * pace, *((m - 1 / v) * a + b for a, b in zip(own, once, strict=True)))
     return float(slowest + sum(seconds) / v)
 

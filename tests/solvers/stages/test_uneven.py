@@ -136,5 +136,5 @@ def test_the_programme_of_a_layout_is_written(make_job: MakeJob, tmp_path: Path)
     file = tmp_path / "stages.lp"
     write_stage_programme(job, parse_layout("pp=2,vpp=2,tp=2", job), str(file))
     text = file.read_text()
-    for name in ("n_0_0_1", "memory_1", "pace_0", "longest", "count_0"):
+    for name in ("n_0_0_1", "memory_1", "chunk_0", "longest", "count_0"):
         assert name in text

@@ -36,6 +36,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     rates = {}
     for bench in session.benchmarks:
+        if "note" in bench.extra_info:
+            terminalreporter.write_line(f"{bench.name}: {bench.extra_info['note']}")
         for unit in ("layouts", "actions"):
             count = bench.extra_info.get(unit)
             if count:

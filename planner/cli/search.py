@@ -255,3 +255,7 @@ def _print(
         )
     )
     console.print(*noise_lines(result.noise), sep="\n")
+    if job.cluster.links is not None and not output.quiet:
+        console.print(
+            "links between nodes were measured; 'plan place PLAN' finds the nodes for a plan's ranks"
+        )

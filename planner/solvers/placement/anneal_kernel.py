@@ -12,11 +12,13 @@ from planner.solvers.placement.kernel import Items, all_seconds, group_seconds, 
 
 Array = NDArray[Any]
 
-SWAP, REVERSE, INSERT, REVERSE_ROUTE, SHIFT_ROUTE, SWAP_ROUTES = 0, 1, 2, 3, 4, 5
-MOVES = 6
+SWAP, SWAP_WORST, REVERSE, INSERT, REVERSE_ROUTE, SHIFT_ROUTE, SWAP_ROUTES = 0, 1, 2, 3, 4, 5, 6
 
-DRAWS = 4
-"""Random numbers of one step: the move, its two ends, whether it is kept."""
+SHARES = (0.25, 0.6, 0.7, 0.85, 0.9, 0.95, 1.0)
+"""Moves in the order of their codes: the probability of each one or an earlier one."""
+
+DRAWS = 5
+"""Random numbers of one step: the move, its two ends, a term, whether it is kept."""
 
 
 class State(NamedTuple):
@@ -43,13 +45,17 @@ class State(NamedTuple):
 def propose(items: Items, state: State, draws: Array) -> int:  # pragma: no cover
     """Writes a random move into ``changed`` and ``fresh``; how many places it changes.
 
-    Moves: swap two places; reverse a run of places; take a place out and insert it elsewhere; reverse the route of a group;
-    shift it by one; swap the routes of two equally long groups of a term.
+    Moves: swap two places; the same, one of the slowest group of a term; reverse a run of places; take a place out and insert
+    it elsewhere; reverse the route of a group; shift it by one; swap the routes of two equally long groups of a term.
     """
     nodes, changed, fresh = state.nodes, state.changed, state.fresh
-    kind = int(draws[0] * MOVES)
-    if kind == SWAP:
+    kind = 0
+    while draws[0] >= SHARES[kind]:
+        kind += 1
+    if kind in (SWAP, SWAP_WORST):
         a, b = int(draws[1] * len(nodes)), int(draws[2] * len(nodes))
+        if kind == SWAP_WORST:
+            a = slow_place(items, state, int(draws[3] * len(items.hidden)), draws[1])
         changed[0], changed[1], fresh[0], fresh[1] = a, b, nodes[b], nodes[a]
         return 0 if a == b else 2
     if kind in (REVERSE, INSERT):
@@ -67,6 +73,17 @@ def propose(items: Items, state: State, draws: Array) -> int:  # pragma: no cove
         source = size - 1 - at if kind == REVERSE_ROUTE else (at + 1) % size
         changed[at], fresh[at] = items.place[low + at], nodes[items.place[low + source]]
     return int(size)
+
+
+@jit
+def slow_place(items: Items, state: State, term: int, draw: float) -> int:  # pragma: no cover
+    """A place of the slowest group of a term."""
+    slowest, longest = 0, -1.0
+    for group in range(len(items.pattern)):
+        if items.term[group] == term and state.values[group] > longest:
+            slowest, longest = group, state.values[group]
+    low = items.start[slowest]
+    return int(items.place[low + int(draw * (items.start[slowest + 1] - low))])
 
 
 @jit
@@ -128,7 +145,7 @@ def anneal(  # pragma: no cover
 ) -> float:
     """Anneals ``state.nodes``, leaves the best placement there and returns its cost.
 
-    The first temperature is the mean change of the first ``samples`` moves, none of which is kept; it falls to a ten-thousandth
+    The first temperature is the mean change of the first ``samples`` moves, none of which is kept; it falls to a thousandth
     by the same factor at each step. Uphill moves of d pass with probability exp(-d / temperature), none in the last tenth.
 
     Args:
@@ -140,7 +157,7 @@ def anneal(  # pragma: no cover
     best = state.nodes.copy()
     temperature, moves = 0.0, len(draws)
     uphill = samples + 0.9 * (moves - samples)
-    cooling = 1e-4 ** (1.0 / max(uphill - samples, 1.0))
+    cooling = 1e-3 ** (1.0 / max(uphill - samples, 1.0))
     for move in range(moves):
         if move >= samples:
             temperature = temperature * cooling if move < uphill else 0.0
@@ -151,7 +168,7 @@ def anneal(  # pragma: no cover
         rise = priced(items, state.values, spread) - energy
         if move < samples:
             temperature += abs(rise) / samples
-        if move < samples or (rise > 0.0 and draws[move, 3] >= np.exp(-rise / max(temperature, 1e-300))):
+        if move < samples or (rise > 0.0 and draws[move, 4] >= np.exp(-rise / max(temperature, 1e-300))):
             take_back(state, size, found)
             continue
         energy += rise

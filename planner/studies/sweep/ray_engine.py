@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +16,9 @@ from planner.studies.sweep.batches import Batches, Numbered
 from planner.studies.sweep.points import Settings
 from planner.studies.sweep.rows import Answers, Row, failed, make_row, shown
 from planner.studies.sweep.task import Task
+
+ANSWER_S = 10.0
+"""How long a cluster may take to accept a connection."""
 
 STORE_BYTES = 100_000_000
 """Object store of a Ray that is started here: rows are small."""
@@ -43,12 +49,15 @@ def run_ray(
     Raises:
         PlannerError: Ray is not installed, or cannot be reached or started.
     """
+    before = signal.getsignal(signal.SIGTERM)
     ray = _started(workers, address)
     try:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(points))
         yield from _run(ray, task, points, count)
     finally:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray has put its own in place
 
 
 def _started(workers: int | None, address: str | None) -> Any:
@@ -57,6 +66,8 @@ def _started(workers: int | None, address: str | None) -> Any:
         import ray
     except ImportError:
         raise PlannerError("Ray is not installed; pip install 'distributed-training-planner[ray]'") from None
+    if address is not None:
+        _require_listener(address)
     own: dict[str, Any] = {
         "num_cpus": workers,
         "object_store_memory": STORE_BYTES,
@@ -69,6 +80,17 @@ def _started(workers: int | None, address: str | None) -> Any:
         words = " ".join(str(error).split())[:200]
         raise PlannerError(f"Ray cannot be {'started' if address is None else 'reached'}: {words}") from None
     return ray
+
+
+def _require_listener(address: str) -> None:
+    """Refuse an address where nothing listens; Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # a name that Ray resolves, such as auto
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+    except OSError as error:
+        raise PlannerError(f"Ray cannot be reached at {address}: {error}") from None
 
 
 def _run(ray: Any, task: Task, points: Sequence[Settings], workers: int) -> Answers:

@@ -1,0 +1,22 @@
+"""The command killed at random moments and started again (the long form with 10,000 jobs is in ``benchmarks``)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from benchmarks.sweep_kills import faults, run_with_kills, sweep_content
+from planner.documents import write_yaml
+
+
+def test_every_row_is_there_once_after_three_kills(tmp_path: Path) -> None:
+    content, wanted = sweep_content(400)
+    sweep, table = tmp_path / "sweep.yaml", tmp_path / "table.parquet"
+    write_yaml(sweep, content)
+    kills, summary = run_with_kills(sweep, table, [(0.0, 0.6)] * 3, random.Random(), workers=2)
+    assert len(kills) == 3
+    assert summary["kept"] >= kills[-1].rows > 0
+    assert summary["computed"] + summary["kept"] == len(wanted) == 400
+    assert summary["status"] == {"ok": 320, "bad_input": 80}
+    assert faults(table, wanted) == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["sweep.yaml", "table.parquet"]

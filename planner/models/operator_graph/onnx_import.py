@@ -80,12 +80,23 @@ def traced_onnx(path: Path, *, block: bool = False) -> TracedGraph:
     )
 
 
+def stored_arrays(path: Path) -> dict[str, Any]:
+    """Initializers and constants of an ONNX file as numpy arrays, by name."""
+    from onnx import numpy_helper
+
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in _all_stored(open_onnx(path).graph)}
+
+
+def _all_stored(graph: Any) -> list[Any]:
+    """Initializers, and the tensors of Constant nodes."""
+    return [*graph.initializer, *(_stored(node) for node in graph.node if node.op_type == "Constant")]
+
+
 def _constants(graph: Any) -> dict[str, Any]:
     """Contents of small constant tensors as lists."""
     from onnx import numpy_helper
 
-    stored = [*graph.initializer, *(_stored(node) for node in graph.node if node.op_type == "Constant")]
-    small = [(tensor.name, tensor) for tensor in stored if _elements(tensor.dims) <= _SMALL]
+    small = [(tensor.name, tensor) for tensor in _all_stored(graph) if _elements(tensor.dims) <= _SMALL]
     return {name: numpy_helper.to_array(tensor).tolist() for name, tensor in small}
 
 
@@ -115,7 +126,7 @@ def _values(graph: Any, path: Path, block: bool) -> dict[str, Value]:
     """Every tensor: initializers and constants, then what the graph's inputs and shape inference say."""
     trained = _trained(graph)
     values: dict[str, Value] = {}
-    for tensor in [*graph.initializer, *(_stored(node) for node in graph.node if node.op_type == "Constant")]:
+    for tensor in _all_stored(graph):
         kind, dtype = (
             ("parameter" if tensor.name in trained else "constant"),
             _dtype(tensor.data_type, tensor.name, path),

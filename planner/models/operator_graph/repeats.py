@@ -36,7 +36,13 @@ def representatives(operators: Sequence[GraphOperator], values: Mapping[str, Val
 def _signature(operator: GraphOperator, values: Mapping[str, Value]) -> object:
     """What two operators must share to be copies of each other."""
     tensors = tuple(
-        (value.shape, value.dtype, value.kind, value.gradient, value.part)
+        (
+            value.shape,
+            value.dtype,
+            value.kind in ("parameter", "constant") and value.kind,
+            value.gradient,
+            value.part,
+        )
         for value in (values[name] for name in (*operator.inputs, *operator.outputs))
     )
     order = {name: index for index, name in enumerate((*operator.inputs, *operator.outputs))}

@@ -12,6 +12,7 @@ from planner.models.operator_graph.derive import operator_graph
 from planner.models.operator_graph.nodes import TracedGraph, with_parts
 from planner.models.operator_graph.rules.call import FLOATS
 from planner.models.operator_graph.types import ElementType, OperatorGraph
+from planner.validation.sharding.functions import call
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,31 @@ def open_source(text: str, inputs: Sequence[str] = (), *, block: bool = False) -
         program = load_exported(path)
         graph = traced(program, path.stem, block=block)
         return _source(program, graph, graph, program.module)
-    raise PlannerError(f"{text} holds no numbers that can be run: give MODEL.py:FUNCTION or FILE.pt2")
+    if path.suffix == ".onnx":
+        return _onnx(path, block)
+    raise PlannerError(
+        f"{text} holds no numbers that can be run: give MODEL.py:FUNCTION, FILE.pt2 or FILE.onnx"
+    )
+
+
+def _onnx(path: Path, block: bool) -> Source:
+    """The reference is the imported calls themselves, one after another on whole tensors."""
+    import torch
+
+    from planner.models.operator_graph.onnx_import import stored_arrays, traced_onnx
+
+    graph = traced_onnx(path, block=block)
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in stored_arrays(path).items()}
+
+    def forward(parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        known = {**tensors, **parameters, **dict(zip(graph.inputs, inputs, strict=True))}
+        for node in graph.nodes:
+            if node.target.startswith("aten."):
+                made = call(node.target, node.arguments, node.keywords, known)
+                known |= dict(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True))
+        return [known[name] for name in graph.outputs]
+
+    return Source(graph, graph, operator_graph(graph), tensors, forward)
 
 
 def _source(

@@ -105,7 +105,7 @@ def _repeat(call: Call) -> AxisRule:
             lengths[f"copy{index}"] = size // length
             inner = (f"copy{index}", *inner)
         made.append(inner)
-    return AxisRule("view", (dims,), (tuple(made),), partial=_PARTIAL, lengths=lengths)
+    return AxisRule("view", (dims,), (tuple(made),), frozenset(lengths), _PARTIAL, lengths=lengths)
 
 
 def _repeat_interleave(call: Call) -> AxisRule:

@@ -19,8 +19,11 @@ from planner.solvers.bounds import require_closed_forms, time_lower_bound
 from planner.solvers.mixed.pipelines import Limits, Progress
 from planner.solvers.sweep import SweepOptions, sweep_space
 
-MOST_UNITS = 1024
-"""Most units that the batch is dealt out in."""
+MANY_UNITS = 1024
+"""Units that the batch is dealt out in: about as many at most, unless only far larger units divide it."""
+
+_ROWS = 256
+"""Totals whose splits are compared at once."""
 
 _PER_DEVICE = 16
 """Sequences per device of a batch for which no mesh and no schedule of one group is left out."""
@@ -50,8 +53,10 @@ _RATE_KNOBS = (
 
 
 def share_unit(global_batch: int) -> int:
-    """Sequences of one unit: shares are whole numbers of units, 1 for batches of up to ``MOST_UNITS``."""
-    return next(unit for unit in divisors(global_batch) if global_batch // unit <= MOST_UNITS)
+    """Sequences of one unit: shares are whole numbers of units, 1 for batches of up to ``MANY_UNITS``."""
+    wanted = -(-global_batch // MANY_UNITS)
+    unit = next(number for number in divisors(global_batch) if number >= wanted)
+    return unit if unit <= 8 * wanted else 1
 
 
 @dataclass
@@ -231,25 +236,29 @@ def _least_maximum(values: Mapping[int, FloatArray]) -> tuple[dict[int, int], fl
     """Numbers of units that add up to all and make the largest value least, one group after the other; ties: fewer first."""
     places = list(values)
     reached = values[places[0]]
+    totals = np.arange(len(reached))
     chosen: list[IntArray] = []
     for place in places[1:]:
-        reached, choice = _joined(reached, values[place])
+        wanted = totals[-1:] if place == places[-1] else totals
+        reached, choice = _joined(reached, values[place], wanted)
         chosen.append(choice)
-    left = len(reached) - 1
-    value = float(reached[left])
+    left, value = int(totals[-1]), float(reached[-1])
     units: dict[int, int] = {}
     for place, choice in zip(reversed(places[1:]), reversed(chosen), strict=True):
-        units[place] = int(choice[left])
+        units[place] = int(choice[-1] if place == places[-1] else choice[left])
         left -= units[place]
     units[places[0]] = left
     return units, value
 
 
-def _joined(before: FloatArray, own: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Of every total the least maximum over its splits, and the own part of the best split."""
-    count = len(own)
-    total, part = np.arange(count)[:, None], np.arange(count)[None, :]
-    rest = np.where(total >= part, before[np.maximum(total - part, 0)], np.inf)
-    largest = np.maximum(rest, own[None, :])
-    choice = np.argmin(largest, axis=1)
-    return largest[np.arange(count), choice], choice
+def _joined(before: FloatArray, own: FloatArray, totals: IntArray) -> tuple[FloatArray, IntArray]:
+    """Of each of the totals the least maximum over its splits, and the own part of the best split."""
+    least, choice = np.empty(len(totals)), np.empty(len(totals), dtype=np.int64)
+    part = np.arange(len(own))[None, :]
+    for start in range(0, len(totals), _ROWS):
+        rest = totals[start : start + _ROWS, None] - part
+        largest = np.maximum(np.where(rest >= 0, before[rest], np.inf), own[None, :])
+        best = np.argmin(largest, axis=1)
+        least[start : start + _ROWS] = largest[np.arange(len(best)), best]
+        choice[start : start + _ROWS] = best
+    return least, choice

@@ -8,6 +8,7 @@ from planner.jobs.loader import open_job
 from planner.solvers.mixed.job import MixedJob, load_mixed
 
 TINY = {"preset": "llama3-8b", "layers": 4}
+FEW: dict[str, Any] = {"fix": {"cp": 1, "offload": "none"}, "allow": {"recompute": ["none", "full"]}}
 
 
 def group(
@@ -51,7 +52,7 @@ def mapping(
     search: dict[str, Any] | None = None,
     **training: Any,
 ) -> dict[str, Any]:
-    """A job on these groups."""
+    """A job on these groups; its space is small unless ``search`` says otherwise."""
     link = {"bandwidth": bandwidth, "latency": latency} if between is None else between
     return {
         "model": model or TINY,
@@ -62,7 +63,7 @@ def mapping(
             "framework": "megatron-lm",
             **training,
         },
-        "search": search or {},
+        "search": search or FEW,
     }
 
 

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "simulate": "Run one plan as events: timeline, links, memory, critical path.",
         "sweep": "A table over many jobs: any field varied, restartable.",
         "place": "Axis orders, and which node plays which ranks on measured links.",
+        "what-if": "What other hardware would change, and what a target takes.",
         "max": "The largest sequence, micro-batch or depth that fits.",
         "check": "Is a layout legal? Rules, rank groups, memory.",
         "compare": "Explain the difference between plans.",
@@ -38,7 +39,7 @@ INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports ``planner.cli.<name>`` when one is asked for."""
+    """A group that knows its commands by name and imports ``planner.cli.<name>`` (- as _) when one is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -46,7 +47,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"planner.cli.{cmd_name}").command
+        command = importlib.import_module(f"planner.cli.{cmd_name.replace('-', '_')}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"planner.cli.{cmd_name}.command is no click command")
         return command

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from planner.errors import PlannerError
 from planner.jobs.figures import Figure
+from planner.jobs.types import Job
 from planner.layouts.knobs import layout_to_knobs
-from planner.studies.what_if.changes import Progress, improved, single_figures
+from planner.studies.what_if.changes import Progress, improved, named, single_figures
 from planner.studies.what_if.question import Best, Question
+from planner.units import parse_quantity
 
 MOST = 16.0
 """Improvements beyond this factor are not looked for."""
@@ -74,6 +77,26 @@ class Target:
             "largest_factor": self.largest_factor,
             "needs": [need.to_json() for need in self.needs],
         }
+
+
+def parse_prices(job: Job, texts: Sequence[str], *, field: str = "--price") -> Mapping[str, float]:
+    """Money by figure from ``nvlink.bandwidth=1000``.
+
+    Raises:
+        PlannerError: an unknown figure, one given twice, or no amount.
+    """
+    prices: dict[str, float] = {}
+    for text in texts:
+        name, separator, amount = (word.strip() for word in text.partition("="))
+        if not separator:
+            raise PlannerError(
+                f"found '{text}'; accepted: FIGURE=MONEY, for example memory=2000", field=field
+            )
+        named(job, name, field=field)
+        if name in prices:
+            raise PlannerError(f"'{name}' is given twice", field=field)
+        prices[name] = parse_quantity(amount, "usd", field=f"{field} {name}")
+    return prices
 
 
 def needs_for(

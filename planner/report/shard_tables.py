@@ -124,7 +124,7 @@ def _rivals(payload: Mapping[str, Any]) -> Any:
 
 
 def _operators(payload: Mapping[str, Any]) -> Any:
-    headings = ("operator", "split", "parameters", "output", "sent before it", "sent back by its gradient")
+    headings = ("operator", "split", "parameters", "output", "sent before it", "sent for its gradient")
     table = new_table("Operators, copies of a block once", headings, left=headings)
     for row in _rows(payload):
         table.add_row(row.name, row.split, row.parameters, row.output, row.forward, row.backward)
@@ -185,7 +185,12 @@ def _short(name: str, module: str) -> str:
 
 
 def _where(code: Sequence[str]) -> str:
-    return "(" + ",".join(code) + ")" if len(code) > 1 else code[0]
+    """A placement: one word where it is the same on all mesh dimensions."""
+    return (
+        code[0]
+        if (len(set(code)) == 1 and code[0] in ("R", "P")) or len(code) == 1
+        else f"({','.join(code)})"
+    )
 
 
 def _sends(payload: Mapping[str, Any]) -> dict[str, tuple[list[str], list[str]]]:
@@ -194,20 +199,24 @@ def _sends(payload: Mapping[str, Any]) -> dict[str, tuple[list[str], list[str]]]
     for item in payload["transitions"]:
         first, what = item["consumers"][0][0], item["value"] if item["value"] in payload["stored"] else ""
         for column, steps in enumerate((item["forward"], item["backward"])):
-            for step in steps:
-                if step["collective"]:
-                    lines = found.setdefault(first, ([], []))
-                    lines[column].append(_call(payload, what, step["collective"], step))
+            if words := _calls(steps, many=len(payload["mesh"]) > 1):
+                lines = found.setdefault(first, ([], []))[column]
+                lines.append(f"{what}: {words}" if what else words)
     for item in payload["inner"]:
-        lines = found.setdefault(item["operator"], ([], []))
-        lines[item["in_pass"] == "backward"].append(_call(payload, item["what"], "all_reduce", item))
+        lines = found.setdefault(item["operator"], ([], []))[item["in_pass"] == "backward"]
+        words = _calls([{**item, "collective": "all_reduce"}], many=len(payload["mesh"]) > 1)
+        lines.append(f"{item['what']}: {words}")
     return found
 
 
-def _call(payload: Mapping[str, Any], what: str, collective: str, step: Mapping[str, Any]) -> str:
-    where = f" on dim {step['mesh_dim']}" if len(payload["mesh"]) > 1 else ""
-    words = f"{SHORT[collective]} {format_bytes(step['bytes'])}{where}"
-    return f"{what}: {words}" if what else words
+def _calls(steps: Sequence[Mapping[str, Any]], *, many: bool) -> str:
+    """Collectives in order; equal ones along several mesh dimensions as one."""
+    calls: dict[str, list[str]] = {}
+    for step in steps:
+        if step["collective"]:
+            call = f"{SHORT[step['collective']]} {format_bytes(step['bytes'])}"
+            calls.setdefault(call, []).append(str(step["mesh_dim"]))
+    return ", ".join(f"{call} (dim {' and '.join(dims)})" if many else call for call, dims in calls.items())
 
 
 def _proof(certificate: Mapping[str, Any]) -> str:

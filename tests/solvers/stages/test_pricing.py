@@ -45,6 +45,7 @@ def modes_of(priced: PricedLayout, cuts: list[int], recomputed: list[int]) -> np
         ("llama3-8b", "pp=2,vpp=2", [0, 9, 17, 26, 32]),
         ("llama3-8b", "pp=2,vpp=2,schedule=zb_v,tp=2", [0, 8, 16, 24, 32]),
         ("deepseek-v2-lite", "pp=4,ep=2", [0, 6, 13, 20, 27]),
+        ("deepseek-v3-mtp", "pp=4,ep=2", [0, 16, 31, 47, 62]),
     ],
 )
 @pytest.mark.parametrize("recomputed", [0, 3])

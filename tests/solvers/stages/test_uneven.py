@@ -15,6 +15,8 @@ from planner.jobs.types import Job
 from planner.layouts.knobs import parse_layout
 from planner.layouts.layout import Recompute
 from planner.layouts.legality import check
+from planner.simulator.options import SimulationOptions
+from planner.simulator.simulation import simulate
 from planner.solvers.stages.pricing import priced_layout
 from planner.solvers.stages.study import pipelines_only, staged_search
 from planner.solvers.stages.uneven import (
@@ -87,6 +89,21 @@ def test_the_fewest_recomputed_layers(make_job: MakeJob) -> None:
             if any(fewer):
                 assert not fits(fewer)[rank]
     assert fewest_recomputed(priced_layout(on(job, 12e9), layout), cuts) is None
+
+
+def test_a_list_of_equal_numbers_is_the_number(make_job: MakeJob) -> None:
+    job = make_job("llama3-8b")
+    one, listed = (
+        parse_layout(f"pp=4,tp=2,recompute=full,recompute_layers={text}", job) for text in ("3", "3+3+3+3")
+    )
+    assert predict(job, listed).step_time_s == predict(job, one).step_time_s
+    steps = [simulate(job, layout, SimulationOptions()).step_time_s for layout in (one, listed)]
+    assert steps[0] == steps[1]
+    later = replace(one, recompute_layers=(0, 0, 0, 3))
+    assert [rank.time.of_which["recompute_s"] > 0 for rank in predict(job, later).ranks] == [False] * 3 + [
+        True
+    ]
+    assert simulate(job, later, SimulationOptions()).step_time_s < steps[0]
 
 
 def test_a_layout_that_cannot_be_cut_says_why(make_job: MakeJob) -> None:

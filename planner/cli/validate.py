@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "collectives": "Measured collectives: nccl-tests tables and sweeps.",
         "structure": "PyTorch traced on fake tensors: FLOPs, traffic and memory, exact.",
         "torch": "Real torch.distributed runs on this machine.",
+        "sharding": "Plans of operator graphs on real DTensors.",
         "ablation": "What each effect of the model is worth on published runs.",
         "report": "The page on accuracy and the README's table, from all of these.",
     }

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
 from planner.validation.processes.worker import joined, run_forked, run_worker
 from planner.validation.sharding.runs import ShardingRun
+
+if TYPE_CHECKING:
+    from planner.validation.sharding.source import Source
 
 
 def main(arguments: list[str]) -> None:
@@ -19,18 +23,23 @@ def main(arguments: list[str]) -> None:
     """
     if not arguments:
         raise PlannerError("accepted: FOLDER...", field="arguments")
-    import torch.distributed.tensor  # noqa: F401  once for all
+    from planner.validation.sharding.source import open_source
 
-    for folder in map(Path, arguments):
-        run_forked(partial(_join_and_run, folder))
+    folders = [Path(name) for name in arguments]
+    runs = [ShardingRun.read(folder) for folder in folders]
+    sources: dict[tuple[str, tuple[str, ...], bool], Source] = {}
+    for run, folder in zip(runs, folders, strict=True):
+        key = (run.source, run.inputs, run.block)
+        if key not in sources:  # once for all of its plans: exporting takes longer than running
+            sources[key] = open_source(run.source, run.inputs, block=run.block)
+        run_forked(partial(_join_and_run, run, sources[key], folder))
 
 
-def _join_and_run(folder: Path) -> None:
+def _join_and_run(run: ShardingRun, source: Source, folder: Path) -> None:
     from planner.validation.sharding.compare import compared
 
-    run = ShardingRun.read(folder)
     with joined(math.prod(run.plan.mesh), meeting=folder.name) as place:
-        compared(run).write(folder, place.rank)
+        compared(run, source).write(folder, place.rank)
     if place.rank == 0:
         print(folder.name, flush=True)  # noqa: T201
 

@@ -17,7 +17,7 @@ from planner.validation.sharding.execute import executed, placed
 from planner.validation.sharding.layout import local_part, state_texts
 from planner.validation.sharding.leaves import leaf_tensors
 from planner.validation.sharding.runs import RankOutcome, SentCall, ShardingRun
-from planner.validation.sharding.source import Source, open_source, random_inputs
+from planner.validation.sharding.source import Source, random_inputs
 from planner.validation.structure.calls import CallCounter
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
-def compared(run: ShardingRun) -> RankOutcome:
+def compared(run: ShardingRun, source: Source) -> RankOutcome:
     """What this rank of a running job sees: calls of one pass as the model is, differences of another in 64 bits."""
     mesh = init_device_mesh("cpu", run.plan.mesh)
-    source = open_source(run.source, run.inputs, block=run.block)
     inputs = random_inputs(source.graph)
     axes = {str(mesh.get_group(dim).group_name): str(dim) for dim in range(mesh.ndim)}
     with CallCounter(lambda group: axes[group]) as counter:

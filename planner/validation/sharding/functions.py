@@ -30,7 +30,9 @@ def function_of(target: str) -> Any:
     """
     import torch
 
-    target = "aten.reshape" if target == "aten.view" else target  # tensors that lie in another order are copied
+    target = (
+        "aten.reshape" if target == "aten.view" else target
+    )  # tensors that lie in another order are copied
     found = (
         getattr(torch.ops.aten, target.removeprefix("aten."), None) if target.startswith("aten.") else None
     )

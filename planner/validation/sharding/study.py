@@ -41,6 +41,10 @@ class ShardingOutcome:
         """Every rank made exactly the priced calls, of the priced bytes."""
         return all(Counter(rank.calls) == self.priced for rank in self.ranks)
 
+    @property
+    def passed(self) -> bool:
+        return self.equal and self.as_priced
+
     def differences(self) -> list[str]:
         """What is not as priced, in words; empty if all is."""
         found = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.report.tables import new_table
 from planner.report.text import percent, seconds
+from planner.solvers.sharding.plan import OUTPUT
 from planner.units import format_bytes
 
 if TYPE_CHECKING:
@@ -165,6 +166,10 @@ def _rows(payload: Mapping[str, Any]) -> Iterator[_Row]:
             *("\n".join(lines) for lines in sends.get(item["name"], ((), ()))),
         )
     yield from _followers(followers)
+    delivered = [item["use"] for item in payload["transitions"] if item["consumers"][0][0] == OUTPUT]
+    if delivered:
+        lines = ("\n".join(found) for found in sends.get(OUTPUT, ((), ())))
+        yield _Row("the graph's output", "", "", " ".join(_where(code) for code in delivered), *lines)
 
 
 def _followers(items: Sequence[Mapping[str, Any]]) -> Iterator[_Row]:

@@ -67,7 +67,8 @@ def test_seconds_and_bytes_are_the_models_own(
     used = [rank.memory.device_used_bytes for rank in told.ranks]
     assert cost.rank_bytes.tolist() == pytest.approx(used, rel=1e-9)
     own = np.bincount(problem.rank, cost.plan.seconds)
-    busy = [rank.time.total_s - rank.time.bubble_s - rank.time.exposed["pp"] for rank in told.ranks]
+    hops = min(rank.time.exposed["pp"] for rank in told.ranks)  # more where a tied table is summed
+    busy = [rank.time.total_s - rank.time.bubble_s - hops for rank in told.ranks]
     once = np.bincount(problem.rank, cost.plan.once_s)
     assert (layout.micro_batches * own + once).tolist() == pytest.approx(busy, rel=1e-9)
 

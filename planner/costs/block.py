@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -13,11 +14,12 @@ from planner.costs.expert_biases import with_expert_biases
 from planner.costs.host import ROUTED, HostWork, host_work, routed_wait_s
 from planner.costs.kept_outputs import kept_outputs
 from planner.costs.late import late_launches, out_of_step
-from planner.costs.least import least_costs, one_expert_each
+from planner.costs.least import least_cost, one_expert_each
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.saved import block_memory
 from planner.costs.sizes import FloatArray, Sizes
 from planner.costs.transfers import Request, Transfer, price_requests, request_exchange, strides_of
+from planner.costs.views import Views
 from planner.jobs.framework import Framework
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
@@ -27,9 +29,6 @@ from planner.models.graph import Block, Operator
 
 BLOCK_KNOBS = ("tp", "sp", "ulysses", "ring", "cp_gather", "ep", "etp", "micro_batch", "axis_order")
 """Knobs that a block's price depends on, besides recompute."""
-
-EXPERT_KNOBS = ("ep", "etp")
-"""Those of them that matter to blocks with routed experts only."""
 
 BULK_SHARE = 0.4
 """Hidden part of tp traffic that leaves the innermost domain. Kernels that interleave a matmul with its own gather or scatter
@@ -146,24 +145,28 @@ class _Part:
         least: bool,
     ) -> _Part:
         derivation = derive(block, pattern)
-        costs = {o.name: operator_cost(o, block, derivation, sizes) for o in block.operators}
-        if least:
-            costs = least_costs(block, costs, sizes)
-        else:
-            costs = {
-                o.name: with_expert_biases(costs[o.name], o, block, derivation, sizes)
-                for o in block.operators
-            }
-        owners = {o.name: o.module for o in block.operators}
         local = {axis: values[rows] for axis, values in strides.items()}
+        views = Views.of(sizes, local, block_knobs(sizes.layouts), routes=routes(block))
+        price = least_cost if least else _operator_cost
+        costs = {
+            o.name: views.of_operator(o, block).cost(partial(price, o, block, derivation))
+            for o in block.operators
+        }
+        owners = {o.name: o.module for o in block.operators}
         requests = tuple(
-            request_exchange(e, owners[e.owner], block, sizes, local) for e in derivation.exchanges
+            views.of_exchange(e, block).request(partial(request_exchange, e, owners[e.owner], block))
+            for e in derivation.exchanges
         )
         launched = one_expert_each(sizes) if least else sizes
         forward, backward = (
             host_work(block, costs, launched, block.operators, backward=b) for b in (False, True)
         )
         return _Part(block, rows, sizes, launched, derivation, costs, (forward, backward), requests)
+
+
+def _operator_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    cost = operator_cost(operator, block, derivation, sizes)
+    return with_expert_biases(cost, operator, block, derivation, sizes)
 
 
 def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) -> tuple[Operator, ...]:

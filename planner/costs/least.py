@@ -6,15 +6,15 @@ more of them, so that nothing but launches per local expert and the shape of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from planner.costs.kernels import matmul_rate
-from planner.costs.operators import OperatorCost, matmul_precision
+from planner.costs.operators import OperatorCost, matmul_precision, operator_cost
 from planner.costs.sizes import Sizes
 from planner.layouts.layouts import Layouts
+from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
 
 
@@ -30,28 +30,17 @@ def one_expert_each(sizes: Sizes) -> Sizes:
     return replace(sizes, layouts=replace(sizes.layouts, columns={**sizes.layouts.columns, "ep": every}))
 
 
-def least_costs(block: Block, costs: Mapping[str, OperatorCost], sizes: Sizes) -> dict[str, OperatorCost]:
-    """Operators' costs with the products of routed experts at the rate that no shape exceeds.
-
-    Args:
-        costs: of every operator for ``on_one_rank``, without biases of experts.
-    """
-    return {
-        operator.name: _at_full_rate(costs[operator.name], operator, sizes)
-        if _multiplies_experts(operator, block)
-        else costs[operator.name]
-        for operator in block.operators
-    }
+def least_cost(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
+    """An operator's cost for rows ``on_one_rank``, products of routed experts at the rate that no shape exceeds."""
+    cost = operator_cost(operator, block, derivation, sizes)
+    if not _multiplies_experts(operator, block):
+        return cost
+    rate = matmul_rate(sizes.job.cluster.accelerator, matmul_precision(operator, sizes))
+    seconds = cost.forward_flops / rate
+    return replace(cost, forward_s=seconds, input_gradient_s=seconds, weight_gradient_s=seconds)
 
 
 def _multiplies_experts(operator: Operator, block: Block) -> bool:
     return operator.kind == "einsum" and any(
         "experts" in block.parameters[name].axis_names for name in operator.parameters
     )
-
-
-def _at_full_rate(cost: OperatorCost, operator: Operator, sizes: Sizes) -> OperatorCost:
-    seconds = cost.forward_flops / matmul_rate(
-        sizes.job.cluster.accelerator, matmul_precision(operator, sizes)
-    )
-    return replace(cost, forward_s=seconds, input_gradient_s=seconds, weight_gradient_s=seconds)

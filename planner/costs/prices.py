@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from planner.costs.block import EXPERT_KNOBS, block_knobs, price_block, routes
+from planner.costs.block import block_knobs, price_block, routes
 from planner.costs.block_price import BlockPrice
 from planner.costs.least import on_one_rank
 from planner.costs.sizes import FloatArray
+from planner.costs.views import EXPERT_KNOBS
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
 from planner.layouts.layouts import IntArray, Layouts

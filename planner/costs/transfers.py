@@ -58,7 +58,10 @@ def strides_of(layouts: Layouts) -> Mapping[str, IntArray]:
 
 @dataclass(frozen=True)
 class Request:
-    """One exchange of a block with its size, not priced yet; shape (rows,)."""
+    """One exchange of a block with its size, not priced yet; shape (rows,).
+
+    ``inverse``: which of these rows each row of the block has; None: its own.
+    """
 
     exchange: Exchange
     module: str
@@ -66,6 +69,7 @@ class Request:
     stride: IntArray
     nbytes: FloatArray
     calls: FloatArray
+    inverse: IntArray | None = None
 
 
 def request_exchange(
@@ -116,16 +120,18 @@ def _priced(
     end = 0
     for request in requests:
         begin, end = end, end + len(request.degree)
-        cost = every.take(slice(begin, end))
+        own = slice(None) if request.inverse is None else request.inverse
+        rows = slice(begin, end) if request.inverse is None else begin + request.inverse
+        cost, calls = every.take(rows), request.calls[own]
         yield Transfer(
             exchange=request.exchange,
             module=request.module,
             axis=REPORT_AXIS[request.exchange.axis],
-            ranks=request.degree.astype(np.float64),
-            nbytes=request.nbytes,
-            calls=request.calls,
-            seconds=cost.seconds * request.calls,
-            spread=together.take(slice(begin, end)),
+            ranks=request.degree[own].astype(np.float64),
+            nbytes=request.nbytes[own],
+            calls=calls,
+            seconds=cost.seconds * calls,
+            spread=together.take(rows),
             cost=cost,
         )
 

@@ -37,7 +37,7 @@ class Spread:
     devices: int
     domains: Integers
 
-    def take(self, rows: slice) -> Spread:
+    def take(self, rows: slice | Integers) -> Spread:
         """Some of the rows."""
         return Spread(self.size[rows], self.stride[rows], self.devices, self.domains[rows])
 

@@ -26,7 +26,7 @@ Progress = Callable[[float, str], None]
 _FIRST_ROWS = 1 << 13
 """Layouts of the first block; each one after it is four times as large. Good layouts found early rule others out."""
 
-_OPENED_GROWTH, _OPENED_BLOCKS = 16, 64
+_OPENED_GROWTH, _OPENED_BLOCKS = 64, 64
 """Rows are opened to all meshes of their experts in portions: the first one of one block, each one after it so many times as
 large, up to so many blocks. A portion is priced at once, which takes a tenth of a second however small it is."""
 

@@ -69,7 +69,7 @@ class CollectiveCost:
     bytes_per_level: Floats
     algorithm: NDArray[np.int8]
 
-    def take(self, rows: slice) -> CollectiveCost:
+    def take(self, rows: slice | NDArray[np.int64]) -> CollectiveCost:
         """Some of the rows."""
         return CollectiveCost(
             self.seconds[rows], self.latency_s[rows], self.bytes_per_level[rows], self.algorithm[rows]

@@ -42,6 +42,8 @@ def _what(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Override a key of the job."
         ),
+        click.option("--devices", metavar="N", help="Use this many devices of the cluster."),
+        click.option("--tokens", metavar="N", help="Token budget, for example 15T."),
         click.option("--gap", metavar="FRACTION", help="Each search may stop when this near to the optimum."),
         click.option("--time-limit", metavar="TIME", help="Each search stops after this long."),
     )
@@ -133,7 +135,9 @@ def _request(job_file: str, options: dict[str, Any]) -> Request:
     from planner.units import parse_quantity
 
     request = open_request(job_file)
-    settings = parse_settings(options["settings"])
+    short = {"devices": options["devices"], "training.tokens": options["tokens"]}
+    settings = {name: value for name, value in short.items() if value is not None}
+    settings |= parse_settings(options["settings"])
     if settings:
         request = replace(request, base=override(request.base, settings))
     given: dict[str, Any] = {name: options[name] for name in ("samples", "seed", "layout")}

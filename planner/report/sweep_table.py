@@ -29,7 +29,7 @@ RESULTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "tokens_per_s_per_device": ("per device", lambda value: f"{value:,.0f}"),
     "mfu": ("MFU", percent),
     "device_used_bytes": ("memory", gib),
-    "cost_per_million_tokens": ("per 1M tokens", lambda value: f"{value:.4g}"),
+    "cost_per_million_tokens": ("per 1M tokens", lambda value: f"{value:#.4g}"),
 }
 """Heading and format of the results that are printed."""
 
@@ -126,10 +126,16 @@ def _layout_cell(row: Row) -> str:
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:
+    unfit = sum(row["status"] == "ok" and not row["fits"] for row in rows)
+    fit = [f"{unfit:,} of {len(rows):,} points do not fit in memory"] if unfit else []
     counts = Counter((row["status"], row["message"]) for row in rows if row["status"] != "ok")
     if not counts:
-        return []
-    lines = [f"{sum(counts.values()):,} of {len(rows):,} points have no plan:"]
+        return fit
+    return [*fit, *_reasons(counts, len(rows))]
+
+
+def _reasons(counts: Counter[tuple[str, str]], points: int) -> list[str]:
+    lines = [f"{sum(counts.values()):,} of {points:,} points have no plan:"]
     lines += [
         f"  {count:,} × {status}: {message}" for (status, message), count in counts.most_common(REASONS)
     ]
@@ -155,5 +161,6 @@ def _best(rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
     priced = [row for row in fitting if row["cost_per_million_tokens"] is not None]
     if priced:
         least = min(priced, key=lambda row: row["cost_per_million_tokens"])
-        lines.append(f"cheapest: {least['cost_per_million_tokens']:.4g} per million tokens at {at(least)}")
+        cost = least["cost_per_million_tokens"]
+        lines.append(f"cheapest: {cost:#.4g} per million tokens at {at(least)}")
     return lines

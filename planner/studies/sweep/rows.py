@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from planner.errors import NoAnswerError, PlannerError
 from planner.jobs.shelf import Shelf
+from planner.solvers.pareto import cost_of_tokens
 from planner.studies.sweep.points import Settings
 from planner.studies.sweep.task import Answer, Task, answer
 
@@ -21,8 +22,6 @@ Answers = Generator[tuple[int, Row], None, None]
 
 Status = Literal["ok", "no_answer", "bad_input", "error"]
 Kind = Literal["text", "integer", "number", "truth"]
-
-SECONDS_PER_HOUR = 3600.0
 
 KNOB_COLUMNS: Mapping[str, Kind] = {
     "tp": "integer",
@@ -131,8 +130,6 @@ def _figures(found: Answer) -> dict[str, Any]:
     job, plan = found.job, found.plan
     knobs = plan.layout
     devices = math.prod(int(knobs.get(axis, 1)) for axis in ("tp", "cp", "pp", "dp"))
-    price = job.cluster.price_per_device_hour
-    per_million = None if price is None else price * devices / SECONDS_PER_HOUR / plan.tokens_per_s * 1e6
     return {
         "model": job.model.name,
         "cluster": job.cluster.name,
@@ -147,7 +144,7 @@ def _figures(found: Answer) -> dict[str, Any]:
         "device_used_bytes": plan.memory.device_used_bytes,
         "capacity_bytes": plan.memory.capacity_bytes,
         "fits": plan.memory.fits,
-        "cost_per_million_tokens": per_million,
+        "cost_per_million_tokens": cost_of_tokens(job, devices, plan.step_time_s),
         **{name: cell(knobs.get(name)) for name in KNOB_COLUMNS},
         "candidates": found.candidates,
         "proved": found.proved,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from planner.hardware.links import Links
     from planner.jobs.types import Job
-    from planner.solvers.placement.anneal import Options
+    from planner.solvers.placement.hostfile import Hostfile
     from planner.solvers.placement.place import PlacedPlan, Placement
 
 
@@ -54,17 +54,16 @@ def command(
 
     for file in (target, picture):
         check_target(file)
-    links = _links(matrix or loaded.job.cluster.links)
-    if links is None and (target or picture or hostfile):
+    path = matrix or loaded.job.cluster.links
+    if path is None and (target or picture or hostfile):
         raise click.UsageError("host files and plots need measured links: --links, or 'links' of the cluster")
+    links, hosts = (None, None) if path is None else _inputs(path, hostfile)
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
-    options: Options = Options(seed, restarts, time_limit_s=limit_s)
+    options = Options(seed, restarts, time_limit_s=limit_s)
     chosen = loaded.layout(layout)
     with output.progress() as progress:
         result = place_plan(loaded.job, chosen, links, options, progress)
-    written = (
-        [] if result.placement is None else _write(result.placement, hostfile, target, picture, loaded.job)
-    )
+    written = [] if result.placement is None else _write(result.placement, hosts, target, picture, loaded.job)
     payload: dict[str, Any] = {
         "layout": dict(chosen.knobs()),
         "axis_orders": [order.to_json() for order in result.orders],
@@ -79,26 +78,29 @@ def command(
     output.emit(payload, render)
 
 
-def _links(path: str | None) -> Links | None:
+def _inputs(path: str, hostfile: str | None) -> tuple[Links, Hostfile | None]:
+    """The measured links, and the hosts that name their nodes."""
     from planner.hardware.links import load_links
+    from planner.solvers.placement.hostfile import named_by, read_hostfile
 
-    return None if path is None else load_links(path)
+    links = load_links(path)
+    if hostfile is None:
+        return links, None
+    hosts = read_hostfile(hostfile)
+    return named_by(links, hosts), hosts
 
 
 def _write(
-    placement: Placement, hostfile: str | None, target: str | None, picture: str | None, job: Job
+    placement: Placement, hosts: Hostfile | None, target: str | None, picture: str | None, job: Job
 ) -> list[str]:
     """Write the host file and the picture that were asked for; a line about each."""
     lines = []
-    if target is not None or hostfile is not None:
-        from planner.solvers.placement.hostfile import hosts_of, read_hostfile
+    if target is not None:
+        from planner.documents import write_text
+        from planner.solvers.placement.hostfile import hosts_of
 
-        hosts = hosts_of(placement, None if hostfile is None else read_hostfile(hostfile))
-        if target is not None:
-            from planner.documents import write_text
-
-            write_text(target, "".join(f"{host}\n" for host in hosts))
-            lines.append(f"hosts written to {target}")
+        write_text(target, "".join(f"{line}\n" for line in hosts_of(placement, hosts)))
+        lines.append(f"hosts written to {target}")
     if picture is not None:
         from planner.report.placement_plot import draw_placement
 

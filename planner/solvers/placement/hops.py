@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from planner.costs.collectives import collective_cost
@@ -11,10 +13,13 @@ from planner.costs.stages import V_SCHEDULES
 from planner.jobs.prediction import CommunicationRow, Prediction
 from planner.jobs.types import Job
 from planner.layouts.groups import group_array
-from planner.layouts.layout import Layout
+from planner.layouts.layout import Layout, Schedule
 from planner.layouts.layouts import from_layouts
 from planner.layouts.mesh import Spread
 from planner.solvers.placement.traffic import UNHIDDEN, Group, Hops, Term
+
+RECURRING: Mapping[Schedule, int] = {"1f1b": 1, "dualpipe_v": 1, "dualpipe": 2}
+"""Schedules in which a rank waits for its neighbour's answer, by the directions that share the micro-batches."""
 
 
 def pipeline_term(job: Job, layout: Layout, prediction: Prediction) -> Term | None:
@@ -50,12 +55,21 @@ def _recurrence(job: Job, layout: Layout, inside_s: float) -> Hops:
         hop_count(columns["schedule"], columns["pp"], columns["vpp"], columns["micro_batches"])[0]
     )
     waited = max(float(waited_hops(job, row)[0]), UNHIDDEN * counted)
-    if layout.schedule == "1f1b":
-        return Hops(layout.micro_batches, True, waited / counted, 0.0, inside_s)
+    if layout.schedule in RECURRING:
+        return _recurring(layout, waited, inside_s)
     chunks = max(layout.vpp, 1)
     around = 0.0 if layout.schedule in V_SCHEDULES else (chunks - 1.0) / chunks
     crossings = 2.0 * (layout.pp - 1 + around)
     return Hops(layout.micro_batches, False, waited / crossings, around, inside_s)
+
+
+def _recurring(layout: Layout, waited: float, inside_s: float) -> Hops:
+    """The stretches' formula, scaled so that equal messages are waited for as often as the closed form says."""
+    from planner.solvers.placement.kernel import recurring_wait
+
+    micro_batches = max(layout.micro_batches // RECURRING[layout.schedule], 1)
+    equal = float(recurring_wait(np.full(layout.pp - 1, 2.0), micro_batches))
+    return Hops(micro_batches, True, waited / equal, 0.0, inside_s)
 
 
 def _message_times(job: Job, message: float, row: CommunicationRow) -> tuple[float, float]:

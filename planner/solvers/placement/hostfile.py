@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.documents.reading import read_text
 from planner.errors import PlannerError
+from planner.hardware.links import Links
 from planner.solvers.placement.place import Placement
 
 
@@ -56,24 +57,27 @@ def read_hostfile(path: str | Path) -> Hostfile:
     return Hostfile(file, tuple(heading), tuple(hosts))
 
 
-def hosts_of(placement: Placement, hostfile: Hostfile | None) -> list[str]:
-    """Lines of the new host file: the nodes in use, in the order of their ranks.
-
-    The n-th host of the old file is the n-th node of the matrix, unless the names of both are the same set.
-
-    Args:
-        hostfile: None for the names of the matrix.
+def named_by(links: Links, hostfile: Hostfile) -> Links:
+    """The links with the names of the hosts: the same set of names, or the n-th host for the n-th node.
 
     Raises:
         PlannerError: the file does not have a host for each node of the matrix.
     """
-    names = placement.links.names
-    if hostfile is None:
-        return placement.names(placement.nodes)
-    if len(hostfile.hosts) != len(names):
+    if len(hostfile.hosts) != len(links):
         raise PlannerError(
-            f"has {len(hostfile.hosts)} hosts, the matrix of links {len(names)} nodes", file=hostfile.path
+            f"has {len(hostfile.hosts)} hosts, the matrix of links {len(links)} nodes", file=hostfile.path
         )
-    by_name = dict(zip(hostfile.names, hostfile.hosts, strict=True))
-    lines = [by_name[name] for name in names] if set(by_name) == set(names) else list(hostfile.hosts)
-    return [*hostfile.heading, *(lines[int(node)] for node in placement.nodes)]
+    return links if set(hostfile.names) == set(links.names) else replace(links, names=hostfile.names)
+
+
+def hosts_of(placement: Placement, hostfile: Hostfile | None) -> list[str]:
+    """Lines of the new host file: the nodes in use, in the order of their ranks.
+
+    Args:
+        placement: on links that are ``named_by`` the file. hostfile: None for the names alone.
+    """
+    names = placement.names(placement.nodes)
+    if hostfile is None:
+        return names
+    lines = dict(zip(hostfile.names, hostfile.hosts, strict=True))
+    return [*hostfile.heading, *(lines[name] for name in names)]

@@ -38,8 +38,8 @@ class Hops:
     """How messages of a pipeline recur.
 
     Args:
-        micro_batches: per step.
-        recurring: 1F1B, where every rank waits for the answer of the next one; otherwise all hops count alike.
+        micro_batches: per step, in one direction.
+        recurring: 1F1B and DualPipe, where every rank waits for the answer of the next one; otherwise all hops count alike.
         weight: seconds of the step per second of waiting; *recurring*: the share that nothing hides; else how often
             each crossing of a link is waited for.
         around: crossings from the last rank back to the first per crossing of another hop (chunks: (v - 1) / v).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,16 +47,39 @@ class BlockMemory:
     expert_parameters: FloatArray
 
 
+def fixed_memory(block: Block, derivation: Derivation, sizes: Sizes) -> BlockMemory:
+    """Memory of a block whose operators all run once."""
+    dense, expert = _parameters(block, sizes)
+    stream = _stream(block, derivation, sizes)
+    return BlockMemory(
+        saved_bytes=_saved_bytes(block, derivation, sizes, derivation.saved, set()),
+        again_bytes=np.zeros(len(sizes.layouts)),
+        moment_bytes=_moment(block, derivation, sizes, stream),
+        logits_bytes=_logits(block, derivation, sizes),
+        stream_bytes=_hop_bytes(stream, sizes),
+        dense_parameters=dense,
+        expert_parameters=expert,
+    )
+
+
 def block_memory(
-    block: Block, derivation: Derivation, sizes: Sizes, again: Iterable[str], policy: Recompute
+    block: Block,
+    derivation: Derivation,
+    sizes: Sizes,
+    again: Iterable[str],
+    policy: Recompute,
+    fixed: BlockMemory,
 ) -> BlockMemory:
     """Memory of a block whose operators ``again`` run twice.
 
     A tensor made inside the recomputed part is dropped unless an operator outside needs it; what enters the part is
     kept. Full recompute keeps the layer's input only (Korthikanti et al., arXiv 2205.05198, section 5).
+
+    Args:
+        fixed: its ``fixed_memory``.
     """
     repeated = set(again)
-    everything = _saved_bytes(block, derivation, sizes, derivation.saved, set())
+    everything = fixed.saved_bytes
     if policy.mode == "full" and block.kind == "layer":
         kept = _input_bytes(block, derivation, sizes)
     elif repeated and sizes.job.framework.selective_outputs is not None:
@@ -65,18 +88,8 @@ def block_memory(
     elif repeated:
         kept = _saved_bytes(block, derivation, sizes, derivation.saved, repeated)
     else:
-        kept = everything
-    dense, expert = _parameters(block, sizes)
-    stream = _stream(block, derivation, sizes)
-    return BlockMemory(
-        saved_bytes=kept,
-        again_bytes=np.maximum(everything - kept, 0.0),
-        moment_bytes=_moment(block, derivation, sizes, stream),
-        logits_bytes=_logits(block, derivation, sizes),
-        stream_bytes=_hop_bytes(stream, sizes),
-        dense_parameters=dense,
-        expert_parameters=expert,
-    )
+        return fixed
+    return replace(fixed, saved_bytes=kept, again_bytes=np.maximum(everything - kept, 0.0))
 
 
 def _hop_bytes(stream: FloatArray, sizes: Sizes) -> FloatArray:

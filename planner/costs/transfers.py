@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from planner.costs.collectives import DEVICE_INITIATED, CollectiveConstants, CollectiveCost, collective_cost
-from planner.costs.sizes import FloatArray, Sizes, activation_bytes, local_parameter
+from planner.costs.sizes import BoolArray, FloatArray, Sizes, activation_bytes, local_parameter
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
 from planner.layouts.mesh import Spread, mesh_strides, spread
@@ -20,40 +21,6 @@ REPORT_AXIS: Mapping[str, str] = {"tp": "tp", "ulysses": "cp", "ring": "cp", "ep
 
 _DEVICE_INITIATED = ("deepep", "hybridep")
 """Dispatchers whose kernels post their messages to the network themselves."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """One exchange of a block with its size and price, shape (rows,).
-
-    ``seconds`` is for all calls of one micro-batch (or of one step for ``optimizer`` exchanges).
-    """
-
-    exchange: Exchange
-    module: str
-    axis: str
-    ranks: FloatArray
-    nbytes: FloatArray
-    calls: FloatArray
-    seconds: FloatArray
-    spread: Spread
-    cost: CollectiveCost
-
-
-def strides_of(layouts: Layouts) -> Mapping[str, IntArray]:
-    """Strides of all mesh axes for every row, following each row's axis order."""
-    names = ("tp", "ulysses", "ring", "dp", "pp", "etp", "ep")
-    degrees = {name: layouts.columns[name] for name in names} | {"edp": layouts.edp}
-    result: dict[str, IntArray] = {}
-    order_column = layouts.columns["axis_order"]
-    for index, order in enumerate(layouts.axis_orders):
-        rows = np.flatnonzero(order_column == index)
-        if not len(rows):
-            continue
-        strides = mesh_strides(order, {name: column[rows] for name, column in degrees.items()})
-        for axis, values in strides.items():
-            result.setdefault(axis, np.ones(len(layouts), dtype=np.int64))[rows] = values
-    return result
 
 
 @dataclass(frozen=True)
@@ -70,6 +37,88 @@ class Request:
     nbytes: FloatArray
     calls: FloatArray
     inverse: IntArray | None = None
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """Values of these rows for every row of the block."""
+        return values if self.inverse is None else values[self.inverse]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One exchange of a block with its size and price, shape (rows,).
+
+    ``seconds`` is for all calls of one micro-batch (or of one step for ``optimizer`` exchanges).
+
+    Args:
+        request: what was priced. priced, reach: all that was priced with it; place: of each row there.
+    """
+
+    request: Request
+    priced: CollectiveCost
+    reach: Spread
+    place: slice | IntArray
+
+    @property
+    def exchange(self) -> Exchange:
+        return self.request.exchange
+
+    @property
+    def module(self) -> str:
+        """Recompute unit of the exchange's owner."""
+        return self.request.module
+
+    @property
+    def axis(self) -> str:
+        """Under which its time is reported."""
+        return REPORT_AXIS[self.exchange.axis]
+
+    @property
+    def ranks(self) -> FloatArray:
+        return self.request.spread(self.request.degree.astype(np.float64))
+
+    @property
+    def nbytes(self) -> FloatArray:
+        """Of one call."""
+        return self.request.spread(self.request.nbytes)
+
+    @cached_property
+    def calls(self) -> FloatArray:
+        return self.request.spread(self.request.calls)
+
+    @cached_property
+    def seconds(self) -> FloatArray:
+        """Of all calls."""
+        return self.priced.seconds[self.place] * self.calls
+
+    @property
+    def spread(self) -> Spread:
+        return self.reach.take(self.place)
+
+    @property
+    def cost(self) -> CollectiveCost:
+        """Of one call."""
+        return self.priced.take(self.place)
+
+    @cached_property
+    def inside(self) -> BoolArray:
+        """Rows whose group lies in one domain of the innermost level."""
+        return np.asarray(self.reach.domains[self.place, 0] <= 1)
+
+
+def strides_of(layouts: Layouts) -> Mapping[str, IntArray]:
+    """Strides of all mesh axes for every row, following each row's axis order."""
+    names = ("tp", "ulysses", "ring", "dp", "pp", "etp", "ep")
+    degrees = {name: layouts.columns[name] for name in names} | {"edp": layouts.edp}
+    result: dict[str, IntArray] = {}
+    order_column = layouts.columns["axis_order"]
+    for index, order in enumerate(layouts.axis_orders):
+        rows = np.flatnonzero(order_column == index)
+        if not len(rows):
+            continue
+        strides = mesh_strides(order, {name: column[rows] for name, column in degrees.items()})
+        for axis, values in strides.items():
+            result.setdefault(axis, np.ones(len(layouts), dtype=np.int64))[rows] = values
+    return result
 
 
 def request_exchange(
@@ -120,20 +169,8 @@ def _priced(
     end = 0
     for request in requests:
         begin, end = end, end + len(request.degree)
-        own = slice(None) if request.inverse is None else request.inverse
-        rows = slice(begin, end) if request.inverse is None else begin + request.inverse
-        cost, calls = every.take(rows), request.calls[own]
-        yield Transfer(
-            exchange=request.exchange,
-            module=request.module,
-            axis=REPORT_AXIS[request.exchange.axis],
-            ranks=request.degree[own].astype(np.float64),
-            nbytes=request.nbytes[own],
-            calls=calls,
-            seconds=cost.seconds * calls,
-            spread=together.take(rows),
-            cost=cost,
-        )
+        place = slice(begin, end) if request.inverse is None else begin + request.inverse
+        yield Transfer(request, every, together, place)
 
 
 def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray:

@@ -34,16 +34,21 @@ def draw_vary(path: str | Path, found: Vary) -> None:
     axes.text(found.now, 0.99, " now", transform=axes.get_xaxis_transform(), va="top", fontsize=9)
     axes.set_xscale("log")
     axes.set_xlim(found.points[0].value, found.points[-1].value)
-    axes.minorticks_off()
-    ticks = [
-        found.points[0].value * (found.points[-1].value / found.points[0].value) ** (k / 6) for k in range(7)
-    ]
-    axes.set_xticks(ticks, [value_words(tick, found.unit) for tick in ticks])
+    _round_ticks(axes, found)
     axes.set_xlabel(found.words)
     axes.set_ylabel("step time (s)")
     axes.set_title(f"Best layout by {found.words}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=8, frameon=False)
     save_figure(figure, path)
+
+
+def _round_ticks(axes: Axes, found: Vary) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, in the words of the tables."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: value_words(value, found.unit))
 
 
 def _draw_bands(axes: Axes, found: Vary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from planner.costs.evaluate import evaluate
@@ -44,16 +45,19 @@ class Question:
 
     def seconds(self, job: Job) -> float | None:
         """Step of the kept layout on changed hardware; None when it does not fit."""
-        return seconds_of(job, self.kept)
+        return seconds_of(job, [self.kept])
 
-    def search(self, job: Job, *, within_s: float | None = None) -> Best | None:
+    def search(
+        self, job: Job, *, known: Sequence[Layout] = (), within_s: float = float("inf")
+    ) -> Best | None:
         """The fastest layout on changed hardware; None when none fits, or none is within a limit.
 
         Args:
-            within_s: slower layouts are of no interest; by default the kept layout's own time, which rules most out unseen.
+            known: layouts that may be good there, besides today's: the fastest that fits rules most others out unseen.
+            within_s: slower layouts are of no interest.
         """
-        limit = self.seconds(job) if within_s is None else within_s
-        return fastest(job, self.space, float("inf") if limit is None else limit * ROUNDING)
+        limit = seconds_of(job, [self.kept, self.best.layout, *known])
+        return fastest(job, self.space, min(within_s, float("inf") if limit is None else limit) * ROUNDING)
 
 
 def ask(job: Job, layout: Layout | None = None) -> Question:
@@ -81,7 +85,8 @@ def fastest(job: Job, space: Space, within_s: float = float("inf")) -> Best | No
     return Best(points.layouts.row(0), float(points.time_s[0])) if len(points) else None
 
 
-def seconds_of(job: Job, layout: Layout) -> float | None:
-    """Seconds per step of one layout; None when it does not fit."""
-    found = evaluate(job, from_layouts([layout]))
-    return float(found.step_time_s[0]) if found.memory.fits[0] else None
+def seconds_of(job: Job, layouts: Sequence[Layout]) -> float | None:
+    """Seconds per step of the fastest of some layouts; None when none of them fits."""
+    found = evaluate(job, from_layouts(layouts))
+    times = found.step_time_s[found.memory.fits]
+    return float(times.min()) if len(times) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,13 +126,14 @@ def vary(
     factors = [low * (high / low) ** (place / (POINTS - 1)) for place in range(POINTS)]
     # today's value is a point of the grid, so that today's layout has its span
     factors = sorted({*factors, *([1.0] if low < 1.0 < high else [])})
+    probe = _Probe(question, figure)
     points: list[Point] = []
     for done, factor in enumerate(factors):
         if progress is not None:
             progress(done / len(factors), f"{figure.words} x{factor:.3g}")
-        point = _point(question, figure, factor)
+        point = probe.at(factor, [layout_at(other) for other in points[-1:]])
         if points:
-            points += _between(question, figure, points[-1], point)
+            points += _between(probe, points[-1], point)
         points.append(point)
     return Vary(
         figure.name,
@@ -144,18 +145,29 @@ def vary(
     )
 
 
-def _point(question: Question, figure: Figure, factor: float) -> Point:
-    job = figure.scale(question.job, factor)
-    return Point(figure.value * factor, question.search(job), question.seconds(job))
+@dataclass(frozen=True)
+class _Probe:
+    """Searches at values of one figure."""
+
+    question: Question
+    figure: Figure
+
+    def at(self, factor: float, known: Sequence[Layout | None] = ()) -> Point:
+        """The point at a factor; ``known``: layouts that may be the best there."""
+        job = self.figure.scale(self.question.job, factor)
+        near = [layout for layout in known if layout is not None]
+        return Point(
+            self.figure.value * factor, self.question.search(job, known=near), self.question.seconds(job)
+        )
 
 
-def _between(question: Question, figure: Figure, left: Point, right: Point) -> list[Point]:
+def _between(probe: _Probe, left: Point, right: Point) -> list[Point]:
     """The points that locate every switch between two others."""
-    if layout_at(left) == layout_at(right) or right.value / left.value <= PRECISION:
+    ends = layout_at(left), layout_at(right)
+    if ends[0] == ends[1] or right.value / left.value <= PRECISION:
         return []
-    middle = _point(question, figure, math.sqrt(left.value * right.value) / figure.value)
-    before, after = (_between(question, figure, *ends) for ends in ((left, middle), (middle, right)))
-    return [*before, middle, *after]
+    middle = probe.at(math.sqrt(left.value * right.value) / probe.figure.value, ends)
+    return [*_between(probe, left, middle), middle, *_between(probe, middle, right)]
 
 
 def layout_at(point: Point) -> Layout | None:

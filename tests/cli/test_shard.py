@@ -13,23 +13,23 @@ from planner.cli.main import run
 from planner.cli.shard import command
 from planner.documents import load_document
 
-MODEL = """
-import torch
-from torch import nn
-
-
-def make_module():
-    layers = nn.Linear(4096, 16384, bias=False), nn.GELU(), nn.Linear(16384, 4096, bias=False)
-    with torch.device("meta"):
-        return nn.Sequential(*layers).to(torch.bfloat16).to("meta"), (torch.empty(512, 4096, dtype=torch.bfloat16),)
+GRAPH = """
+inputs: {x: "bfloat16[512,4096]"}
+parameters: {wide: "bfloat16[16384,4096]", narrow: "bfloat16[4096,16384]"}
+values: {a: "bfloat16[512,16384]", b: "bfloat16[512,16384]", y: "bfloat16[512,4096]"}
+outputs: [y]
+operators:
+  - {call: aten.linear, arguments: [$x, $wide], outputs: [a], name: up}
+  - {call: aten.gelu, arguments: [$a], outputs: [b], name: gelu}
+  - {call: aten.linear, arguments: [$b, $narrow], outputs: [y], name: down}
 """
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("graph") / "model.py"
-    file.write_text(MODEL)
-    return f"{file}:make_module"
+    file = tmp_path_factory.mktemp("graph") / "mlp.yaml"
+    file.write_text(GRAPH)
+    return str(file)
 
 
 def shard(*arguments: str) -> Result:
@@ -44,13 +44,13 @@ def answer(*arguments: str) -> dict[str, Any]:
 
 
 def test_json_tells_the_whole_plan(graph: str) -> None:
-    found = answer(graph, "--mesh", "8", "--why", "linear")
+    found = answer(graph, "--mesh", "8", "--why", "up")
     assert found["mesh"] == [8]
     assert found["certificate"]["status"] == "optimal"
     assert found["certificate"]["lower_bound_s"] == pytest.approx(found["seconds"], rel=1e-6)
     assert found["kernels_s"] + found["forward_s"] + found["backward_s"] == pytest.approx(found["seconds"])
-    assert found["stored"]["0.weight"] == ["S0"]
-    assert found["stored"]["2.weight"] == ["S1"]
+    assert found["stored"]["wide"] == ["S0"]
+    assert found["stored"]["narrow"] == ["S1"]
     assert [item["split"] for item in found["operators"]] == [["out"], ["d1"], ["in"]]
     (sent,) = [item for item in found["transitions"] if any(step["collective"] for step in item["forward"])]
     assert sent["forward"][0]["bytes"] == 512 * 4096 * 2
@@ -59,7 +59,7 @@ def test_json_tells_the_whole_plan(graph: str) -> None:
 
 
 def test_tables_name_splits_calls_and_proof(graph: str) -> None:
-    result = shard(graph, "--mesh", "8", "--explain", "--why", "linear_1")
+    result = shard(graph, "--mesh", "8", "--explain", "--why", "down")
     assert result.exit_code == 0
     for words in (
         "linear programme",
@@ -79,7 +79,7 @@ def test_files_are_written(graph: str, tmp_path: Path) -> None:
     assert "Subject To" in programme.read_text()
     written = load_document(plan).data
     assert written["mesh"] == [2, 4]
-    assert set(written["operators"]) == {"linear", "gelu", "linear_1"}
+    assert set(written["operators"]) == {"up", "gelu", "down"}
     assert written["prediction"]["certificate"]["status"] == "optimal"
 
 
@@ -107,7 +107,7 @@ def test_cbc_agrees(graph: str) -> None:
         (["--mesh", "2x2x2"], 2, "--mesh"),
         (["--mesh", "8", "--memory", "10MB"], 1, "memory of one rank"),
         (["--mesh", "8", "--memory", "lots"], 2, "--memory"),
-        (["--mesh", "8", "--why", "linaer"], 2, "did you mean 'linear'"),
+        (["--mesh", "8", "--why", "donw"], 2, "did you mean 'down'"),
         (["--mesh", "12"], 2, "whole nodes"),
         (["--mesh", "8", "--cluster", "nowhere"], 2, "nowhere"),
         (["--mesh", "8", "-o", "/nowhere/plan.yaml"], 2, "/nowhere"),

@@ -12,7 +12,7 @@ from tests.solvers.sharding.brute_force import BruteForce, ways
 from tests.solvers.sharding.graphs import language_model, mlp, random_graph, residual, two_nodes
 
 MESH = (2, 4)
-MOST = 150_000
+MOST = 100_000
 """Combinations of one random graph."""
 
 HAND_MADE = {

@@ -66,6 +66,19 @@ def test_a_llama_layer_on_eight_devices(
     assert {item.what for item in small} <= {"attention_norm.weight", "mlp_norm.weight"}
 
 
+def test_at_8192_tokens_the_weight_of_o_is_what_travels(layer_source: str, tmp_path: Path) -> None:
+    """4,096 x 4,096 weights have half the bytes of the tokens; the MLP's have 3.5 times as many as those."""
+    graph = layer(layer_source, tmp_path, 8192)
+    problem = make_problem(graph, mesh_hardware(load_cluster("h100-superpod"), DeviceMesh((8,))), block=True)
+    answer = best_sharding(problem)
+    gathered = {
+        item.what for item in extract(problem, answer.choice).sent() if item.collective == "all_gather"
+    }
+    assert "o.weight" in gathered
+    assert not gathered & {f"{name}.weight" for name in LAYER if name != "o"}
+    assert answer.seconds < problem.seconds(two_rules(problem))
+
+
 def block_of_two_products() -> OperatorGraph:
     maker = GraphMaker()
     x = maker.value("x", 512, 4096, kind="input")

@@ -10,7 +10,7 @@ from planner.cli.output import Output, check_target
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from planner.solvers.stages.study import StagedSearch
+    from planner.solvers.stages.result import StagedSearch
     from planner.solvers.stages.uneven import StageOptions
 
 
@@ -68,7 +68,8 @@ def _print(console: Console, found: StagedSearch, output: Output) -> None:
         console.print(job_line(found.job), "", sep="\n")
         console.print(ranks_table(found.plans[0]))
         console.print("\n".join(space_lines(found.search.space)))
-        console.print(certificate_line(found.search.certificate), style="bold")
+        if found.roomier == 1.0:
+            console.print(certificate_line(found.search.certificate), style="bold")
         console.print()
     console.print(stages_table(found.plans))
     console.print(*stages_lines(found.plans), sep="\n")

@@ -12,7 +12,7 @@ from planner.report.text import GIB, layout_words, percent, runs, seconds
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from planner.solvers.stages.study import StagedPlan
+    from planner.solvers.stages.result import StagedPlan
 
 _LIST_KNOBS = ("layers_per_stage", "recompute", "recompute_layers", "recompute_modules")
 
@@ -40,9 +40,9 @@ def stages_table(plans: Sequence[StagedPlan]) -> Table:
             layout_words({name: value for name, value in knobs.items() if name not in _LIST_KNOBS}),
             _layer_words(plan.after),
             _recompute_words(plan.after),
-            seconds(plan.before.step_time_s),
+            seconds(plan.before.step_time_s) if plan.stages.before_fits else "too large",
             seconds(plan.step_s),
-            percent(plan.gain),
+            "-" if plan.gain is None else percent(plan.gain),
             "-" if plan.simulated_gain is None else percent(plan.simulated_gain),
             _method_words(plan),
             style="bold" if place == 1 else None,
@@ -72,6 +72,8 @@ def ranks_table(plan: StagedPlan) -> Table:
 def stages_lines(plans: Sequence[StagedPlan]) -> list[str]:
     """What was gained, and why nothing was where nothing was."""
     best = plans[0]
+    if not best.stages.before_fits:
+        return ["no uniform layout fits: the pipelines are those that would fit with a little more memory"]
     fastest = min(plan.before.step_time_s for plan in plans)
     gain = 1.0 - best.step_s / fastest
     lines = [

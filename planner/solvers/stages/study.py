@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from planner.costs.predict import predict
@@ -16,8 +16,8 @@ from planner.layouts.layout import Layout, Recompute
 from planner.layouts.variants import divisors
 from planner.simulator.options import SimulationOptions
 from planner.simulator.simulation import simulate
-from planner.solvers.result import SearchResult
 from planner.solvers.search import search
+from planner.solvers.stages.result import StagedPlan, StagedSearch
 from planner.solvers.stages.uneven import DEFAULT_OPTIONS, UNCUT, StageOptions, UnevenStages, uneven_stages
 from planner.solvers.sweep import Progress
 
@@ -28,81 +28,11 @@ _PER_PIPELINE = 8
 _SIMULATED = 3
 """Most layouts per pipeline of which a step is simulated."""
 
+_ROOMIER = (1.1, 1.3)
+"""How much more memory a pipeline may need that uneven stages are to make fit."""
+
 _SOLVING = 0.5
 """Share of a pipeline's time that its integer programmes may take; the rest is for prices and simulations."""
-
-
-@dataclass(frozen=True)
-class StagedPlan:
-    """One pipeline before and after.
-
-    Args:
-        before, after: predicted in full.
-        rank_before: its place in the search's ranking.
-        reason: why it keeps its stages, None when it need not.
-    """
-
-    stages: UnevenStages
-    before: Prediction
-    after: Prediction
-    rank_before: int
-    reason: str | None = None
-
-    @property
-    def step_s(self) -> float:
-        """Seconds per step by the closed form."""
-        return self.after.step_time_s
-
-    @property
-    def gain(self) -> float:
-        """Fraction of the step that uneven stages save by the closed form."""
-        return 1.0 - self.step_s / self.before.step_time_s
-
-    @property
-    def simulated_gain(self) -> float | None:
-        """The same by simulation; None where it was not simulated."""
-        before, after = self.before.simulated_step_time_s, self.after.simulated_step_time_s
-        return None if before is None or after is None else 1.0 - after / before
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        found = self.stages
-        return {
-            "rank": self.after.rank,
-            "rank_before": self.rank_before,
-            "layout_before": dict(self.before.layout),
-            "layout": dict(self.after.layout),
-            "step_time_before_s": self.before.step_time_s,
-            "step_time_s": self.step_s,
-            "gain": self.gain,
-            "simulated_before_s": self.before.simulated_step_time_s,
-            "simulated_s": self.after.simulated_step_time_s,
-            "simulated_gain": self.simulated_gain,
-            "method": found.method,
-            "programme": None if found.solution is None else found.solution.to_json(),
-            "rounds": found.rounds,
-            "reason": self.reason,
-            "seconds": found.seconds,
-        }
-
-
-@dataclass(frozen=True)
-class StagedSearch:
-    """The best pipelines with uneven stages, fastest first, and the search that they come from."""
-
-    job: Job
-    plans: tuple[StagedPlan, ...]
-    search: SearchResult
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, as ``plan search --stages N --json`` prints it."""
-        found = self.search.to_json()
-        return {
-            "plans": [plan.after.to_json() for plan in self.plans],
-            "stages": [plan.to_json() for plan in self.plans],
-            "space": found["space"],
-            "certificate": found["certificate"],
-        }
 
 
 def staged_search(
@@ -117,7 +47,8 @@ def staged_search(
     """The ``count`` best pipelines of a job's search space, each with layers and recompute dealt out unevenly.
 
     The space is the job's with at least two pipeline ranks and, unless the job forbids it, stages that differ by one layer
-    where the layers do not divide. Layouts that differ in their recompute only are one pipeline.
+    where the layers do not divide. Layouts that differ in their recompute only are one pipeline. Where none fits, pipelines that
+    would fit on devices of a little more memory are tried: uneven stages may make them fit.
 
     Args:
         time_limit_s: of search (half of it) and stages together; what the search leaves is shared out evenly.
@@ -131,16 +62,58 @@ def staged_search(
             f"--stages minimises the step's time; objective {job.search.objective} is not one of step_time, cost",
             field="search.objective",
         )
-    begin = time.monotonic()
-    deadline = None if time_limit_s is None else begin + time_limit_s
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     wide = pipelines_only(job)
-    half = None if time_limit_s is None else time_limit_s / 2
-    result = search(
-        wide, top=count * _PER_PIPELINE, gap=gap, time_limit_s=half, progress=progress, pareto=False
-    )
-    chosen = _distinct(wide, result.plans)[:count]
-    if not chosen:
-        raise NoAnswerError("none of the best layouts has stages that can be cut: allow other schedules")
+    limits: Any = {"gap": gap, "time_limit_s": None if time_limit_s is None else time_limit_s / 2}
+
+    def ranked(roomier: float) -> StagedSearch | None:
+        """With uneven stages, of pipelines that fit devices of so many times the memory."""
+        top = count * _PER_PIPELINE
+        result = search(_with_memory(wide, roomier), top=top, progress=progress, pareto=False, **limits)
+        chosen = _distinct(wide, result.plans)[:count]
+        if not chosen:
+            raise NoAnswerError("none of the best layouts has stages that can be cut: allow other schedules")
+        found = _cut(wide, chosen, options, deadline, progress)
+        return StagedSearch(wide, found, result, roomier) if found else None
+
+    try:
+        found = ranked(1.0)
+    except NoAnswerError as nothing_fits:
+        found = _first(ranked, _ROOMIER)
+        if found is None:
+            raise nothing_fits from None
+    assert found is not None  # a pipeline that fits stays at least what it is
+    return found
+
+
+def _first(ranked: Callable[[float], StagedSearch | None], factors: Iterable[float]) -> StagedSearch | None:
+    """The first answer; none where nothing is legal or nothing fits."""
+    for factor in factors:
+        try:
+            found = ranked(factor)
+        except NoAnswerError:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _with_memory(job: Job, factor: float) -> Job:
+    if factor == 1.0:
+        return job
+    accelerator = job.cluster.accelerator
+    larger = replace(accelerator, memory_bytes=factor * accelerator.memory_bytes)
+    return replace(job, cluster=replace(job.cluster, accelerator=larger))
+
+
+def _cut(
+    job: Job,
+    chosen: Sequence[tuple[Layout, Prediction]],
+    options: StageOptions,
+    deadline: float | None,
+    progress: Progress | None,
+) -> tuple[StagedPlan, ...]:
+    """The pipelines with uneven stages that fit, fastest first."""
     found = []
     for place, (layout, plan) in enumerate(chosen):
         if progress is not None:
@@ -148,10 +121,13 @@ def staged_search(
         if deadline is not None:
             left = max(deadline - time.monotonic(), 0.0)
             options = replace(options, time_limit_s=max(left * _SOLVING / (len(chosen) - place), 0.1))
-        found.append(_confirmed(wide, uneven_stages(wide, layout, options), plan, deadline))
-    found.sort(key=lambda item: item.step_s)
-    plans = [replace(item, after=replace(item.after, rank=place + 1)) for place, item in enumerate(found)]
-    return StagedSearch(wide, tuple(plans), result)
+        stages = uneven_stages(job, layout, options)
+        before = plan if stages.before_fits else predict(job, layout, rank=plan.rank)
+        found.append(_confirmed(job, stages, before, deadline))
+    fitting = sorted((item for item in found if item.after.memory.fits), key=lambda item: item.step_s)
+    return tuple(
+        replace(item, after=replace(item.after, rank=place)) for place, item in enumerate(fitting, 1)
+    )
 
 
 def _confirmed(job: Job, stages: UnevenStages, before: Prediction, deadline: float | None) -> StagedPlan:
@@ -164,6 +140,8 @@ def _confirmed(job: Job, stages: UnevenStages, before: Prediction, deadline: flo
             stages, before, before, rank, "the time limit came before a simulation of uneven stages"
         )
     tried = [layout for layout, _ in stages.found[:_SIMULATED]]
+    if not stages.before_fits:
+        return StagedPlan(stages, before, predict(job, tried[0]), rank)
     try:
         first, *others = (
             simulate(job, one, SimulationOptions()).step_time_s for one in (stages.before, *tried)

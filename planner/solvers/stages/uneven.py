@@ -46,8 +46,8 @@ class UnevenStages:
     """A layout and faster ones with uneven stages, by the cost model.
 
     Args:
-        before: the layout; before_s: its seconds per step.
-        found: faster layouts that fit and their seconds per step, fastest first.
+        before: the layout; before_s: its seconds per step; before_fits: whether it fits.
+        found: faster layouts that fit (where it does not fit, all that do) and their seconds per step, fastest first.
         method: ``dynamic programme`` (exact for the linear problem) or ``integer programme``.
         solution: of the last integer programme, None for the dynamic one.
         rounds: how often the cost model was made linear.
@@ -57,6 +57,7 @@ class UnevenStages:
 
     before: Layout
     before_s: float
+    before_fits: bool
     found: tuple[tuple[Layout, float], ...]
     method: str
     solution: Solution | None
@@ -88,11 +89,9 @@ def uneven_stages(job: Job, layout: Layout, options: StageOptions = DEFAULT_OPTI
         solution = found.solution or solution
         if found.layouts and all(one.recompute.mode == "none" for one in found.layouts):
             break  # other policies would not be used either
-    before_s, faster = _faster(job, layouts)
     return UnevenStages(
         layout,
-        before_s,
-        faster,
+        *_faster(job, layouts),
         "integer programme" if chunked else "dynamic programme",
         solution,
         rounds,
@@ -101,17 +100,18 @@ def uneven_stages(job: Job, layout: Layout, options: StageOptions = DEFAULT_OPTI
     )
 
 
-def _faster(job: Job, layouts: Sequence[Layout]) -> tuple[float, tuple[tuple[Layout, float], ...]]:
-    """(seconds per step of the first layout, the others that fit and take less)."""
+def _faster(job: Job, layouts: Sequence[Layout]) -> tuple[float, bool, tuple[tuple[Layout, float], ...]]:
+    """(seconds per step of the first layout, whether it fits, the others that fit and are faster)."""
     legal = [one for one in dict.fromkeys(layouts) if one == layouts[0] or not check(job, one)]
     costs = evaluate(job, from_layouts(legal))
-    steps = costs.step_time_s.tolist()
+    first_fits, *fits = costs.memory.fits.tolist()
+    first, *steps = costs.step_time_s.tolist()
     faster = [
         (one, seconds)
-        for one, seconds, fits in zip(legal, steps, costs.memory.fits.tolist(), strict=True)
-        if fits and seconds < steps[0]
+        for one, seconds, enough in zip(legal[1:], steps, fits, strict=True)
+        if enough and (seconds < first or not first_fits)
     ]
-    return steps[0], tuple(sorted(faster, key=lambda pair: pair[1]))
+    return first, first_fits, tuple(sorted(faster, key=lambda pair: pair[1]))
 
 
 def write_stage_programme(job: Job, layout: Layout, path: str) -> None:

@@ -17,6 +17,7 @@ from planner.layouts.layout import Recompute
 from planner.layouts.legality import check
 from planner.simulator.options import SimulationOptions
 from planner.simulator.simulation import simulate
+from planner.solvers.search import search
 from planner.solvers.stages.pricing import priced_layout
 from planner.solvers.stages.study import pipelines_only, staged_search
 from planner.solvers.stages.uneven import (
@@ -126,16 +127,42 @@ def test_a_search_never_returns_a_slower_plan_than_it_found(make_job: MakeJob) -
         assert plan.before.layout["pp"] > 1
         assert plan.step_s <= plan.before.step_time_s
         assert plan.after.memory.fits
+        assert plan.gain is not None
         if plan.gain > 0:
             assert plan.simulated_gain is not None
             assert plan.simulated_gain > 0
         else:
             assert plan.after.layout == plan.before.layout
-    assert any(plan.gain > 0 for plan in found.plans)
+    assert any(plan.gain for plan in found.plans)
     bare = [
         {k: v for k, v in plan.before.layout.items() if not k.startswith("recompute")} for plan in found.plans
     ]
     assert all(bare.count(one) == 1 for one in bare)
+
+
+def test_uneven_stages_may_fit_where_no_uniform_layout_does(make_job: MakeJob) -> None:
+    fixed = {
+        "tp": 2,
+        "cp": 1,
+        "pp": 4,
+        "vpp": 1,
+        "schedule": "1f1b",
+        "offload": "none",
+        "zero_stage": 0,
+        "sp": False,
+    }
+    job = make_job("llama3-8b", seq_len=8192, fix=fixed)
+    with pytest.raises(NoAnswerError, match="none of"):
+        search(on(job, 22e9))
+    found = staged_search(on(job, 22e9), 2, QUICK)
+    assert found.roomier > 1.0
+    for plan in found.plans:
+        assert plan.after.memory.fits
+        assert not plan.before.memory.fits
+        assert plan.gain is None
+        assert plan.after.memory.capacity_bytes == 22e9
+    with pytest.raises(NoAnswerError, match="none of"):
+        staged_search(on(job, 12e9), 2, QUICK)
 
 
 def test_jobs_without_a_pipeline_are_refused(make_job: MakeJob) -> None:

@@ -163,7 +163,8 @@ def _comparison_row(item: Comparison, best: float) -> tuple[str, ...]:
     if item.plan is not None:
         return _plan_row(item.what, item.plan, best)
     if item.step_s is None or item.value is None:
-        return (f"{item.what}: {item.why_not}", "", "-", "", "", "")
+        reason = (item.why_not or "").partition("; ")[0]
+        return (f"{item.what}: {reason}", "", "-", "", "", "")
     return (item.what, "", seconds(item.step_s), "", "", _slower(item.value, best))
 
 

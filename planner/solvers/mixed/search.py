@@ -26,6 +26,9 @@ from planner.solvers.mixed.tables import StageTables
 from planner.solvers.mixed.ways import Ways, ways_of
 from planner.solvers.search import search
 
+HOPELESS = 3.0
+"""Shares are not priced exactly where bounds say that the step is longer than so many of the best one."""
+
 MOST_IN_A_PIPELINE = 4
 """Groups of one pipeline: orders and combinations of ways grow with their factorial and power."""
 
@@ -112,7 +115,10 @@ def search_groups(
     alone = [_alone(state, place) for place in range(len(mixed.jobs))]
     plans = [item.plan for item in alone if item.plan is not None]
     for subset in state.subsets():
-        plans += _of_subset(state, subset)
+        plans += _pipelines(state, subset)
+    hopeless_s = HOPELESS * min((plan.step_s for plan in plans), default=np.inf)
+    for subset in state.subsets():
+        plans += _replicas(state, subset, hopeless_s)
     if not plans:
         raise NoAnswerError(
             f"no plan of {mixed.jobs[0].model.name} fits on '{mixed.cluster.name}': "
@@ -132,20 +138,27 @@ def search_groups(
     )
 
 
-def _of_subset(state: _State, subset: Subset) -> list[MixedPlan]:
-    """The best pipeline over all groups of a subset, and the best shares of them as replicas."""
-    plans = []
-    pipeline = state.pipeline(subset)
-    if pipeline is not None:
-        state.pipelines[subset] = pipeline
-        if pipeline.best is not None:
-            plans.append(pipeline_plan(state.mixed, state.ways, state.contents, pipeline.best))
-    times = {place: state.times[place] for place in subset}
-    shares = best_shares(times, state.sum_s(subset), state.limits, progress=state.progress)
-    state.shares[subset] = shares
-    if shares.best is not None:
-        plans.append(shares_plan(state.mixed, shares.best))
-    return plans
+def _pipelines(state: _State, subset: Subset) -> list[MixedPlan]:
+    """The best pipeline over all groups of a subset."""
+    found = state.pipeline(subset)
+    if found is None:
+        return []
+    state.pipelines[subset] = found
+    best = found.best
+    return [] if best is None else [pipeline_plan(state.mixed, state.ways, state.contents, best)]
+
+
+def _replicas(state: _State, subset: Subset, hopeless_s: float) -> list[MixedPlan]:
+    """The best shares of all groups of a subset as replicas."""
+    found = best_shares(
+        {place: state.times[place] for place in subset},
+        state.sum_s(subset),
+        state.limits,
+        hopeless_s=hopeless_s,
+        progress=state.progress,
+    )
+    state.shares[subset] = found
+    return [] if found.best is None else [shares_plan(state.mixed, found.best)]
 
 
 def _alone(state: _State, place: int) -> Comparison:
@@ -175,6 +188,11 @@ def _simpler(state: _State, alone: list[Comparison]) -> Iterator[Comparison]:
         what = "pipeline over all groups, equal numbers of layers per stage"
         best = even.best and pipeline_plan(mixed, state.ways, state.contents, even.best)
         yield _comparison(what, best or None)
+    searched = state.shares[every]
+    if searched.best is None and np.isfinite(searched.lower_bound_s):
+        bound = f"more than {searched.lower_bound_s:,.1f} s, whatever the shares"
+        yield Comparison("all groups as replicas", None, None, bound, same_space=True)
+        return
     shares = proportional_shares(state.times, state.sum_s(every))
     what = "all groups as replicas, equal shares per device"
     yield _comparison(what, None if shares is None else shares_plan(mixed, shares))

@@ -166,14 +166,19 @@ class Shares:
 
 @dataclass(frozen=True)
 class ShareSearch:
-    """Outcome: ``best`` is None where nothing fits; ``lower_bound_s`` holds for all shares."""
+    """Outcome: ``best`` is None where nothing fits or all is hopeless; ``lower_bound_s`` holds for all shares."""
 
     best: Shares | None
     lower_bound_s: float
 
 
 def best_shares(
-    times: Mapping[int, GroupTimes], sum_s: float, limits: Limits, *, progress: Progress | None = None
+    times: Mapping[int, GroupTimes],
+    sum_s: float,
+    limits: Limits,
+    *,
+    hopeless_s: float = np.inf,
+    progress: Progress | None = None,
 ) -> ShareSearch:
     """Shares of all of the groups that make the longest of their steps as short as possible.
 
@@ -183,18 +188,21 @@ def best_shares(
     Args:
         times: by group; all have the same batch and unit.
         sum_s: seconds of the sum of gradients over the groups.
+        hopeless_s: stop without shares once no step can be shorter than this.
     """
     while True:
         units, value = _least_maximum({place: item.seconds for place, item in times.items()})
         open_ones = [place for place, count in units.items() if not times[place].known[count]]
-        if not np.isfinite(value):
-            return ShareSearch(None, np.inf)
+        if not np.isfinite(value) or value + sum_s >= hopeless_s:
+            return ShareSearch(None, value + sum_s)
         if not open_ones:
             return ShareSearch(_shares(times, units, sum_s, value), value + sum_s)
         if limits.late:
             return ShareSearch(_best_known(times, sum_s), value + sum_s)
-        for place in open_ones:
-            times[place].compute(units[place])
+        first = min(
+            open_ones, key=lambda place: len(times[place].layouts)
+        )  # it may be one that nothing fits on
+        times[first].compute(units[first])
         if progress is not None:
             done = sum(int(item.known.sum()) for item in times.values())
             progress(0.5, f"{done:,} shares of the batch priced")

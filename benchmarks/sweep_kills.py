@@ -62,12 +62,12 @@ def sweep_content(jobs: int) -> tuple[dict[str, Any], set[tuple[int, int, float]
 
 
 def run_with_kills(
-    sweep: Path, table: Path, moments_s: Sequence[tuple[float, float]], dice: random.Random, workers: int
+    sweep: Path, table: Path, thresholds: Sequence[int], dice: random.Random, workers: int
 ) -> tuple[list[Kill], dict[str, Any]]:
-    """Start the sweep, kill it (SIGKILL) at a random moment, start it again, and let the last start end by itself.
+    """Start the sweep, kill it (SIGKILL), start it again, ..., and let the last start end by itself.
 
     Args:
-        moments_s: of each kill the earliest and latest moment, in seconds after the first row of its run is on disk.
+        thresholds: each kill comes up to a second after more rows than this are on disk; none when the sweep ends before.
 
     Returns:
         The kills, and the summary that the last run printed.
@@ -75,17 +75,15 @@ def run_with_kills(
     command = [sys.executable, "-m", "planner.cli", "sweep", str(sweep), "-o", str(table)]
     command += ["--workers", str(workers), "--json", "-q"]
     kills = []
-    for earliest, latest in moments_s:
+    for threshold in sorted(thresholds):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        before = _rows(table)
-        while _rows(table) == before and process.poll() is None:
+        begin = time.monotonic()
+        while _rows(table) <= threshold and process.poll() is None:
             time.sleep(0.05)
-        begin, wait_s = time.monotonic(), dice.uniform(earliest, latest)
-        time.sleep(wait_s)
+        time.sleep(dice.uniform(0.0, 1.0))
         process.send_signal(signal.SIGKILL)
-        if process.wait() != -signal.SIGKILL:
-            raise RuntimeError("the sweep ended before it could be killed; give it more jobs")
-        kills.append(Kill(time.monotonic() - begin, _rows(table)))
+        if process.wait() == -signal.SIGKILL:
+            kills.append(Kill(time.monotonic() - begin, _rows(table)))
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     summary: dict[str, Any] = json.loads(done.stdout)
     return kills, summary
@@ -128,7 +126,6 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--latest", type=float, default=10.0, help="seconds after new rows")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     content, wanted = sweep_content(options.jobs)
@@ -137,11 +134,10 @@ def main() -> int:
         write_yaml(sweep, content)
         begin = time.monotonic()
         dice = random.Random(options.seed)
-        kills, summary = run_with_kills(
-            sweep, table, [(0.0, options.latest)] * options.kills, dice, options.workers
-        )
+        thresholds = [dice.randrange(options.jobs) for _ in range(options.kills)]
+        kills, summary = run_with_kills(sweep, table, thresholds, dice, options.workers)
         for number, kill in enumerate(kills, 1):
-            click.echo(f"kill {number}: {kill.after_s:.1f} s after new rows, {kill.rows:,} rows on disk")
+            click.echo(f"kill {number}: {kill.after_s:.1f} s after its start, {kill.rows:,} rows on disk")
         click.echo(f"last run: {json.dumps({name: summary[name] for name in summary if name != 'table'})}")
         click.echo(f"{time.monotonic() - begin:.0f} s in all")
         wrong = faults(table, wanted)

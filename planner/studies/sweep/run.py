@@ -145,19 +145,22 @@ def _compute(
 
 
 class _Report:
-    """Progress with rate and time left, counted over this run."""
+    """Progress with rate and time left, both from the first row of this run on: workers need seconds to start."""
 
     def __init__(self, progress: Progress | None, total: int, kept: int) -> None:
         self._progress, self._total, self._kept = progress, total, kept
-        self._begin = time.monotonic()
+        self._first: float | None = None
 
     def __call__(self, computed: int) -> None:
         if self._progress is None:
             return
-        rate = computed / max(time.monotonic() - self._begin, 1e-9)
         done = self._kept + computed
-        left_s = (self._total - done) / rate
-        words = f"{done:,} of {self._total:,} points, {rate:.3g}/s, {_duration(left_s)} left"
+        words = f"{done:,} of {self._total:,} points"
+        if self._first is None:
+            self._first = time.monotonic()
+        elif computed > 1:
+            rate = (computed - 1) / max(time.monotonic() - self._first, 1e-9)
+            words += f", {rate:.3g}/s, {_duration((self._total - done) / rate)} left"
         self._progress(done / self._total, words)
 
 

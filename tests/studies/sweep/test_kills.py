@@ -9,12 +9,13 @@ from benchmarks.sweep_kills import faults, run_with_kills, sweep_content
 from planner.documents import write_yaml
 
 
-def test_every_row_is_there_once_after_three_kills(tmp_path: Path) -> None:
+def test_every_row_is_there_once_after_kills_at_random_moments(tmp_path: Path) -> None:
     content, wanted = sweep_content(400)
     sweep, table = tmp_path / "sweep.yaml", tmp_path / "table.parquet"
     write_yaml(sweep, content)
-    kills, summary = run_with_kills(sweep, table, [(0.0, 0.6)] * 3, random.Random(), workers=2)
-    assert len(kills) == 3
+    dice = random.Random()
+    kills, summary = run_with_kills(sweep, table, [0, dice.randrange(300)], dice, workers=2)
+    assert kills
     assert summary["kept"] >= kills[-1].rows > 0
     assert summary["computed"] + summary["kept"] == len(wanted) == 400
     assert summary["status"] == {"ok": 320, "bad_input": 80}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,26 +76,16 @@ def staged_search(
         found = _cut(wide, chosen, options, deadline, progress)
         return StagedSearch(wide, found, result, roomier) if found else None
 
-    try:
-        found = ranked(1.0)
-    except NoAnswerError as nothing_fits:
-        found = _first(ranked, _ROOMIER)
-        if found is None:
-            raise nothing_fits from None
-    assert found is not None  # a pipeline that fits stays at least what it is
-    return found
-
-
-def _first(ranked: Callable[[float], StagedSearch | None], factors: Iterable[float]) -> StagedSearch | None:
-    """The first answer; none where nothing is legal or nothing fits."""
-    for factor in factors:
+    nothing = NoAnswerError("no pipeline was found to fit")
+    for roomier in (1.0, *_ROOMIER):
         try:
-            found = ranked(factor)
-        except NoAnswerError:
+            found = ranked(roomier)
+        except NoAnswerError as error:
+            nothing = error if roomier == 1.0 else nothing
             continue
         if found is not None:
             return found
-    return None
+    raise nothing
 
 
 def _with_memory(job: Job, factor: float) -> Job:

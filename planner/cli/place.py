@@ -48,12 +48,15 @@ def command(
     Prices every order of the mesh axes. Where the cluster has measured links, finds the nodes whose slow links the plan
     does not need, and writes the host file that makes a launcher use them so.
     """
+    from planner.report.pictures import check_picture
     from planner.solvers.placement.anneal import Options
     from planner.solvers.placement.place import place_plan
     from planner.units import parse_quantity
 
     for file in (target, picture):
         check_target(file)
+    if picture is not None:
+        check_picture(picture)
     path = matrix or loaded.job.cluster.links
     if path is None and (target or picture or hostfile):
         raise click.UsageError("host files and plots need measured links: --links, or 'links' of the cluster")

@@ -13,7 +13,7 @@ from planner.solvers.placement.bound import lower_bound
 from planner.solvers.placement.score import Nodes, Scorer
 
 if TYPE_CHECKING:
-    from planner.solvers.placement.anneal_kernel import State
+    from planner.solvers.placement.kernel import State
 
 EXACT_NODES = 8
 """Up to so many nodes all permutations are tried."""
@@ -116,7 +116,7 @@ def _restarted(
     scorer: Scorer, start: Nodes, rank_order: float, bound: float, options: Options, progress: Progress | None
 ) -> tuple[Nodes, float, int, int]:
     """(best nodes, their cost, restarts, moves)."""
-    from planner.solvers.placement.anneal_kernel import DRAWS, anneal
+    from planner.solvers.placement.kernel import DRAWS, anneal
 
     began = time.monotonic()
     best, best_cost = start, rank_order
@@ -142,7 +142,7 @@ def _restarted(
 
 def _state(nodes: Nodes, groups: int) -> State:
     """A start from these nodes; the kernel fills in the rest."""
-    from planner.solvers.placement.anneal_kernel import State
+    from planner.solvers.placement.kernel import State
 
     places = len(nodes)
     return State(

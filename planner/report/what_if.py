@@ -109,7 +109,7 @@ def print_target(console: Console, target: Target) -> None:
             words = ["-", "unreachable"]
         else:
             words = [value_words(after, need.unit), factor_words(factor)]
-        cost = ["-" if need.cost is None else f"{need.cost:,.4g}"] if priced else []
+        cost = ["-" if need.cost is None else cost_words(need.cost)] if priced else []
         layout = "" if need.layout is None else layout_words(need.layout)
         step = "-" if need.best_s is None else seconds(need.best_s)
         style = "bold" if place == 0 and factor is not None else None
@@ -121,6 +121,11 @@ def print_target(console: Console, target: Target) -> None:
             f"unreachable: not with {target.largest_factor:g} times as much (times: as little); "
             "the step is what that much reaches."
         )
+
+
+def cost_words(cost: float) -> str:
+    """Money in whole units, or three digits of small amounts."""
+    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"
 
 
 def print_vary(console: Console, found: Vary) -> None:

@@ -83,10 +83,11 @@ def value_words(path: str, value: Value) -> str:
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return str(value)
-    if path.startswith(f"{HARDWARE}peak_flops"):
+    if path.startswith(f"{HARDWARE}peak_flops"):  # of all precisions, or of one
         return format_rate(value, "FLOP/s")
     if path.startswith(HARDWARE):
-        return _UNITS[path.rpartition(".")[2]](value)
+        known = (words for ending, words in _UNITS.items() if path.endswith(ending))
+        return next(known, lambda number: f"{number:g}")(value)
     return f"{value:,}" if isinstance(value, int) and value >= 100_000 else f"{value:g}"
 
 
@@ -114,7 +115,7 @@ def _rows_table(rows: Sequence[Row], fields: Sequence[str], top: int) -> Table:
     table = new_table(title, [*headings, *(["layout"] if words else [])], left=("layout",))
     for row in shown:
         cells = [value_words(path, row[path]) for path in fields]
-        cells += [RESULTS[name][1](row[name]) if row["status"] == "ok" else "-" for name in columns]
+        cells += ["-" if row[name] is None else RESULTS[name][1](row[name]) for name in columns]
         table.add_row(*cells, *([_layout_cell(row)] if words else []))
     return table
 

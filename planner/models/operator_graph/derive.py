@@ -19,7 +19,7 @@ def operator_graph(traced: TracedGraph) -> OperatorGraph:
     reasons: dict[str, list[str]] = {}
     operators = tuple(_operator(node, graph, reasons) for node in graph.nodes)
     unknown = tuple(
-        f"no rule for {reason}: whole on every rank ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{reason}: whole on every rank ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for reason, names in reasons.items()
     )
     return OperatorGraph(

@@ -79,7 +79,7 @@ def local_function(shares: Shares) -> Local:
     """
     operator = shares.operator
     target = operator.target
-    if target == "aten.dropout" and operator.arguments[1] and operator.arguments[2]:
+    if target in ("aten.dropout", "aten.native_dropout") and operator.arguments[1] and operator.arguments[2]:
         raise PlannerError(
             f"{operator.name} drops values at random: runs cannot be compared; use eval() or p=0"
         )

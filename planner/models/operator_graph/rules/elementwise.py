@@ -32,7 +32,7 @@ def broadcast_dims(value: Value, rank: int) -> Dims:
 
 def _follow(call: Call, partial: tuple[frozenset[int], ...] = (), saves: tuple[Value, ...] = ()) -> AxisRule:
     rank = len(call.outputs[0].shape)
-    floats = all(value.dtype in FLOATS for value in call.outputs)
+    floats = call.outputs[0].dtype in FLOATS
     return AxisRule(
         "elementwise",
         tuple(broadcast_dims(value, rank) for value in call.inputs),
@@ -99,8 +99,8 @@ def _masked_fill(call: Call) -> AxisRule:
 
 
 def _dropout(call: Call) -> AxisRule:
-    """Each element by itself; the kept mask has the output's elements (one byte each, priced as the mask alone)."""
-    return _follow(call)
+    """Each element by itself; backward needs the mask, the second result."""
+    return _follow(call, saves=call.outputs[1:])
 
 
 RULES: dict[str, Rule] = {
@@ -115,5 +115,6 @@ RULES: dict[str, Rule] = {
     "aten.where": _where,
     "aten.masked_fill": _masked_fill,
     "aten.dropout": _dropout,
+    "aten.native_dropout": _dropout,
 }
 """Rules by ATen name."""

@@ -40,7 +40,7 @@ def rule_of(call: Call) -> tuple[AxisRule, dict[str, int], str | None]:
     reason: str | None
     try:
         if rule is None:
-            raise UnknownCallError("no rule")
+            raise UnknownCallError("no rule is known")
         axes = rule(call)
         return axes, axis_lengths(call, axes), None
     except UnknownCallError as error:

@@ -34,19 +34,15 @@ def run_processes(task: Task, points: Sequence[Settings], workers: int) -> Answe
     batches = Batches(points, workers)
     pool = [_Worker(task) for _ in range(workers)]
     try:
-        while any(worker.hand(batches) for worker in pool):
-            busy = {worker.connection: place for place, worker in enumerate(pool) if worker.left}
-            for ready in wait(list(busy)):
-                place = next(busy[connection] for connection in busy if connection is ready)
-                worker = pool[place]
-                if worker.listen():
-                    answered = worker.answered
-                    if answered is not None:
-                        batches.took(answered[1]["seconds"])
-                        yield answered
-                else:
+        while busy := [worker for worker in pool if worker.hand(batches)]:
+            ready = wait([worker.connection for worker in busy])
+            for worker in [worker for worker in busy if worker.connection in ready]:
+                if not worker.listen():
                     yield worker.fallen(batches)
-                    pool[place] = _Worker(task)
+                    pool[pool.index(worker)] = _Worker(task)
+                elif worker.answered is not None:
+                    batches.took(worker.answered[1]["seconds"])
+                    yield worker.answered
     finally:
         for worker in pool:
             worker.end()
@@ -81,7 +77,7 @@ class _Worker:
         """Take its next message: that it is ready, or an answer. False: it is dead."""
         try:
             self.answered = self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # at an end, or within a message
             return False
         if self.answered is None:
             self._ready = True

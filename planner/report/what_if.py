@@ -49,7 +49,10 @@ def factor_words(factor: float) -> str:
 
 def now_lines(question: Question) -> list[str]:
     """The layout that the questions are about, and the best one where it is another."""
-    lines = [f"now: {layout_words(layout_to_knobs(question.kept))}, {seconds(question.step_time_s)} per step"]
+    fits = "" if question.seconds(question.job) is not None else " (does not fit)"
+    lines = [
+        f"now: {layout_words(layout_to_knobs(question.kept))}, {seconds(question.step_time_s)} per step{fits}"
+    ]
     if question.best.layout != question.kept:
         gain = question.best.step_time_s / question.step_time_s - 1.0
         words = layout_words(layout_to_knobs(question.best.layout))

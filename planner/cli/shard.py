@@ -70,8 +70,10 @@ def command(
 
     GRAPH: MODEL.py:FUNCTION, an exported program (.pt2), an ONNX model, or a graph file (.yaml, .json).
     """
-    from planner.report.shard import plan_document, sharding_json, why_json
+    from planner.report.shard import plan_document
 
+    if rules is not None and (explain or asked or write_lp):
+        raise click.UsageError("--rules solves no programme: it excludes --explain, --why and --write-lp")
     for target in (plan_file, write_lp):
         check_target(target)
     search = _search(**limits)
@@ -79,14 +81,7 @@ def command(
         progress(0.1, "reading the graph")
         problem = _problem(graph, mesh, cluster, inputs, training=not inference, block=block)
         progress(0.5, "choosing")
-        answer = _answer(problem, search, write_lp)
-        progress(0.8, "explaining")
-        choice = answer.choice if rules is None else answer.rivals["two rules"]
-        payload = sharding_json(answer, choice, "ilp" if rules is None else "two rules", search.memory_bytes)
-        if explain:
-            payload["next_best"] = _next_best(answer)
-        if asked:
-            payload["why"] = [why_json(found) for found in _why(answer, asked, search)]
+        payload = _by_rules(problem, search) if rules else _solved(problem, search, write_lp, explain, asked)
     if plan_file is not None:
         from planner.documents.writing import write_yaml
 
@@ -117,16 +112,34 @@ def _problem(
     return make_problem(load_graph(graph, inputs, block=block), hardware, training=training, block=block)
 
 
-def _answer(problem: Problem, search: Search, lp_file: str | None) -> Answer:
+def _by_rules(problem: Problem, search: Search) -> dict[str, Any]:
+    from planner.report.shard import sharding_json
+    from planner.solvers.sharding import rivals
+
+    quick = rivals(problem)
+    memory = search.memory_bytes
+    return sharding_json(
+        problem, quick["two rules"], quick, name="two rules", memory_bytes=memory, answer=None
+    )
+
+
+def _solved(
+    problem: Problem, search: Search, lp_file: str | None, explain: bool, asked: tuple[str, ...]
+) -> dict[str, Any]:
+    from planner.report.shard import sharding_json, why_json
     from planner.solvers.sharding import best_sharding
-
-    return best_sharding(problem, search, lp_file=lp_file)
-
-
-def _why(answer: Answer, asked: tuple[str, ...], search: Search) -> list[Any]:
     from planner.solvers.sharding.explain import why
 
-    return [why(answer, operator, search) for operator in asked]
+    answer = best_sharding(problem, search, lp_file=lp_file)
+    memory = search.memory_bytes
+    payload = sharding_json(
+        problem, answer.choice, answer.rivals, name="ilp", memory_bytes=memory, answer=answer
+    )
+    if explain:
+        payload["next_best"] = _next_best(answer)
+    if asked:
+        payload["why"] = [why_json(why(answer, operator, search)) for operator in asked]
+    return payload
 
 
 def _next_best(answer: Answer) -> list[dict[str, Any]]:

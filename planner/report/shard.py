@@ -17,16 +17,23 @@ PARTS = ("kernels_s", "forward_s", "backward_s")
 
 
 def sharding_json(
-    answer: Answer, choice: Sequence[int], name: str, memory_bytes: float | None
+    problem: Problem,
+    choice: Sequence[int],
+    rivals: Mapping[str, Sequence[int]],
+    *,
+    name: str,
+    memory_bytes: float | None,
+    answer: Answer | None,
 ) -> dict[str, Any]:
     """Everything about a chosen sharding as plain data.
 
     Args:
         choice: the one to describe.
+        rivals: others by name.
         name: ``ilp``, or the rule that made it.
-        memory_bytes: the limit that was set.
+        memory_bytes: the limit that was set; None for the memory of a device.
+        answer: of the programme, where it chose.
     """
-    problem = answer.problem
     plan = extract(problem, choice)
     return {
         "graph": problem.graph.name,
@@ -35,10 +42,10 @@ def sharding_json(
         "training": plan.training,
         "chosen_by": name,
         **_totals(problem, choice, plan, memory_bytes),
-        "certificate": _certificate(answer) if name == "ilp" else None,
+        "certificate": None if answer is None else _certificate(answer),
         "rivals": {
             rival: _totals(problem, other, extract(problem, other), memory_bytes)
-            for rival, other in answer.rivals.items()
+            for rival, other in rivals.items()
         },
         "stored": {value: list(where) for value, where in plan.stored.items()},
         "operators": [_operator(problem, plan, number) for number in range(len(plan.choices))],

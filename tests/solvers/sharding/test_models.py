@@ -9,9 +9,19 @@ from typing import Any
 
 import pytest
 
+from planner.errors import NoAnswerError
 from planner.hardware.loader import load_cluster
 from planner.models.operator_graph.types import OperatorGraph
-from planner.solvers.sharding import DeviceMesh, Problem, best_sharding, extract, make_problem, mesh_hardware
+from planner.solvers.sharding import (
+    DeviceMesh,
+    Problem,
+    Search,
+    best_sharding,
+    extract,
+    make_problem,
+    mesh_hardware,
+    two_rules,
+)
 
 SLOW_DEVICES: Mapping[str, Any] = {
     "accelerator": "cpu",
@@ -69,3 +79,17 @@ def test_what_is_sent_and_computed_adds_up(training: bool, example: Callable[[st
     own = sum(float(node.seconds[at]) for node, at in zip(problem.nodes, choice, strict=True))
     assert own + sum(step.seconds for step in steps) == pytest.approx(problem.seconds(choice), rel=1e-9)
     assert any(item.in_pass == "backward" for item in plan.sent()) is training
+
+
+def test_a_limit_that_comes_first_is_told(example: Callable[[str], OperatorGraph]) -> None:
+    """The best quick choice that fits, improved, with what is proved of it: not much."""
+    problem = problem_of(example("moe"), 2, 2)
+    rules = two_rules(problem)
+    held = problem.bytes(rules)
+    answer = best_sharding(problem, Search(memory_bytes=held, time_limit_s=1e-3))
+    assert answer.solution.status == "feasible"
+    assert not answer.whole_at_once
+    assert 0 <= answer.lower_bound_s < answer.seconds <= problem.seconds(rules)
+    assert problem.bytes(answer.choice) <= held
+    with pytest.raises(NoAnswerError, match=r"within 0\.001 s"):
+        best_sharding(problem, Search(memory_bytes=held / 3, time_limit_s=1e-3))

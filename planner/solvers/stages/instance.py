@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class StageProblem:
-    """Cut a row of L layers into S stages, none empty, and give every layer a mode (recompute, offload, ...).
+    """Cut a row of L layers into S stages and give every layer a mode (recompute, offload, ...).
 
     C device classes, K types of layers, M modes. A stage is on one device class. Its seconds per micro-batch, forward
     and backward, are w = ``fixed_s`` + those of its layers; its memory is ``fixed_bytes`` + the static bytes of its
@@ -29,6 +30,7 @@ class StageProblem:
         once_s: (C, K) seconds once per step: gradients' exposed traffic, optimizer.
         stage_class: (S,) device class of each stage.
         capacity_bytes, in_flight, fixed_s, fixed_bytes, fixed_once_s: (S,).
+        may_be_empty: (S,) whether a stage may do without layers.
         micro_batches: m.
     """
 
@@ -43,6 +45,7 @@ class StageProblem:
     fixed_s: Floats
     fixed_bytes: Floats
     fixed_once_s: Floats
+    may_be_empty: Flags
     micro_batches: int
 
     @property
@@ -72,6 +75,7 @@ def stage_problem(
     fixed_s: Floats | None = None,
     fixed_bytes: Floats | None = None,
     fixed_once_s: Floats | None = None,
+    may_be_empty: Flags | None = None,
 ) -> StageProblem:
     """A problem with the usual defaults: one device class, nothing fixed or static, 1F1B's micro-batches in flight.
 
@@ -98,6 +102,7 @@ def stage_problem(
         _table(fixed_s, (stages,)),
         _table(fixed_bytes, (stages,)),
         _table(fixed_once_s, (stages,)),
+        np.zeros(stages, np.bool_) if may_be_empty is None else np.asarray(may_be_empty, np.bool_),
         micro_batches,
     )
     _check(problem)

@@ -127,7 +127,8 @@ def _add_order(builder: Builder, made: StageProgramme) -> None:
         meaning="every layer is somewhere",
         definition=True,
     )
-    builder.add("filled", (layers, 1.0), lower=1.0, meaning="a layer on every stage")
+    fewest = np.where(made.problem.stages.may_be_empty, 0.0, 1.0)
+    builder.add("filled", (layers, 1.0), lower=fewest, meaning="a layer on every stage that needs one")
     for run in range(runs - 1):
         for stage in range(stages):
             before = layers[: stage + 1].reshape(1, stage + 1, runs, -1)

@@ -23,7 +23,7 @@ from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import Layouts, from_layouts
 from planner.solvers.stages.coupled import CoupledProblem, coupled_problem
-from planner.solvers.stages.instance import Floats, Ints, stage_problem
+from planner.solvers.stages.instance import Flags, Floats, Ints, stage_problem
 
 MODES = ("plain", "recomputed")
 
@@ -137,8 +137,18 @@ def stage_tables(priced: PricedLayout, cuts: Sequence[int], recomputed: Sequence
         fixed_s=np.maximum(fixed_s, 0.0),
         fixed_bytes=fixed_bytes[rank] / priced.layout.vpp,
         fixed_once_s=np.maximum(fixed_once, 0.0)[rank] / priced.layout.vpp,
+        may_be_empty=_alone(priced),
     )
     return coupled_problem(stages, rank)
+
+
+def _alone(priced: PricedLayout) -> Flags:
+    """(virtual stages,) whether the stage may do without layers: the last one, where it has the head (the embedding goes with
+    the first layer)."""
+    model = priced.job.model
+    empty = np.zeros(priced.virtual_stages, np.bool_)
+    empty[-1] = model.blocks[model.order[-1]].kind != "layer"
+    return empty
 
 
 def _with_one_more(stage: StageClass, name: str, recomputed: bool) -> StageClass:

@@ -15,7 +15,7 @@ class StageTable:
     """What stage s costs when it holds layers i .. j - 1, in the modes that are fastest within its memory.
 
     Args:
-        seconds: (S, L + 1, L + 1) per micro-batch at [s, i, j]; infinite where nothing fits or j <= i.
+        seconds: (S, L + 1, L + 1) per micro-batch at [s, i, j]; infinite where nothing fits, j < i, or an empty stage may not be.
         bottleneck: (S, L + 1, L + 1) what the slowest stage adds to the step: (m - 1) seconds + once.
     """
 
@@ -23,14 +23,18 @@ class StageTable:
     bottleneck: Floats
 
 
+NO_LAYERS, NO_RUN = -1, -2
+"""Bags of empty and of impossible runs: the last rows but none and but one of tables over bags."""
+
+
 @dataclass(frozen=True, eq=False)
 class Bags:
     """Runs of layers folded by what they hold: seconds and bytes depend on how many layers of each type a run has.
 
     Args:
-        of_run: (L + 1, L + 1) bag of the run i .. j - 1 at [i, j]; -1 where j <= i.
+        of_run: (L + 1, L + 1) bag of the run i .. j - 1 at [i, j]; ``NO_LAYERS`` where j = i, ``NO_RUN`` where j < i.
         counts: (bags, K).
-        smaller: (bags,) the bag without its last layer, -1 for none; it precedes the bag.
+        smaller: (bags,) the bag without its last layer, ``NO_LAYERS`` for none; it precedes the bag.
         last: (bags,) type of that layer.
     """
 
@@ -52,7 +56,8 @@ def bags_of(layers: Ints, types: int) -> Bags:
     keys = held @ (length + 1) ** np.arange(types)
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first, kind="stable"), kind="stable")
-    of_run = np.full((length + 1, length + 1), -1, np.int64)
+    of_run = np.full((length + 1, length + 1), NO_RUN, np.int64)
+    np.fill_diagonal(of_run, NO_LAYERS)
     of_run[starts, stops] = rank[inverse]
     chosen = np.sort(first)
     smaller = of_run[starts[chosen], stops[chosen] - 1]
@@ -77,7 +82,9 @@ class Inner:
     def table(self) -> StageTable:
         """Seconds of all runs on all stages."""
         problem, bags = self.problem, self.bags
-        least = np.full((len(bags.counts) + 1, problem.stages), np.inf)
+        least = np.full((len(bags.counts) + 2, problem.stages), np.inf)
+        empty = problem.may_be_empty & (problem.fixed_bytes <= problem.capacity_bytes)
+        least[NO_LAYERS, empty] = 0.0
         for device, fronts in self.fronts.items():
             stages = np.flatnonzero(problem.stage_class == device)
             budgets = self.budgets(slice(None))[:, stages]
@@ -86,15 +93,18 @@ class Inner:
                 found = place >= 0
                 least[bag, stages[found]] = front.seconds[place[found]]
         least += problem.fixed_s
-        once = bags.counts @ problem.once_s[problem.stage_class].T + problem.fixed_once_s
+        counts = np.concatenate([bags.counts, np.zeros((2, problem.types), np.int64)])
+        once = counts @ problem.once_s[problem.stage_class].T + problem.fixed_once_s
         slowest = np.full(least.shape, np.inf)
-        fits = np.isfinite(least[:-1])
-        slowest[:-1][fits] = (problem.micro_batches - 1) * least[:-1][fits] + once[fits]
+        fits = np.isfinite(least)
+        slowest[fits] = (problem.micro_batches - 1) * least[fits] + once[fits]
         return StageTable(least[bags.of_run].transpose(2, 0, 1), slowest[bags.of_run].transpose(2, 0, 1))
 
     def modes(self, stage: int, start: int, stop: int) -> Ints:
         """(stop - start,) mode of each layer of a run on a stage."""
         bag = int(self.bags.of_run[start, stop])
+        if bag == NO_LAYERS:
+            return np.zeros(0, np.int64)
         fronts = self.fronts[int(self.problem.stage_class[stage])]
         place = int(fronts[bag].within(self.budgets(bag)[stage]))
         chosen: dict[int, list[int]] = {}

@@ -13,17 +13,22 @@ from planner.solvers.stages import CoupledProblem, StageProblem, coupled_problem
 GB, MS = 1e9, 1e-3
 
 
-def ways(stages: int, layers: int, modes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def ways(problem: StageProblem) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """(bounds of the stages, mode of each layer)."""
-    for inner in itertools.combinations(range(1, layers), stages - 1):
-        for chosen in itertools.product(range(modes), repeat=layers):
-            yield (0, *inner, layers), chosen
+    layers = len(problem.layers)
+    for inner in itertools.combinations_with_replacement(range(layers + 1), problem.stages - 1):
+        bounds = (0, *inner, layers)
+        empty = [first == last for first, last in itertools.pairwise(bounds)]
+        if any(empty[stage] and not problem.may_be_empty[stage] for stage in range(problem.stages)):
+            continue
+        for chosen in itertools.product(range(problem.modes), repeat=layers):
+            yield bounds, chosen
 
 
 def least_step(problem: StageProblem) -> float:
     """The shortest step by trying everything; infinite when nothing fits."""
     best = math.inf
-    for bounds, modes in ways(problem.stages, len(problem.layers), problem.modes):
+    for bounds, modes in ways(problem):
         slowest, total, fits = 0.0, 0.0, True
         for stage in range(problem.stages):
             device = problem.stage_class[stage]
@@ -45,11 +50,7 @@ def least_step(problem: StageProblem) -> float:
 
 def least_coupled_step(problem: CoupledProblem) -> float:
     """The same where ranks hold several stages and hosts are shared."""
-    stages = problem.stages
-    steps = (
-        _coupled_step(problem, bounds, modes)
-        for bounds, modes in ways(stages.stages, len(stages.layers), stages.modes)
-    )
+    steps = (_coupled_step(problem, bounds, modes) for bounds, modes in ways(problem.stages))
     return min(steps, default=math.inf)
 
 
@@ -103,6 +104,7 @@ def random_stages(seed: int, nbytes: float = 1.0, seconds: float = 1.0) -> Stage
         fixed_s=draw(0, 5, stages) * seconds,
         fixed_bytes=draw(0, 5, stages) * nbytes,
         fixed_once_s=draw(0, 5, stages) * seconds,
+        may_be_empty=draw(0, 3, stages) == 0,
     )
 
 
@@ -127,6 +129,7 @@ def random_coupled(seed: int) -> CoupledProblem:
         fixed_bytes=draw(0, 5, stages) * GB,
         fixed_once_s=draw(0, 5, stages) * MS,
         in_flight=draw(1, 4, stages).astype(float),
+        may_be_empty=draw(0, 3, stages) == 0,
     )
     shared = draw(0, 3, ranks) * GB
     rank = np.arange(stages) % ranks

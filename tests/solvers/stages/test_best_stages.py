@@ -23,7 +23,7 @@ def test_equals_enumeration(seed: int) -> None:
         return
     assert plan.step_s == best
     assert (plan.bytes <= problem.capacity_bytes).all()
-    assert (np.diff(plan.cuts) >= 1).all()
+    assert ((np.diff(plan.cuts) >= 1) | problem.may_be_empty).all()
     assert (plan.cuts[0], plan.cuts[-1]) == (0, len(problem.layers))
     assert priced(problem, plan.cuts, plan.modes).step_s == plan.step_s
 

@@ -21,8 +21,11 @@ SWAP, SWAP_WORST, REVERSE, INSERT, REVERSE_ROUTE, SHIFT_ROUTE, SWAP_ROUTES = 0, 
 SHARES = (0.25, 0.6, 0.7, 0.85, 0.9, 0.95, 1.0)
 """Moves in the order of their codes: the probability of each one or an earlier one."""
 
+LONGEST_RUN = 16
+"""Places that a reversal or an insertion changes at most: longer runs touch most groups, and are hardly ever kept."""
+
 DRAWS = 5
-"""Random numbers of one step: the move, its two ends, a term, whether it is kept."""
+"""Random numbers of one step: the move, where, how far, a term or direction, whether it is kept."""
 
 
 class Items(NamedTuple):
@@ -31,7 +34,7 @@ class Items(NamedTuple):
     Args:
         start: (groups + 1,), into ``place`` and ``ranks``.
         place, ranks: places of each group, and its ranks on each.
-        pattern, term: (groups,).
+        pattern, term: (groups,); groups of a term stand together, from its ``term_start`` on.
         nbytes, fixed: (groups,), as in ``Group``.
         micro_batches, weight, around, inside: (terms,), of chains.
         hidden: (terms,), seconds that count only ``unhidden``.
@@ -44,6 +47,7 @@ class Items(NamedTuple):
     ranks: Array
     pattern: Array
     term: Array
+    term_start: Array
     nbytes: Array
     fixed: Array
     micro_batches: Array
@@ -152,17 +156,15 @@ def priced(items: Items, values: Array, spread: float) -> float:  # pragma: no c
         values: (groups,), seconds.
         spread: weight of the mean over a term's groups, which leads a search over plateaus of the maximum; 0 for the cost.
     """
-    terms = len(items.hidden)
-    worst, sums, counts = np.zeros(terms), np.zeros(terms), np.zeros(terms)
-    for group in range(len(values)):
-        term = items.term[group]
-        worst[term] = max(worst[term], values[group])
-        sums[term] += values[group]
-        counts[term] += 1.0
     total = 0.0
-    for term in range(terms):
-        free = min(worst[term], items.hidden[term])
-        total += worst[term] - (1.0 - items.unhidden) * free + spread * sums[term] / max(counts[term], 1.0)
+    for term in range(len(items.hidden)):
+        low, high = items.term_start[term], items.term_start[term + 1]
+        worst, summed = 0.0, 0.0
+        for group in range(low, high):
+            worst = max(worst, values[group])
+            summed += values[group]
+        free = min(worst, items.hidden[term])
+        total += worst - (1.0 - items.unhidden) * free + spread * summed / max(high - low, 1)
     return float(total)
 
 
@@ -217,10 +219,11 @@ def propose(items: Items, state: State, draws: Array) -> int:  # pragma: no cove
         changed[0], changed[1], fresh[0], fresh[1] = a, b, nodes[b], nodes[a]
         return 0 if a == b else 2
     if kind in (REVERSE, INSERT):
-        a, b = int(draws[1] * len(nodes)), int(draws[2] * len(nodes))
-        low, size = min(a, b), abs(a - b) + 1
+        low = int(draws[1] * len(nodes))
+        size = min(1 + int(draws[2] * LONGEST_RUN), len(nodes) - low)
+        shift = 1 if draws[3] < 0.5 else size - 1
         for at in range(size):
-            source = size - 1 - at if kind == REVERSE else (at + (1 if a < b else size - 1)) % size
+            source = size - 1 - at if kind == REVERSE else (at + shift) % size
             changed[at], fresh[at] = low + at, nodes[low + source]
         return 0 if size == 1 else size
     group = int(draws[1] * len(items.pattern))
@@ -236,10 +239,10 @@ def propose(items: Items, state: State, draws: Array) -> int:  # pragma: no cove
 @jit
 def slow_place(items: Items, state: State, term: int, draw: float) -> int:  # pragma: no cover
     """A place of the slowest group of a term."""
-    slowest, longest = 0, -1.0
-    for group in range(len(items.pattern)):
-        if items.term[group] == term and state.values[group] > longest:
-            slowest, longest = group, state.values[group]
+    slowest = items.term_start[term]
+    for group in range(slowest, items.term_start[term + 1]):
+        if state.values[group] > state.values[slowest]:
+            slowest = group
     low = items.start[slowest]
     return int(items.place[low + int(draw * (items.start[slowest + 1] - low))])
 

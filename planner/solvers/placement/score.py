@@ -83,6 +83,7 @@ def _items(terms: Sequence[Term], nodes: int) -> Items:
         ranks=_real(count for _, group in groups for count in _ranks(group)),
         pattern=_whole(_code(terms[index]) for index, _ in groups),
         term=_whole(index for index, _ in groups),
+        term_start=_offsets([len(term.groups) for term in terms]),
         nbytes=_real(group.nbytes for _, group in groups),
         fixed=_real(group.fixed_s for _, group in groups),
         micro_batches=_whole(term.hops.micro_batches if term.hops else 1 for term in terms),

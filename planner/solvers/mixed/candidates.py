@@ -46,7 +46,8 @@ class Candidates:
         order: groups from the first stage on.
         ways: (rows, groups), a way of each group.
         stages, micro_batches: of the whole pipeline.
-        once: seconds that a cut of the layers does not change: short hops and the tied tables' sum.
+        once: seconds that a cut of the layers does not change: short hops, and of them ``tied``, the tied tables' sum.
+        hop: seconds of the longest hop that nothing hides.
         filled: seconds of messages that no pipeline can be shorter than.
         bound: no cut makes a shorter step.
     """
@@ -56,6 +57,8 @@ class Candidates:
     stages: IntArray
     micro_batches: IntArray
     once: FloatArray
+    tied: FloatArray
+    hop: FloatArray
     filled: FloatArray
     bound: FloatArray
 
@@ -132,9 +135,10 @@ def candidates(sides: Mapping[int, Side], order: tuple[int, ...]) -> Candidates:
     micro_batches = mine[0].ways.micro_batches[ways[:, 0]]
     hops = _hops(mine, order, ways, stages, micro_batches)
     ends = (mine[0].tied[order[-1]][ways[:, 0]], mine[-1].tied[order[0]][ways[:, -1]])
-    once = hops.waited + np.maximum(*ends)
+    tied = np.maximum(*ends)
+    once = hops.waited + tied
     bound = np.maximum(_passes_bound(mine, ways, micro_batches, model) + once, hops.filled) * SLACK
-    return Candidates(order, ways, stages, micro_batches, once, hops.filled, bound)
+    return Candidates(order, ways, stages, micro_batches, once, tied, hops.longest, hops.filled, bound)
 
 
 def _stages(sides: Sequence[Side], ways: IntArray) -> IntArray:

@@ -78,10 +78,12 @@ class Hops:
 
     Args:
         waited: seconds of short hops that the schedule has no slack for.
+        longest: seconds of the longest hop that nothing hides.
         filled: seconds that the messages of the busiest link take, which no pipeline can be shorter than.
     """
 
     waited: FloatArray
+    longest: FloatArray
     filled: FloatArray
 
 
@@ -104,7 +106,7 @@ def pipeline_hops(
     waited = share * (2.0 * once + recurring * longest.total)
     turns = np.where(stages > 2, 2.0, 1.0)
     way = 2.0 * np.maximum(once - longest.total, 0.0)
-    return Hops(waited, micro_batches * turns * longest.sending + share * way)
+    return Hops(waited, share * longest.total, micro_batches * turns * longest.sending + share * way)
 
 
 def _over(level: NetworkLevel, groups: int, cluster: Cluster) -> tuple[Spread, Cluster]:

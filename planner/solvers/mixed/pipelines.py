@@ -33,7 +33,8 @@ class Pipeline:
         order: groups from the first stage on; ``ways``: row of each in the group's ``Ways``; ``stages``: of each.
         bounds: first layer of every stage, and the number of layers.
         policies: recompute policy of every stage.
-        waited_s: seconds of a step that every rank waits for hops and the sum of tied tables. step_s: of a step.
+        waited_s: seconds of a step that every rank waits for hops and the sum of tied tables, of them ``tied_s`` for the sum.
+        hop_s: of the longest hop that nothing hides. step_s: of a step.
     """
 
     order: tuple[int, ...]
@@ -43,6 +44,8 @@ class Pipeline:
     bounds: tuple[int, ...]
     policies: tuple[int, ...]
     waited_s: float
+    tied_s: float
+    hop_s: float
     step_s: float
 
     @property
@@ -188,6 +191,8 @@ def _cut(
         tuple(cuts.tolist()),
         tuple(policies),
         once,
+        float(item.tied[row]),
+        float(item.hop[row]),
         step_s,
     ), True
 

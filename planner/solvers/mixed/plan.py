@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from planner.costs.assemble import CONVENTION
-from planner.costs.breakdown import rank_time
 from planner.costs.convention import model_flops
 from planner.costs.kernels import peak_flops
-from planner.costs.memory import stage_memory
-from planner.costs.predict import memory_breakdown, predict
-from planner.costs.prices import price_model
-from planner.costs.stages import StageGroup
+from planner.costs.predict import predict
 from planner.jobs.prediction import MemoryBreakdown, Prediction, TimeBreakdown
-from planner.jobs.types import Job
-from planner.layouts.knobs import layout_to_knobs
 from planner.layouts.layout import Layout
-from planner.layouts.layouts import Layouts
-from planner.solvers.mixed.contents import Contents
 from planner.solvers.mixed.job import MixedJob
-from planner.solvers.mixed.pipelines import Pipeline
 from planner.solvers.mixed.shares import Shares, with_batch
-from planner.solvers.mixed.tables import held_up, in_flight_as, single_stage
-from planner.solvers.mixed.ways import Ways
 
 Kind = Literal["pipeline", "replicas", "alone"]
 """Stages on several groups; every group the whole model and a share of the batch; one group with the others idle."""
@@ -84,6 +71,7 @@ class MixedPlan:
         step_s: seconds of an optimizer step. sum_s: of it, the sum of gradients over replicas of different groups.
         value: the objective: seconds, or the price of a step.
         mfu: model FLOPs over the peaks of the devices that work.
+        simulated_step_s: of a pipeline over groups, its passes and hops played in the order of its schedule; else None.
     """
 
     kind: Kind
@@ -96,6 +84,7 @@ class MixedPlan:
     mfu: float
     cost_per_step: float | None
     segments: tuple[Segment, ...]
+    simulated_step_s: float | None = None
 
     def to_json(self, rank: int | None = None) -> dict[str, Any]:
         """Plain data, in the words of a plan's JSON."""
@@ -107,6 +96,7 @@ class MixedPlan:
             "kind": self.kind,
             "groups": list(self.groups),
             "step_time_s": self.step_s,
+            "simulated_step_time_s": self.simulated_step_s,
             "gradient_sum_s": self.sum_s,
             "tokens_per_s": self.tokens_per_s,
             "devices": self.devices,
@@ -117,70 +107,6 @@ class MixedPlan:
             "memory": dataclasses.asdict(fullest.memory),
             "segments": [dataclasses.asdict(segment) for segment in self.segments],
         }
-
-
-def pipeline_plan(
-    mixed: MixedJob, ways: Mapping[int, Ways], contents: Contents, found: Pipeline
-) -> MixedPlan:
-    """A pipeline over groups in full."""
-    segments = []
-    first = 0
-    for group, row, count in zip(found.order, found.ways, found.stages, strict=True):
-        places = range(first, first + count)
-        segments.append(_segment(mixed, group, ways[group], row, contents, found, places))
-        first += count
-    return assembled(mixed, "pipeline", found.order, found.step_s, 0.0, segments)
-
-
-def _segment(
-    mixed: MixedJob,
-    group: int,
-    ways: Ways,
-    row: int,
-    contents: Contents,
-    found: Pipeline,
-    places: Sequence[int],
-) -> Segment:
-    layouts = ways.layouts.take(np.array([row]))
-    spans = list(zip(found.bounds, found.bounds[1:], strict=False))
-    layers = tuple(spans[place][1] - spans[place][0] for place in places)
-    knobs = dict(layout_to_knobs(replace(layouts.row(0), layers_per_stage=layers)))
-    knobs.pop("recompute", None)
-    stages = tuple(
-        _stage(ways.job, _with_policy(layouts, found.policies[place]), contents, spans[place], place, found)
-        for place in places
-    )
-    own = mixed.groups[group]
-    return Segment(
-        own.name, own.accelerator.name, own.devices, knobs, mixed.global_batch, found.step_s, stages
-    )
-
-
-def _with_policy(layouts: Layouts, policy: int) -> Layouts:
-    code = np.full(len(layouts), policy, dtype=np.int64)
-    return replace(layouts, columns={**layouts.columns, "recompute": code})
-
-
-def _stage(
-    job: Job, row: Layouts, contents: Contents, span: tuple[int, int], place: int, found: Pipeline
-) -> StagePlan:
-    """One stage of a pipeline over groups; what its passes leave of the step is hops first, then bubble."""
-    content = contents.stages[int(contents.index[span])]
-    prices = price_model(job, row)
-    rows = prices.rows(row)
-    alone = StageGroup(np.zeros(1, dtype=np.int64), 1, 1, (content,), 0)
-    time = single_stage(job, row, rows, content)
-    untied = replace(time, tied=np.zeros(1))
-    hops = min(found.waited_s, max(found.step_s - float(held_up(time)[0]), 0.0))
-    flight = np.array([found.flights[place]], dtype=np.int64)
-    memory = stage_memory(job, in_flight_as(row, flight), rows, content)
-    return StagePlan(
-        place,
-        span[1] - span[0],
-        row.recompute[int(row.columns["recompute"][0])].mode,
-        rank_time(row, rows, content, alone, untied, hops, found.step_s),
-        memory_breakdown(job, memory, 0),
-    )
 
 
 def shares_plan(mixed: MixedJob, found: Shares) -> MixedPlan:
@@ -226,6 +152,7 @@ def assembled(
     step_s: float,
     sum_s: float,
     segments: Sequence[Segment],
+    simulated_s: float | None = None,
 ) -> MixedPlan:
     """The whole plan from its segments."""
     job = mixed.jobs[0]
@@ -244,4 +171,5 @@ def assembled(
         model_flops(job, CONVENTION) / (peak * step_s),
         cost,
         tuple(segments),
+        simulated_s,
     )

@@ -106,6 +106,20 @@ def test_the_parts_of_every_stage_add_up() -> None:
                 assert stage.memory.fits
 
 
+def test_pipelines_played_action_by_action_take_about_as_long() -> None:
+    """Passes and hops in 1F1B's order by the event engine: the closed form adds up fill and drain of unequal stages."""
+    groups = [group("a", 4), group("b", 2, speed=0.4), group("c", 2, speed=0.8)]
+    found = search_groups(mixed(*groups, batch=32, model={**TINY, "layers": 8}))
+    played = [plan.simulated_step_s for plan in found.plans]
+    pipelines = [plan for plan in found.plans if plan.kind == "pipeline"]
+    assert len(pipelines) == 4
+    for plan, simulated_s in zip(found.plans, played, strict=True):
+        if plan.kind == "pipeline":
+            assert simulated_s == pytest.approx(plan.step_s, rel=0.06)
+        else:
+            assert simulated_s is None
+
+
 def test_the_cheapest_plan_leaves_a_dear_group_idle() -> None:
     groups = [group("cheap", 4, price=1.0), group("dear", 4, speed=0.4, price=5.0)]
     by_time = search_groups(mixed(*groups, batch=16))

@@ -107,7 +107,7 @@ def rank_communication(
 def communication_kind(job: Job, row: Layouts, group: StageGroup, stage: StageClass) -> object:
     """Ranks of a single layout for which it is equal have the same transfers."""
     blocks = tuple(tuple(names) for names in chunk_blocks(job, row, group, stage))
-    return blocks, stage.owned[1:], _senders(stage, group, 1), _senders(stage, group, -1)
+    return blocks, stage.owned, _senders(stage, group, 1), _senders(stage, group, -1)
 
 
 def _added(a: CommunicationRow, b: CommunicationRow) -> CommunicationRow:

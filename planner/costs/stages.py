@@ -43,8 +43,8 @@ class StageClass:
 
     @property
     def owned(self) -> tuple[object, ...]:
-        """Members and their blocks, in order: classes for which it is equal cost the same."""
-        return self.ranks, tuple(self.recomputed.items()), tuple(self.plain.items())
+        """Blocks of a member in order, repeated and once-only: ranks for which it is equal take the same time."""
+        return tuple(self.recomputed.items()), tuple(self.plain.items())
 
     @property
     def units(self) -> int:
@@ -99,7 +99,7 @@ def stage_groups(layouts: Layouts, model: ModelGraph, *, every_rank: bool = Fals
         classes = stage_classes(
             model, pp, vpp, shares, layouts.recompute_layers_of(first_n), kind, every_rank=every_rank
         )
-        key = index if every_rank else (kind, tuple(stage.owned for stage in classes))
+        key = index if every_rank else (kind, tuple((stage.ranks, stage.owned) for stage in classes))
         group = StageGroup(first[:0], pp, vpp, classes, kind)
         alike[index] = groups.setdefault(key, (len(groups), group))[0]
     place = alike[inverse]

@@ -272,7 +272,11 @@ class StepTime:
 def stage_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> tuple[StageTime, ...]:
     """Seconds of every stage class of a group by itself."""
     distinct = _Distinct.of(layouts)
-    return tuple(stage_time(job, layouts, prices, group, stage, distinct) for stage in group.classes)
+    times: dict[object, StageTime] = {}
+    for stage in group.classes:
+        if stage.owned not in times:
+            times[stage.owned] = stage_time(job, layouts, prices, group, stage, distinct)
+    return tuple(times[stage.owned] for stage in group.classes)
 
 
 def step_time(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> StepTime:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.stages import StageClass, StageGroup
-from planner.costs.step import StageTime, step_time, tied_sums
+from planner.costs.step import StageTime, stage_times, tied_sums
 from planner.simulator.links import host_route
 from planner.simulator.lowering.host import HostTraffic
 from planner.simulator.lowering.passes import Moved, PricedLayout, moved_by
@@ -34,7 +34,7 @@ class RankEnd:
 def rank_ends(priced: PricedLayout) -> tuple[RankEnd, ...]:
     """By pipeline rank, what follows its passes."""
     group = stage_group(priced)
-    times = step_time(priced.job, priced.row, priced.prices, group).stages
+    times = stage_times(priced.job, priced.row, priced.prices, group)
     return tuple(_rank_end(priced, stage, time) for stage, time in zip(priced.ranks, times, strict=True))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from planner.layouts.layouts import distinct_rows
 from planner.simulator.links import host_route
 from planner.simulator.lowering.passes import Moved
 from planner.simulator.lowering.plan import Half, RankPlan, Segment, Side, fused
@@ -113,10 +114,10 @@ class RankLowering:
         first = forward & _extreme(stage, forward, last=False)
         gives = ~np.isin(kind, (Kind.F, Kind.I))
         last = gives & _extreme(gradient_stage, gives, last=True)
-        table = np.stack([kind, stage, second, length, length2, first, last], axis=1)
-        keys, inverse = np.unique(table, axis=0, return_inverse=True)
-        for index, key in enumerate(keys.tolist()):
-            yield computes[inverse.ravel() == index], self._segments(*key)
+        table = np.stack([kind, stage, second, length, length2, first, last]).astype(np.int64)
+        example, inverse = distinct_rows(tuple(table), len(computes))
+        for index, key in enumerate(table[:, example].T.tolist()):
+            yield computes[inverse == index], self._segments(*key)
 
     def _segments(
         self, kind: int, stage: int, second: int, length: int, length2: int, first: int, last: int

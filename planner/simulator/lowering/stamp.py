@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,13 +109,18 @@ class Stamp:
         durations = np.full((len(where.position), len(self.actors)), seconds)
         return self._on_compute(where, offset, durations, What.HOST, TaskKind.WAIT)
 
+    @cached_property
+    def _computing(self) -> Integers:
+        """(n,) the compute stream of each actor."""
+        streams = [self.builder.stream(int(actor), "compute") for actor in self.actors]
+        return np.array(streams, dtype=np.int64)
+
     def _on_compute(self, where: Where, offset: int, seconds: Floats, what: What, kind: TaskKind) -> Item:
         occurrences, n = seconds.shape
-        streams = np.array([self.builder.stream(int(actor), "compute") for actor in self.actors])
         ids = self.builder.add(
             occurrences * n,
             kind=kind,
-            stream=np.tile(streams, occurrences),
+            stream=np.tile(self._computing, occurrences),
             position=np.repeat(where.position + offset, n),
             seconds=seconds.ravel(),
             what=what,
@@ -168,4 +174,7 @@ class Stamp:
 
 
 def _repeated(values: Integers | int, occurrences: int, n: int) -> Integers:
-    return np.repeat(np.broadcast_to(np.asarray(values, dtype=np.int64), (occurrences,)), n)
+    given = np.asarray(values, dtype=np.int64)
+    if given.ndim == 0:
+        return np.full(occurrences * n, given)
+    return given if n == 1 else np.repeat(given, n)

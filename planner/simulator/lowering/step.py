@@ -31,6 +31,9 @@ from planner.simulator.schedules.schedule import Integers, Schedule
 MAX_TASKS = 30_000_000
 """More would not fit into the memory of an ordinary machine."""
 
+Members = dict[tuple[str, int, int], tuple[tuple[int, ...], ...]]
+"""(axis, first, size) -> groups of actors."""
+
 CONCRETE = {"dp": "dp_cp", "edp": "edp"}
 """Axis of replica traffic -> the mesh axis (or pair of axes) whose ranks hold the same weights."""
 
@@ -75,13 +78,14 @@ def lower_step(job: Job, layout: Layout, schedule: Schedule, options: Simulation
     if perturbed is not None and jitter:
         scale = pass_jitter(perturbed, (max(len(a) for a in schedule.actions) + 1, len(actors)))
     ends, host = rank_ends(priced[0]), tuple(host_traffic(priced[0], rank) for rank in range(layout.pp))
+    traffic, every = rank_traffic(priced[0]), Members()
     stamps, groups, lowered = [], [], []
     for rank in range(layout.pp):
         mine = np.flatnonzero(actors.pipeline_rank == rank)
         own = None if scale is None else scale[:, mine]
         stamp = Stamp(builder, network, mine, actors.speed[mine], options.sharing, own)
-        groups_of = _GroupsOf(stamp, layout, actors)
-        plans = _plans(priced, rank, host[rank], options, schedule.slices)
+        groups_of = _GroupsOf(stamp, layout, actors, every)
+        plans = _plans(priced, rank, traffic[rank], host[rank], options, schedule.slices)
         lowering = RankLowering(stamp, plans, length_of, schedule.model_stage, groups_of)
         stamps.append(stamp)
         groups.append(groups_of)
@@ -123,9 +127,13 @@ def _check_size(schedule: Schedule, actors: Actors) -> None:
 
 
 def _plans(
-    priced: Sequence[PricedLayout], rank: int, host: HostTraffic, options: SimulationOptions, slices: int
+    priced: Sequence[PricedLayout],
+    rank: int,
+    traffic: tuple[ReplicaTraffic, ...],
+    host: HostTraffic,
+    options: SimulationOptions,
+    slices: int,
 ) -> list[RankPlan]:
-    traffic: tuple[ReplicaTraffic, ...] = rank_traffic(priced[0], rank)
     plans = []
     for one in priced:
         mine = [block for stage in one.ranks[rank].virtual_stages for block in one.stages[stage].blocks]
@@ -134,11 +142,11 @@ def _plans(
 
 
 class _GroupsOf:
-    """The groups of a rank's actors by (axis, first, size) and stream, found once."""
+    """The groups of a rank's actors by (axis, first, size) and stream, found once; ``every``: those of all ranks."""
 
-    def __init__(self, stamp: Stamp, layout: Layout, actors: Actors) -> None:
-        self._stamp, self._layout, self._actors = stamp, layout, actors
-        self._members: dict[tuple[str, int, int], tuple[tuple[int, ...], ...]] = {}
+    def __init__(self, stamp: Stamp, layout: Layout, actors: Actors, every: Members) -> None:
+        self._stamp, self._layout, self._actors, self._every = stamp, layout, actors, every
+        self._members: Members = {}
         self._groups: dict[tuple[tuple[str, int, int], str], AxisGroups] = {}
 
     def __call__(self, key: tuple[str, int, int], stream: str) -> AxisGroups:
@@ -153,10 +161,12 @@ class _GroupsOf:
             if axis.startswith("offload"):
                 found: tuple[tuple[int, ...], ...] = tuple((int(actor),) for actor in self._stamp.actors)
             else:
-                concrete = CONCRETE.get(axis, axis)
-                devices = device_groups(self._layout, concrete, first=first, size=size or None)
+                if key not in self._every:
+                    concrete = CONCRETE.get(axis, axis)
+                    devices = device_groups(self._layout, concrete, first=first, size=size or None)
+                    self._every[key] = self._actors.groups(devices)
                 mine = set(self._stamp.actors.tolist())
-                found = tuple(group for group in self._actors.groups(devices) if group[0] in mine)
+                found = tuple(group for group in self._every[key] if group[0] in mine)
             self._members[key] = found
         return self._members[key]
 

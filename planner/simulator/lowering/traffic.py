@@ -9,6 +9,7 @@ from typing import Literal
 from planner.costs.overlap import hidden_shares
 from planner.costs.replicas import Occasion, replica_flows
 from planner.costs.shard_units import stage_parts
+from planner.costs.stages import StageClass
 from planner.costs.states import shard_groups
 from planner.simulator.lowering.passes import BlockCost, Moved, PricedLayout, moved_by
 
@@ -39,9 +40,16 @@ class ReplicaTraffic:
         return block.expert if self.axis == "edp" else block.dense
 
 
-def rank_traffic(priced: PricedLayout, rank: int) -> tuple[ReplicaTraffic, ...]:
-    """All data-parallel collectives of a pipeline rank."""
-    stage = priced.ranks[rank]
+def rank_traffic(priced: PricedLayout) -> list[tuple[ReplicaTraffic, ...]]:
+    """By pipeline rank, all of its data-parallel collectives; ranks of equal blocks have equal ones."""
+    found: dict[object, tuple[ReplicaTraffic, ...]] = {}
+    for stage in priced.ranks:
+        if stage.owned not in found:
+            found[stage.owned] = _stage_traffic(priced, stage)
+    return [found[stage.owned] for stage in priced.ranks]
+
+
+def _stage_traffic(priced: PricedLayout, stage: StageClass) -> tuple[ReplicaTraffic, ...]:
     parts = stage_parts(priced.job, priced.row, priced.prices, stage).whole
     shares = hidden_shares(priced.job)
     flows = replica_flows(priced.job, priced.row, shard_groups(priced.row), parts)

@@ -13,17 +13,17 @@ from torch.nn import functional as F
 class Layer(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.width = hidden // heads
         self.query, self.key = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
         self.value, self.output = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden)
         self.attention_norm, self.mlp_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, length, hidden = x.shape
+        batch, length, _ = x.shape
         parts = (self.query(x), self.key(x), self.value(x))
-        q, k, v = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in parts)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, hidden)
+        q, k, v = (part.view(batch, length, -1, self.width).transpose(1, 2) for part in parts)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = self.attention_norm(x + self.output(attended))
         return self.mlp_norm(x + self.down(F.gelu(self.up(x))))
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 class Block(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.width = hidden // heads
         self.ln_1, self.ln_2 = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
         self.c_attn, self.c_proj = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
         self.up, self.down = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden)
@@ -21,9 +21,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, length, hidden = x.shape
         parts = self.c_attn(self.ln_1(x)).split(hidden, dim=-1)
-        q, k, v = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in parts)
+        q, k, v = (part.view(batch, length, -1, self.width).transpose(1, 2) for part in parts)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.c_proj(attended.transpose(1, 2).reshape(batch, length, hidden))
+        x = x + self.c_proj(attended.transpose(1, 2).flatten(2))
         return x + self.down(F.gelu(self.up(self.ln_2(x))))
 
 

@@ -24,7 +24,7 @@ def rotated(x: Tensor, base: float = 10000.0) -> Tensor:
 class Layer(nn.Module):
     def __init__(self, hidden: int, heads: int, kv_heads: int, ffn: int) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.width = heads, kv_heads, hidden // heads
+        self.width = hidden // heads
         self.attention_norm, self.mlp_norm = nn.RMSNorm(hidden), nn.RMSNorm(hidden)
         self.q, self.o = nn.Linear(hidden, hidden, bias=False), nn.Linear(hidden, hidden, bias=False)
         self.k = nn.Linear(hidden, kv_heads * self.width, bias=False)
@@ -33,13 +33,13 @@ class Layer(nn.Module):
         self.down = nn.Linear(ffn, hidden, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, length, hidden = x.shape
+        batch, length, _ = x.shape
         y = self.attention_norm(x)
-        q = self.q(y).view(batch, length, self.heads, self.width).transpose(1, 2)
-        k = self.k(y).view(batch, length, self.kv_heads, self.width).transpose(1, 2)
-        v = self.v(y).view(batch, length, self.kv_heads, self.width).transpose(1, 2)
+        q = self.q(y).view(batch, length, -1, self.width).transpose(1, 2)
+        k = self.k(y).view(batch, length, -1, self.width).transpose(1, 2)
+        v = self.v(y).view(batch, length, -1, self.width).transpose(1, 2)
         attended = F.scaled_dot_product_attention(rotated(q), rotated(k), v, is_causal=True, enable_gqa=True)
-        x = x + self.o(attended.transpose(1, 2).reshape(batch, length, hidden))
+        x = x + self.o(attended.transpose(1, 2).flatten(2))
         y = self.mlp_norm(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 

@@ -32,19 +32,19 @@ class Experts(nn.Module):
 class Layer(nn.Module):
     def __init__(self, hidden: int, heads: int, experts: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.width = hidden // heads
         self.norm1, self.norm2 = nn.RMSNorm(hidden), nn.RMSNorm(hidden)
         self.q, self.k = nn.Linear(hidden, hidden, bias=False), nn.Linear(hidden, hidden, bias=False)
         self.v, self.o = nn.Linear(hidden, hidden, bias=False), nn.Linear(hidden, hidden, bias=False)
         self.experts = Experts(hidden, 2 * hidden, experts, chosen=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, length, hidden = x.shape
+        batch, length, _ = x.shape
         y = self.norm1(x)
         parts = (self.q(y), self.k(y), self.v(y))
-        q, k, v = (part.view(batch, length, self.heads, -1).transpose(1, 2) for part in parts)
+        q, k, v = (part.view(batch, length, -1, self.width).transpose(1, 2) for part in parts)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.o(attended.transpose(1, 2).reshape(batch, length, hidden))
+        x = x + self.o(attended.transpose(1, 2).flatten(2))
         return x + self.experts(self.norm2(x))
 
 

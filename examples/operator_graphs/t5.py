@@ -13,18 +13,17 @@ from torch.nn import functional as F
 class Attention(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.width = hidden // heads
         self.q, self.k = nn.Linear(hidden, hidden, bias=False), nn.Linear(hidden, hidden, bias=False)
         self.v, self.o = nn.Linear(hidden, hidden, bias=False), nn.Linear(hidden, hidden, bias=False)
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor | None) -> Tensor:
-        batch, length, hidden = x.shape
         parts = (self.q(x), self.k(source), self.v(source))
-        q, k, v = (part.view(batch, part.shape[1], self.heads, -1).transpose(1, 2) for part in parts)
+        q, k, v = (part.view(*part.shape[:2], -1, self.width).transpose(1, 2) for part in parts)
         scores = q @ k.transpose(2, 3)
         scores = scores if bias is None else scores + bias
         attended = scores.softmax(-1) @ v
-        return self.o(attended.transpose(1, 2).reshape(batch, length, hidden))
+        return self.o(attended.transpose(1, 2).flatten(2))
 
 
 class Layer(nn.Module):

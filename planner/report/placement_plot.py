@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-MARKS: Mapping[Pattern, tuple[str, str]] = {
-    "chain": ("o", "pipeline hop"),
-    "ring": ("s", "ring"),
-    "exchange": ("D", "all-to-all"),
+MARKS: Mapping[Pattern, tuple[str, str, str]] = {
+    "exchange": ("D", "#f2a65a", "all-to-all"),
+    "ring": ("s", "#d9455f", "ring"),
+    "chain": ("o", "white", "pipeline hop"),
 }
-"""Mark and words of each pattern."""
+"""Mark, colour and words of each pattern, the last on top."""
 
 MARK_WIDTH = 200.0
 """Points of the axes' width that marks of all nodes fill together."""
 
+EDGE_WIDTH = 0.8
+
 NAMED_NODES = 40
-"""Up to so many nodes the axes carry their names."""
+"""Up to so many nodes the axes carry their names, and marks an outline."""
 
 
 def draw_placement(path: str | Path, placement: Placement, title: str) -> None:
@@ -70,8 +72,9 @@ def _draw_matrix(
     shown = np.where(np.isfinite(rates), rates, np.nan)
     image = axes.imshow(shown, cmap="viridis", vmin=0.0, vmax=float(np.nanmax(shown)))
     count = len(nodes)
-    size = float(np.clip((MARK_WIDTH / count) ** 2, 3.0, 120.0))
-    for pattern, (mark, _) in MARKS.items():
+    size = float(np.clip((MARK_WIDTH / count) ** 2, 1.0, 120.0))
+    outline = EDGE_WIDTH if count <= NAMED_NODES else 0.0
+    for pattern, (mark, color, _) in MARKS.items():
         pairs = sorted(
             {
                 pair
@@ -84,10 +87,10 @@ def _draw_matrix(
         if pairs:
             rows, columns = zip(*pairs, strict=True)
             axes.scatter(
-                columns, rows, s=size, marker=mark, facecolors="white", edgecolors="black", linewidths=0.8
+                columns, rows, s=size, marker=mark, facecolors=color, edgecolors="black", linewidths=outline
             )
-    axes.set_xlabel("receiving node")
-    axes.set_ylabel("sending node")
+    axes.set_xlabel("receiving node, in the order of ranks")
+    axes.set_ylabel("sending node, in the order of ranks")
     if count <= NAMED_NODES:
         names = placement.names(nodes)
         axes.set_xticks(range(count), names, rotation=90, fontsize=7)
@@ -99,9 +102,9 @@ def _legend(axes: Axes, placement: Placement) -> tuple[list[Artist], list[str]]:
     """A mark for each pattern that the plan has, with its axes."""
     handles: list[Artist] = []
     labels: list[str] = []
-    for pattern, (mark, words) in MARKS.items():
+    for pattern, (mark, color, words) in MARKS.items():
         named = sorted({change.term.axis for change in placement.terms if change.term.pattern == pattern})
         if named:
-            handles += axes.plot([], [], mark, markerfacecolor="white", markeredgecolor="black")
+            handles += axes.plot([], [], mark, markerfacecolor=color, markeredgecolor="black")
             labels.append(f"{words} ({', '.join(named)})")
     return handles, labels

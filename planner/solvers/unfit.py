@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.costs.evaluate import memory_totals
-from planner.costs.prices import price_model
+from planner.costs.prices import Prices, price_model
 from planner.errors import NoAnswerError
 from planner.jobs.types import Job
 from planner.layouts.knobs import layout_to_knobs
 from planner.layouts.layout import Layout
+from planner.layouts.layouts import Layouts
 from planner.layouts.space.space import Space, search_space
+from planner.solvers.memory_bound import memory_lower_bound
 
 GIB = float(2**30)
 _WORDS = ("tp", "cp", "pp", "vpp", "ep", "dp", "zero_stage", "micro_batch", "recompute")
@@ -28,21 +30,30 @@ class Leanest:
 
 
 def leanest(job: Job, space: Space) -> Leanest | None:
-    """The layout of a space with the least device memory; among equals the first in the space's order."""
+    """The layout of a space with the least device memory; families of layouts whose bound is above it are not made."""
     best: Leanest | None = None
+    space, _ = space.opened()
     if not space.size:
         return None
-    space, _ = space.opened()
     prices = price_model(job, space.outer)
-    for _, layouts, _ in space.blocks():
-        memory = memory_totals(job, layouts, prices)
-        row = int(np.argmin(memory.device_used_bytes))
-        used = float(memory.device_used_bytes[row])
-        if best is None or used < best.used_bytes:
-            fits_device = used + job.search.memory_reserve * job.cluster.accelerator.memory_bytes
-            short = fits_device <= job.cluster.accelerator.memory_bytes and not bool(memory.fits[row])
-            best = Leanest(layouts.row(row), used, short)
+    bound = memory_lower_bound(job, space, prices)
+    left = np.argsort(bound, kind="stable")
+    while len(left):
+        group, layouts, _ = next(space.blocks(left))
+        found = _leanest_of(job, layouts, prices)
+        if best is None or found.used_bytes < best.used_bytes:
+            best = found
+        left = left[len(group) :]
+        left = left[bound[left] < best.used_bytes]
     return best
+
+
+def _leanest_of(job: Job, layouts: Layouts, prices: Prices) -> Leanest:
+    memory = memory_totals(job, layouts, prices)
+    row = int(np.argmin(memory.device_used_bytes))
+    used, capacity = float(memory.device_used_bytes[row]), job.cluster.accelerator.memory_bytes
+    fits_device = used + job.search.memory_reserve * capacity <= capacity
+    return Leanest(layouts.row(row), used, fits_device and not bool(memory.fits[row]))
 
 
 def explain_unfit(job: Job, space: Space, *, finished: bool = True) -> NoAnswerError:

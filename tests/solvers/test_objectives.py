@@ -11,8 +11,10 @@ import pytest
 from planner.errors import NoAnswerError, PlannerError
 from planner.hardware.slicing import use_devices
 from planner.jobs.types import Job
+from planner.layouts.space.space import search_space
 from planner.solvers.pareto import parse_axes
 from planner.solvers.search import search
+from planner.solvers.unfit import leanest
 from tests.solvers.brute_force import price_all, with_memory_for
 from tests.solvers.lister import listed
 from tests.solvers.random_jobs import random_job
@@ -58,6 +60,16 @@ def test_fewest_devices_equal_brute_force(seed: int) -> None:
     assert round(plan.tokens_per_s / plan.tokens_per_s_per_device) == min(meeting)
     assert plan.step_time_s == times[min(meeting)]
     assert found.certificate["proved"] is True
+
+
+@pytest.mark.parametrize("seed", range(2100, 2108))
+def test_the_leanest_layout_is_that_of_brute_force(seed: int) -> None:
+    job = random_job(seed, 200)
+    found = leanest(job, search_space(job))
+    every = price_all(job, listed(job))
+    assert found is not None
+    assert found.used_bytes == min(every.memory_bytes)
+    assert every.memory_bytes[every.rows.index(found.layout)] == found.used_bytes
 
 
 def test_money_per_token_is_price_times_device_hours(make_job: Any) -> None:

@@ -21,7 +21,11 @@ def _questions(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say what is asked."""
     options = (
         click.option(
-            "--step", default="10%", show_default=True, help="Improvement of each figure in the overview."
+            "--step",
+            metavar="FRACTION",
+            default="10%",
+            show_default=True,
+            help="Improvement of each figure in the overview.",
         ),
         click.option(
             "--change",

@@ -3,8 +3,10 @@
 The steps are those of OneFlow's split / broadcast / partial algebra (arXiv 2110.15032, table 2) and of PyTorch's DTensor:
 S -> R all-gather, P -> R all-reduce, P -> S reduce-scatter, S(i) -> S(j) all-to-all. R -> S is a view and R -> P, S -> P
 fill a buffer with zeros on all ranks but one: neither communicates. A mesh dimension passes only through its source state,
-its target state, and replicated. Mesh dimension 0 cuts first; so a split of a tensor dimension by an outer mesh dimension
-can be made or undone only while no inner one splits the same tensor dimension. Of the legal orders the cheapest is taken.
+its target state, and replicated; only where sums are wanted whole on two mesh dimensions one may scatter them, the other
+add up the parts, and the first gather the result (fewer bytes cross the outer network). Mesh dimension 0 cuts first; so a
+split of a tensor dimension by an outer mesh dimension can be made or undone only while no inner one splits the same
+dimension. Of the legal orders the cheapest is taken.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from planner.solvers.sharding.placement import PARTIAL, REPLICATED, Booleans, Co
 TIE = 1e-12
 """Relative difference below which the earlier, shorter order keeps its place."""
 
-Turn = tuple[int, bool]
-"""A mesh dimension changes its state: to the target (True) or to replicated on the way there."""
+Turn = tuple[int, int | None]
+"""A mesh dimension changes its state: to its target (None), or on the way there to another."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,21 @@ def collective_between(before: int, after: int) -> Collective | None:
     return "all_gather" if after == REPLICATED else "all_to_all"
 
 
-def orders(dims: int) -> tuple[tuple[Turn, ...], ...]:
-    """Every order in which mesh dimensions may turn, directly or through replicated, shorter ones first."""
-    paths: list[list[tuple[Turn, ...]]] = [
-        [((dim, True),), ((dim, False), (dim, True))] for dim in range(dims)
-    ]
+def orders(mesh_dims: int, tensor_dims: int) -> tuple[tuple[Turn, ...], ...]:
+    """Every order in which mesh dimensions may turn, shorter ones first.
+
+    Each turns directly or through replicated; or one scatters partial sums, and gathers when the other has turned.
+    """
     found: list[tuple[Turn, ...]] = [()]
-    for choices in paths:
-        found = [merged for done in found for path in choices for merged in _merges(done, path)]
-    return tuple(sorted(dict.fromkeys(found), key=len))
+    for dim in range(mesh_dims):
+        paths: list[tuple[Turn, ...]] = [((dim, None),), ((dim, REPLICATED), (dim, None))]
+        found = [merged for done in found for path in paths for merged in _merges(done, path)]
+    around = [
+        ((dim, scattered), (1 - dim, None), (dim, None))
+        for dim in range(mesh_dims if mesh_dims == 2 else 0)
+        for scattered in range(tensor_dims)
+    ]
+    return tuple(sorted([*dict.fromkeys(found), *around], key=len))
 
 
 def _merges(left: tuple[Turn, ...], right: tuple[Turn, ...]) -> Iterator[tuple[Turn, ...]]:
@@ -98,7 +106,7 @@ class Routes:
 
     @cached_property
     def _orders(self) -> tuple[tuple[Turn, ...], ...]:
-        return orders(len(self.mesh.shape))
+        return orders(len(self.mesh.shape), len(self.shape))
 
     @cached_property
     def _prices(self) -> Floats:
@@ -142,11 +150,14 @@ class Routes:
         pairs = np.broadcast_shapes(source.shape, target.shape)
         current = np.array(np.broadcast_to(source, pairs))
         total = np.zeros(pairs[:-1])
-        for dim, final in order:
+        for dim, way in order:
             before = current[..., dim].copy()
             after = (
-                np.broadcast_to(target[..., dim], before.shape) if final else np.full_like(before, REPLICATED)
+                np.broadcast_to(target[..., dim], before.shape) if way is None else np.full_like(before, way)
             )
+            if way is not None and way >= 0:
+                summed = (source[..., dim] == PARTIAL) & (target[..., dim] == REPLICATED)
+                total[~(summed & (source[..., 1 - dim] != target[..., 1 - dim]))] = np.inf
             mask = sum((((current[..., other] >= 0) & (other != dim)) << other) for other in self.mesh.dims)
             price = self._prices[
                 dim, _kind(before), np.where((after >= 0) & (before >= 0), 3, _kind(after)), mask
@@ -175,8 +186,8 @@ class Routes:
         order = self._orders[int(self._best[1][row, column])]
         found: list[Step] = []
         current = source
-        for dim, final in order:
-            state = target[dim] if final else REPLICATED
+        for dim, way in order:
+            state = target[dim] if way is None else way
             if state == current[dim]:
                 continue
             after = (*current[:dim], state, *current[dim + 1 :])
@@ -186,7 +197,7 @@ class Routes:
 
     def _step(self, dim: int, before: Code, after: Code) -> Step:
         codes = np.array([[before], [after]])
-        seconds = float(self._along(((dim, True),), codes[:1], codes[1:])[0, 0])
+        seconds = float(self._along(((dim, None),), codes[:1], codes[1:])[0, 0])
         collective = collective_between(before[dim], after[dim])
         held = max(self.bytes // self.mesh.shards(code) for code in (before, after))
         return Step(dim, before, after, collective, held if collective else 0, seconds)

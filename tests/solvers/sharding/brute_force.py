@@ -98,22 +98,43 @@ class Prices:
         return self.known[key]
 
     def _dijkstra(self, value: Value, source: tuple[State, ...], target: tuple[State, ...]) -> float:
-        heap, done = [(0.0, source, source)], set()
+        """Over placements and the mesh dimension that moved last."""
+        heap, done = [(0.0, source, -1)], set()
         while heap:
-            cost, at, _ = heapq.heappop(heap)
+            cost, at, last = heapq.heappop(heap)
             if at == target:
                 return cost
-            if at in done:
+            if (at, last) in done:
                 continue
-            done.add(at)
+            done.add((at, last))
             for dim in range(len(at)):
-                for state in {"R", target[dim]} - {at[dim]}:
-                    if at[dim] == "R" and source[dim] != "R" and state != target[dim]:
-                        continue
+                for state in self._next(value, source, target, at, dim, last):
                     after = (*at[:dim], state, *at[dim + 1 :])
                     if self._possible(value, at, after, dim):
-                        heapq.heappush(heap, (cost + self._step(value, at, after, dim), after, after))
+                        heapq.heappush(heap, (cost + self._step(value, at, after, dim), after, dim))
         return math.inf
+
+    def _next(
+        self,
+        value: Value,
+        source: tuple[State, ...],
+        target: tuple[State, ...],
+        at: tuple[State, ...],
+        dim: int,
+        last: int,
+    ) -> set[State]:
+        """States that a mesh dimension may take now: its target, replicated, or split to sum in parts what all want."""
+        here, start, end = at[dim], source[dim], target[dim]
+        summed = start == "P" and end == "R"
+        if here == end:
+            return {"R"} - {end} if start == end else set()
+        if here == "R" and start != "R":
+            return {end}
+        if summed and here.startswith("S"):
+            return {"R"} if last not in (dim, -1) else set()
+        around = len(at) == 2 and at[1 - dim] == source[1 - dim] != target[1 - dim]
+        parts = {f"S{number}" for number in range(len(value.shape))} if summed and around else set()
+        return {"R", end, *parts} - {here}
 
     def _possible(self, value: Value, before: tuple[State, ...], after: tuple[State, ...], dim: int) -> bool:
         """An outer dimension may not touch a split inside which an inner one splits the same dimension."""

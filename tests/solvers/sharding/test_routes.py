@@ -53,6 +53,20 @@ def test_calls_and_their_bytes(source: Code, target: Code, expected: list[tuple[
     assert steps == expected
 
 
+def test_large_sums_over_both_dimensions_cross_nodes_in_parts() -> None:
+    """Scattered inside the node, added up across nodes by parts, gathered again: a quarter of the bytes leaves the node."""
+    shape = (4096, 4096)
+    whole = 4096 * 4096 * 2
+    steps = routes(shape=shape).steps((P, P), (R, R))
+    assert [(step.collective, step.mesh_dim, step.bytes) for step in steps] == [
+        ("reduce_scatter", 1, whole),
+        ("all_reduce", 0, whole // 4),
+        ("all_gather", 1, whole),
+    ]
+    small = routes(shape=(4, 4)).steps((P, P), (R, R))
+    assert [step.collective for step in small] == ["all_reduce", "all_reduce"]
+
+
 def test_each_call_costs_what_the_collective_model_says() -> None:
     (gather,) = routes().steps((R, 0), (R, R))
     (reduce,) = routes().steps((P, R), (R, R))

@@ -6,11 +6,13 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from planner import __version__
+from planner.documents.reading import read_text
 from planner.errors import PlannerError
-from planner.jobs.loader import job_parts
+from planner.jobs.loader import JobDocument, job_parts
 from planner.jobs.provenance import fingerprint, provenance
 from planner.jobs.shelf import Shelf
 from planner.studies.sweep.points import Settings
@@ -87,7 +89,16 @@ def _remove(section: Any, keys: Sequence[str]) -> None:
 
 def _specs(task: Task, names: Settings, shelf: Shelf) -> Mapping[str, str]:
     """Hashes of the specs behind the job with these names; only the planner's version where they cannot be read."""
+    place = place_at(task.base, names, shelf)
     try:
-        return provenance(job_parts(place_at(task.base, names, shelf), shelf))
+        return {**provenance(job_parts(place, shelf)), **_lengths(place)}
     except PlannerError:  # each row tells why
         return {"planner": __version__}
+
+
+def _lengths(place: JobDocument) -> dict[str, str]:
+    """Hash of the file of sequence lengths, where the job names one."""
+    name = place.document.at((*place.at, "training")).get("lengths")
+    if not isinstance(name, str):
+        return {}
+    return {"lengths": fingerprint(read_text((place.base or Path()) / name, "a list of lengths"))}

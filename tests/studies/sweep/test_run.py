@@ -128,3 +128,20 @@ def test_levels_of_every_swept_cluster_may_be_scaled() -> None:
         small_sweep(OVER).task.base, {"cluster": "h100-superpod,tpu-v5p-pod", "ici.bandwidth": "x2"}
     )
     assert len(checked_sweep(request, Shelf()).points) == 2
+
+
+def test_a_changed_file_of_lengths_is_told(tmp_path: Path) -> None:
+    lengths = tmp_path / "lengths.csv"
+    lengths.write_text("256\n256\n")
+    training = {"global_batch": 24, "lengths": "lengths.csv", "framework": "megatron-core"}
+    write_yaml(tmp_path / "job.yaml", {**JOB, "training": training})
+    path = tmp_path / "t.parquet"
+
+    def sweep() -> Sweep:
+        request = replace(open_request(tmp_path / "job.yaml"), over={"micro_batch": "1"}, layout="tp=1")
+        return checked_sweep(request, Shelf())
+
+    assert run(sweep(), path).table.column("status").to_pylist() == ["ok"]
+    lengths.write_text("512\n512\n")
+    with pytest.raises(PlannerError, match=r"changed: lengths\)"):
+        run(sweep(), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ class Solution:
             ``infeasible``, ``unbounded``, or ``none`` (the limit came before any solution).
         values: per column, whole where the programme says so; None without a solution.
         objective: of the values; None without.
-        bound: no solution has a lower objective; -inf when nothing is known.
+        bound: no solution has a lower objective; -inf when nothing is known, inf when there is none.
         seconds: wall time of the solve, building included.
         back_end: that solved it.
         from_start: whether the values are the start that was given, since the solver found nothing better.
@@ -50,7 +51,7 @@ class Solution:
         return {
             "status": self.status,
             "objective": self.objective,
-            "lower_bound": self.bound if self.bound > float("-inf") else None,
+            "lower_bound": self.bound if math.isfinite(self.bound) else None,
             "gap": None if gap == float("inf") else gap,
             "seconds": self.seconds,
             "back_end": self.back_end,

@@ -92,7 +92,9 @@ def _believed(programme: Programme, values: Floats | None) -> Floats | None:
 
 
 def _bound(programme: Programme, status: Status, objective: float | None, told: float) -> float:
-    """The solver's bound, never above the objective; where nothing costs less than nothing, at least what bounds give."""
+    """The solver's bound, never above the objective and at least what the variables' bounds give; infinite when infeasible."""
+    if status == "infeasible":
+        return math.inf
     if math.isnan(told):
         told = objective if status == "optimal" and objective is not None else -math.inf
     with np.errstate(invalid="ignore"):

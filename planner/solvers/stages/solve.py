@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner.errors import NoAnswerError
 from planner.solvers.linear import BackEnd, Solution, no_answer, solve
 from planner.solvers.stages.coupled import CoupledCost, CoupledProblem, coupled_cost
 from planner.solvers.stages.instance import StageProblem
 from planner.solvers.stages.milp import MS, StageProgramme, stage_programme
 from planner.solvers.stages.plan import best_stages
+
+DIVISION = "division into stages that fits"
+"""What a stage programme looks for, in words."""
 
 DEFAULT_GAP = 0.005
 DEFAULT_TIME_LIMIT_S = 10.0
@@ -73,8 +77,8 @@ def best_coupled_stages(
             cost = found
     if cost is None:
         if solution.status == "infeasible":
-            raise no_answer(made.programme, what="division into stages that fits")
-        raise no_answer(made.programme, what=f"division into stages within {time_limit_s:g} s")
+            raise no_answer(made.programme, what=DIVISION)
+        raise NoAnswerError(f"no {DIVISION} was found within {time_limit_s:g} s")
     bound = min(_step_s(made, solution.bound), cost.plan.step_s)
     return CoupledPlan(cost, solution, start, bound)
 

@@ -14,12 +14,12 @@ from planner.jobs.types import Job
 from planner.layouts.layout import Layout, Recompute
 from planner.layouts.layouts import from_layouts
 from planner.layouts.legality import check
-from planner.solvers.linear import BackEnd, Solution, write_lp
+from planner.solvers.linear import BackEnd, Solution, no_answer, write_lp
 from planner.solvers.stages.coupled import CoupledProblem
 from planner.solvers.stages.milp import stage_programme
 from planner.solvers.stages.plan import StagePlan, best_stages
 from planner.solvers.stages.pricing import PricedLayout, priced_layout, stage_tables
-from planner.solvers.stages.solve import best_coupled_stages
+from planner.solvers.stages.solve import DIVISION, best_coupled_stages
 
 ROUNDS = 4
 """Most times that the cost model is made linear anew around the last cut."""
@@ -137,20 +137,29 @@ Cut = tuple[list[int], list[int]]
 
 
 def _rounds(priced: PricedLayout, options: StageOptions, most: int) -> _Found:
-    """Solve, make the model linear around the answer, solve again, until an answer comes back or often enough."""
+    """Solve, make the model linear around the answer, solve again, until an answer comes back or often enough.
+
+    Raises:
+        NoAnswerError: no cut fits.
+    """
     cuts = _even(priced)
-    recomputed = fewest_recomputed(priced, cuts) or _all(priced)
-    seen, solution, rounds = [cuts], None, 0
+    recomputed = fewest_recomputed(priced, cuts)
+    tried, solution, rounds = {tuple(cuts): recomputed}, None, 0
+    recomputed = recomputed or _all(priced)
     while rounds < most:
         rounds += 1
-        answers, solution = _solved(stage_tables(priced, cuts, recomputed), options)
-        fresh = [answer for answer in answers if answer[0] not in seen]
-        seen += [answer[0] for answer in fresh]
+        try:
+            answers, solution = _solved(stage_tables(priced, cuts, recomputed), options)
+        except NoAnswerError:
+            if all(counts is None for counts in tried.values()):
+                raise
+            break
+        fresh = [answer for answer in answers if tuple(answer[0]) not in tried]
+        tried |= {tuple(cut): fewest_recomputed(priced, cut) for cut, _ in fresh}
         if not fresh:
             break
         cuts, recomputed = fresh[0]
-    counted = [(cut, fewest_recomputed(priced, cut)) for cut in seen]
-    layouts = [_layout(priced, cut, counts) for cut, counts in counted if counts is not None]
+    layouts = [_layout(priced, cut, counts) for cut, counts in tried.items() if counts is not None]
     return _Found(layouts, solution, rounds)
 
 
@@ -158,7 +167,9 @@ def _solved(problem: CoupledProblem, options: StageOptions) -> tuple[list[Cut], 
     """(the best cut, then that of the dynamic programme where it only began the search; the programme's solution)."""
     if problem.chunks == 1:
         plan = best_stages(problem.stages)
-        return [] if plan is None else [_cut(problem, plan)], None
+        if plan is None:
+            raise no_answer(stage_programme(problem).programme, what=DIVISION)
+        return [_cut(problem, plan)], None
     found = best_coupled_stages(
         problem, options.back_end, time_limit_s=options.time_limit_s, gap=options.gap, seed=options.seed
     )

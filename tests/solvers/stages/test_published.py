@@ -1,8 +1,8 @@
 """Divisions of DeepSeek-V3 into stages that engineers published, beside the programme's own.
 
 Megatron-Core's ``--pipeline-model-parallel-layout`` on 8 pipeline ranks of 4 chunks, all with one MTP layer (E embedding,
-t a layer, m MTP, L loss): NVIDIA-NeMo/Megatron-Bridge, perf_recipes/deepseek, 1,024 H100 (``Et*3|(tt|)*29m|L`` and ``Et|(tt|)*30mL``);
-yanring/Megatron-MoE-ModelZoo, best_practice/DeepSeekV3/run.sh, 256 H100 (``Et*2|(tt|)*22t|(tt|)*7mL``).
+t a layer, m MTP, L loss): NVIDIA-NeMo/Megatron-Bridge, perf_recipes/deepseek, 1,024 H100 (``Et*3|(tt|)*29m|L`` and
+``Et|(tt|)*30mL``); yanring/Megatron-MoE-ModelZoo, best_practice/DeepSeekV3/run.sh, 256 H100 (``Et*2|(tt|)*22t|(tt|)*7mL``).
 """
 
 from __future__ import annotations

@@ -107,9 +107,10 @@ def test_a_list_of_equal_numbers_is_the_number(make_job: MakeJob) -> None:
     assert simulate(job, later, SimulationOptions()).step_time_s < steps[0]
 
 
-def test_a_layout_that_cannot_be_cut_says_why(make_job: MakeJob) -> None:
+@pytest.mark.parametrize("knobs", ["pp=2,tp=2,vpp=2,recompute=full", "pp=4,tp=2"])
+def test_a_layout_that_cannot_be_cut_says_why(make_job: MakeJob, knobs: str) -> None:
     job = on(make_job("llama3-8b", seq_len=8192), 15e9)
-    layout = parse_layout("pp=2,tp=2,vpp=2,recompute=full", job)
+    layout = parse_layout(knobs, job)
     found = uneven_stages(job, layout, QUICK)
     assert found.found == ()
     assert found.reason is not None

@@ -116,7 +116,13 @@ def certificate_line(certificate: Mapping[str, Any]) -> str:
     if best is None or bound is None or gap is None:
         return f"{whose}not proved"
     if gap <= 0:
-        return f"{whose}proved optimal for the {model} over this space"
+        ties = certificate.get("ties", 1)
+        tied = (
+            f"; the first {ties} plans are equally good"
+            if ties > 1 and not whose and "pessimistic" not in certificate
+            else ""
+        )
+        return f"{whose}proved optimal for the {model} over this space{tied}"
     return f"{whose}within {percent(gap)} of the optimum of the {model} (lower bound {seconds(bound)}); not proved further"
 
 

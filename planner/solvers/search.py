@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from planner.costs.predict import predict_ranking
 from planner.jobs.prediction import Prediction
 from planner.jobs.types import Job
@@ -110,14 +112,16 @@ def certificate(job: Job, sweep: Sweep) -> dict[str, Any]:
 
     ``best_s`` and ``lower_bound_s`` are seconds per step for the time objectives; for ``memory`` they are absent and
     ``best`` and ``lower_bound`` are bytes, for ``cost`` device-seconds, with ``best_per_million_tokens`` and
-    ``lower_bound_per_million_tokens`` in the currency of the price.
+    ``lower_bound_per_million_tokens`` in the currency of the price. ``ties`` counts the ranked layouts with exactly the best
+    value, the first one included.
     """
     best, bound = sweep.ranking.best, sweep.lower_bound
     gap = 0.0 if sweep.finished else max(0.0, 1.0 - bound / best)
     objective = job.search.objective
     suffix = "_s" if objective in ("step_time", "devices") else ""
     result: dict[str, Any] = {"exact_for": "closed_form", "objective": objective, "proved": gap == 0.0}
-    result |= {f"best{suffix}": best, f"lower_bound{suffix}": bound, "gap": gap}
+    ties = int(np.count_nonzero(sweep.ranking.values(sweep.ranking.points) == best))
+    result |= {f"best{suffix}": best, f"lower_bound{suffix}": bound, "gap": gap, "ties": ties}
     if not suffix:
         time_s = float(sweep.ranking.points.time_s[0])
         result |= {"best_s": time_s, "lower_bound_s": time_s if gap == 0.0 else None}

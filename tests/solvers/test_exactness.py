@@ -84,6 +84,7 @@ def test_search_equals_brute_force(seed: int) -> None:
     check_ranking(sweep, every, "step_time")
     proof = certificate(job, sweep)
     assert (proof["gap"], proof["proved"]) == (0.0, True)
+    assert proof["ties"] == min(sweep.ranking.size, every.time_s.count(min(every.time_s)))
     if seed % 4 == 0 or job.search.allow:
         other = "cost" if job.search.allow.get("idle_devices") else "memory"
         check_ranking(swept(job, other, top=5, pareto=False, block_rows=32), every, other)

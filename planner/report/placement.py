@@ -131,7 +131,7 @@ def verdict_lines(placement: Placement) -> Iterator[str]:
             f"{METHODS[found.method]}: {found.moves:,} placements in {seconds(placement.seconds)}{restarts}; "
             f"unhidden communication {seconds(found.rank_order_s)} -> {seconds(found.cost_s)}, {proof}"
         )
-    rate, median = placement.node_rate, placement.uses.median
+    rate, median = placement.file_median, placement.uses.median
     if not 1 / ODD_UNITS < median / rate < ODD_UNITS:
         yield (
             f"the links' median is {median / 1e9:.3g} GB/s, the cluster's file says {rate / 1e9:.3g} GB/s between two nodes; "

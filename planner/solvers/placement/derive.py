@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.costs.collectives import Algorithm, CollectiveConstants, achieved_rate
+from planner.costs.collectives import Algorithm
 from planner.costs.collectives.flat import tree_share
-from planner.errors import PlannerError
 from planner.jobs.prediction import CommunicationRow, Prediction
 from planner.jobs.types import Job
 from planner.layouts.groups import group_array
 from planner.layouts.layout import Layout
+from planner.solvers.placement.file_rates import file_rates
 from planner.solvers.placement.hops import pipeline_term
 from planner.solvers.placement.members import Ranks, row_groups
 from planner.solvers.placement.traffic import Group, Pattern, Term, Traffic
@@ -22,30 +22,17 @@ from planner.solvers.placement.traffic import Group, Pattern, Term, Traffic
 PASSES: Mapping[str, float] = {"all_reduce": 2.0, "reduce_scatter": 1.0, "all_gather": 1.0}
 """How often a ring of n passes (n - 1) / n of the buffer over each edge."""
 
+Floats = NDArray[np.float64]
+
 Key = tuple[tuple[int, ...], tuple[int, ...]]
 """Places of a group, and its ranks on each."""
-
-
-def node_rate(job: Job) -> float:
-    """Bytes/s that a node sends to another one by the cluster's file: all its devices over the innermost level that joins nodes.
-
-    Raises:
-        PlannerError: the job runs on one node.
-    """
-    cluster = job.cluster
-    for level in cluster.network:
-        if level.size > cluster.devices_per_node:
-            return cluster.devices_per_node * achieved_rate(level, CollectiveConstants())
-    raise PlannerError(
-        "the job runs on one node; placement needs a layout that spans two or more", field="devices"
-    )
 
 
 def plan_traffic(job: Job, layout: Layout, prediction: Prediction) -> Traffic:
     """What the nodes of a plan send to each other in one step.
 
-    A row's seconds beyond its bytes over the cluster's rate (latency, work inside the nodes) stay as they are, so on links of
-    exactly that rate a term takes as long as the plan says.
+    A row's seconds beyond its bytes over the cluster's rates (latency, work inside the nodes) stay as they are, so on links of
+    exactly those rates a term takes as long as the plan says.
 
     Args:
         prediction: of the layout.
@@ -53,8 +40,9 @@ def plan_traffic(job: Job, layout: Layout, prediction: Prediction) -> Traffic:
     Raises:
         PlannerError: the job runs on one node.
     """
-    per_node, rate = job.cluster.devices_per_node, node_rate(job)
-    stage = _stages(layout)
+    per_node, stage = job.cluster.devices_per_node, _stages(layout)
+    places = -(-len(stage) // per_node)
+    rates = file_rates(job.cluster, places)
     sums: dict[tuple[str, Pattern, int], _Sum] = {}
     for rank in prediction.ranks:
         for row in rank.communication:
@@ -64,10 +52,9 @@ def plan_traffic(job: Job, layout: Layout, prediction: Prediction) -> Traffic:
             groups = row_groups(layout, row)
             mine = groups[stage[groups[:, 0]] == rank.pipeline_rank] if row.axis != "pp" else groups
             term = sums.setdefault((row.axis, pattern, row.ranks), _Sum())
-            term.add(row, rank.pipeline_rank, _on_places(mine, per_node), rate, pattern)
+            term.add(row, rank.pipeline_rank, _on_places(mine, per_node), rates, pattern)
     terms = [_term(axis, pattern, total) for (axis, pattern, _), total in sums.items() if total.nbytes]
     hops = pipeline_term(job, layout, prediction)
-    places = -(-len(stage) // per_node)
     return Traffic(places, (*([hops] if hops else []), *terms))
 
 
@@ -107,37 +94,41 @@ class _Sum:
         row: CommunicationRow,
         rank: int,
         groups: Iterable[tuple[Key, int]],
-        rate: float,
+        rates: Floats,
         pattern: Pattern,
     ) -> None:
-        """Adds a row of a pipeline rank."""
+        """Adds a row of a pipeline rank; ``rates``: of the cluster's file."""
         leaves = False
         for key, count in groups:
             leaves = True
-            each = _bytes_of_step(row, len(key[0]))
+            each = _bytes_of_step(row, key)
             own = each * (_most_out(key[1]) if pattern == "exchange" else 1.0)
             self.nbytes[key] = self.nbytes.get(key, 0.0) + each * count
-            beside = max(row.seconds - own * count / rate, 0.0)
+            slowest = float(rates[np.ix_(key[0], key[0])].min())
+            beside = max(row.seconds - own * count / slowest, 0.0)
             self.fixed[key, rank] = self.fixed.get((key, rank), 0.0) + beside
         if leaves:
             self.hidden[rank] = self.hidden.get(rank, 0.0) + row.seconds - row.exposed_s
 
 
-def _bytes_of_step(row: CommunicationRow, places: int) -> float:
-    """Bytes of a step over an edge of a ring; of an all-to-all from one rank to another.
+def _bytes_of_step(row: CommunicationRow, key: Key) -> float:
+    """Bytes of a step over an edge of a ring between nodes; of an all-to-all from one rank to another.
 
-    What leaves a node depends on the algorithm: level by level only what the node's own exchange leaves of the buffer, over
-    double binary trees twice the buffer (once between two nodes), to switches that add once.
+    The devices of a domain below the outermost level share what leaves it, and the node has as many of them as it has ranks.
+    Level by level only what the inner exchanges leave travels there, over double binary trees twice the buffer (once between
+    two domains), to switches that add once.
     """
     total = row.bytes_per_call * row.calls_per_step
     if row.collective == "all_to_all":
         return total / row.ranks
     if row.collective not in PASSES or row.algorithm == Algorithm.IN_NETWORK.label:
         return total
+    members = [count for count in row.ranks_per_level if count > 1][-1]
+    share = max(key[1]) * members / row.ranks
     if row.algorithm == Algorithm.TREE.label:
-        return total * float(tree_share(np.array([float(places)]))[0])
-    members = places if row.algorithm == Algorithm.HIERARCHICAL.label else row.ranks
-    return total * PASSES[row.collective] * (members - 1) / members
+        return total * share * float(tree_share(np.array([members]))[0])
+    travelling = members if row.algorithm == Algorithm.HIERARCHICAL.label else row.ranks
+    return total * share * PASSES[row.collective] * (travelling - 1) / travelling
 
 
 def _most_out(ranks: tuple[int, ...]) -> float:

@@ -17,7 +17,8 @@ from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.solvers.placement.anneal import Found, Options, Progress, best_placement
 from planner.solvers.placement.axis_orders import AxisOrder, axis_orders
-from planner.solvers.placement.derive import node_rate, plan_traffic
+from planner.solvers.placement.derive import plan_traffic
+from planner.solvers.placement.file_rates import file_rates
 from planner.solvers.placement.links_used import LinkUse, links_used
 from planner.solvers.placement.score import Nodes, Scorer, scorer
 from planner.solvers.placement.traffic import Term
@@ -29,7 +30,7 @@ class TermChange:
 
     Args:
         term: the transfers. rank_order_s, placed_s: seconds of a step with nodes in their own order and as placed.
-        file_s: the same at the rate that the cluster's file states.
+        file_s: the same at the rates that the cluster's file states.
     """
 
     term: Term
@@ -50,11 +51,11 @@ class Placement:
         links: the measured rates.
         found: the best placement and its bound.
         terms: what each kind of transfer gains.
-        step_file_s: the plan's own step, at the rate of the cluster's file.
+        step_file_s: the plan's own step, at the rates of the cluster's file.
         uses: pairs of nodes that the transfers use before and after.
         places: nodes that the layout needs; further ones stay idle.
         devices_per_node: ranks of one place.
-        node_rate: bytes/s between two nodes by the cluster's file.
+        file_median: median of the bytes/s between two nodes by the cluster's file.
         options: of the search. seconds: that it took.
     """
 
@@ -65,7 +66,7 @@ class Placement:
     uses: LinkUse
     places: int
     devices_per_node: int
-    node_rate: float
+    file_median: float
     options: Options
     seconds: float
 
@@ -188,8 +189,8 @@ def place_nodes(
     measured = scorer(traffic, links.bandwidth)
     found = best_placement(measured, options, progress)
     seconds = time.perf_counter() - began
-    rate = node_rate(job)
-    even = scorer(traffic, np.full_like(links.bandwidth, rate))
+    stated = file_rates(job.cluster, len(links))
+    even = scorer(traffic, stated)
     return Placement(
         links=links,
         found=found,
@@ -198,7 +199,7 @@ def place_nodes(
         uses=links_used(traffic, links, found.nodes),
         places=traffic.places,
         devices_per_node=job.cluster.devices_per_node,
-        node_rate=rate,
+        file_median=float(np.median(stated[~np.eye(len(links), dtype=np.bool_)])),
         options=options,
         seconds=seconds,
     )

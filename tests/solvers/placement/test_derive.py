@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ from planner.costs.predict import predict
 from planner.errors import PlannerError
 from planner.jobs.prediction import CommunicationRow
 from planner.layouts.knobs import parse_layout
-from planner.solvers.placement.derive import node_rate, plan_traffic
+from planner.solvers.placement.derive import plan_traffic
+from planner.solvers.placement.file_rates import file_rates
 from planner.solvers.placement.members import row_groups
 from planner.solvers.placement.score import scorer
 from planner.solvers.placement.traffic import Term, Traffic
@@ -31,7 +34,7 @@ def traffic_of(
                 found[row.axis] = found.get(row.axis, 0.0) + row.seconds
         seconds = {axis: max(found.get(axis, 0.0), seconds.get(axis, 0.0)) for axis in {*found, *seconds}}
     seconds["pp"] = prediction.time.exposed["pp"]
-    return plan_traffic(job, layout, prediction), seconds, node_rate(job)
+    return plan_traffic(job, layout, prediction), seconds, float(file_rates(job.cluster, 2)[0, 1])
 
 
 def term(traffic: Traffic, axis: str) -> Term:
@@ -115,6 +118,29 @@ def test_parts_of_the_replicas(make_job: MakeJob, what: str, ranks: int, first: 
     assert groups.shape[1] == ranks
     assert sorted(groups.ravel().tolist()) == list(range(16))
     assert [group for group in groups.tolist() if group in first] == first
+
+
+def test_nodes_of_a_rack_are_nearer_than_others(make_job: MakeJob) -> None:
+    """Racks of two nodes at 100 GB/s a device, between them 20: terms take what the plan says on exactly these rates."""
+    job = make_job("llama3-8b", devices=32, global_batch=64, framework="megatron-core", per_node=4)
+    inner, outer = job.cluster.network
+    rack = replace(outer, name="rack", size=8, bandwidth=100e9)
+    job = replace(job, cluster=replace(job.cluster, network=(inner, rack, replace(outer, bandwidth=20e9))))
+    rates = file_rates(job.cluster, 9)
+    assert rates[0, 1] == rates[7, 6] == pytest.approx(4 * 100e9 * 0.8)
+    assert rates[1, 2] == rates[0, 7] == rates[7, 8] == pytest.approx(4 * 20e9 * 0.8)
+    for knobs in ("tp=4,pp=4,micro_batch=1", "tp=4,pp=2,micro_batch=1", "tp=8,pp=2,micro_batch=1"):
+        layout = parse_layout(knobs, job)
+        prediction = predict(job, layout)
+        traffic = plan_traffic(job, layout, prediction)
+        found = scorer(traffic, rates[:8, :8]).term_seconds(np.arange(8))
+        for item, seconds in zip(traffic.terms, found, strict=True):
+            rows = [
+                sum(row.seconds for row in rank.communication if row.axis == item.axis)
+                for rank in prediction.ranks
+            ]
+            expected = prediction.time.exposed["pp"] if item.axis == "pp" else max(rows)
+            assert seconds == pytest.approx(expected, rel=0.02), (knobs, item.label)
 
 
 def test_one_node_has_nothing_to_place(make_job: MakeJob) -> None:

@@ -12,6 +12,7 @@ from planner.solvers.sharding.extract import extract
 from planner.solvers.sharding.plan import ShardingPlan
 from planner.solvers.sharding.problem import Problem
 from planner.solvers.sharding.solve import Answer
+from planner.solvers.sharding.styles import parallel_styles
 
 PARTS = ("kernels_s", "forward_s", "backward_s")
 
@@ -51,6 +52,7 @@ def sharding_json(
         "operators": [_operator(problem, plan, number) for number in range(len(plan.choices))],
         "transitions": [asdict(item) for item in plan.transitions if item.forward or item.backward],
         "inner": [asdict(item) for item in plan.inner],
+        "parallel_styles": asdict(parallel_styles(problem.graph, plan)),
         "notes": list(problem.graph.notes),
     }
 
@@ -68,6 +70,7 @@ def plan_document(payload: Mapping[str, Any]) -> dict[str, Any]:
         "operators": operators,
         "transitions": payload["transitions"],
         "inner": payload["inner"],
+        "parallel_styles": payload["parallel_styles"],
         "prediction": {**predicted, "certificate": payload["certificate"]},
     }
 

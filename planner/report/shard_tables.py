@@ -37,6 +37,7 @@ def print_sharding(console: Console, payload: Mapping[str, Any], *, quiet: bool)
     )
     for note in payload["notes"]:
         console.print(f"note: {note}")
+    console.print(_styles(payload["parallel_styles"]))
     certificate = payload["certificate"]
     if certificate is not None:
         console.print(_proof(certificate))
@@ -224,12 +225,26 @@ def _calls(steps: Sequence[Mapping[str, Any]], *, many: bool) -> str:
     return ", ".join(f"{call} (dim {' and '.join(dims)})" if many else call for call, dims in calls.items())
 
 
+def _styles(found: Mapping[str, Any]) -> str:
+    """How far PyTorch's own styles go."""
+    if not found["modules"]:
+        return "parallelize_module: no module has a style of its own in this plan"
+    counts = Counter(item["style"] for item in found["modules"])
+    words = ", ".join(f"{count} {style}" for style, count in counts.items())
+    if not found["unsaid"]:
+        return f"parallelize_module says this plan: {words} (in the plan file)"
+    return (
+        f"parallelize_module says part of this plan ({words}); {len(found['unsaid'])} of its conversions "
+        "have no style (in the plan file)"
+    )
+
+
 def _proof(certificate: Mapping[str, Any]) -> str:
-    how = "the relaxation was whole at once" if certificate["relaxation_whole"] else "by branch and bound"
     size = f"{certificate['variables']:,} variables, {certificate['constraints']:,} constraints"
     if certificate["status"] == "optimal":
-        return f"proved: no sharding of this graph is faster by these prices ({size}; {how})"
+        whole = ", whole without branching" if certificate["relaxation_whole"] else ""
+        return f"proved: no sharding is faster by these prices ({size}{whole})"
     return (
-        f"not proved: the limit came first; at best {seconds(certificate['lower_bound_s'])}, "
+        f"not proved: the limit came first; nothing is faster than {seconds(certificate['lower_bound_s'])}, "
         f"gap {percent(certificate['gap'])} ({size})"
     )

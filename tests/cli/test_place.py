@@ -129,6 +129,18 @@ def test_quiet_shows_only_the_transfers(job: Path, capsys: pytest.CaptureFixture
     assert "Ranks" not in shown
 
 
+def test_the_example_leaves_the_node_with_broken_cards_idle(
+    examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = examples / "placement" / "llama3-70b-measured-links.yaml"
+    found = place(job, "--layout", "tp=8,pp=4,micro_batch=1,zero_stage=1", capsys=capsys)["placement"]
+    assert found["idle"] == ["gpu-10"]
+    assert found["links"]["still_used"] == []
+    times = found["step_time_s"]
+    assert times["rank_order"] / times["cluster_file"] > 1.05
+    assert times["placed"] == pytest.approx(times["cluster_file"], rel=0.01)
+
+
 def test_without_links_the_orders_are_shown(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = examples / "llama3-8b-h100.yaml"
     assert run(["place", str(job), "--layout", "tp=2,micro_batch=1"]) == 0

@@ -34,7 +34,7 @@ def search_stages(
         found = staged_search(
             loaded.job, count, options, gap=gap, time_limit_s=time_limit_s, progress=progress
         )
-    written = _write(found, plan_file, lp_file)
+    written = _write(loaded, found, plan_file, lp_file)
 
     def render(console: Console) -> None:
         _print(console, found, output)
@@ -44,13 +44,14 @@ def search_stages(
     output.emit(found.to_json(), render)
 
 
-def _write(found: StagedSearch, plan_file: str | None, lp_file: str | None) -> list[str]:
+def _write(loaded: LoadedJob, found: StagedSearch, plan_file: str | None, lp_file: str | None) -> list[str]:
     lines = []
     best = found.plans[0]
     if plan_file is not None:
         from planner.jobs.plan import write_plan
+        from planner.report.text import used_devices
 
-        write_plan(plan_file, found.job, best.after)
+        write_plan(plan_file, loaded.on_devices(used_devices(best.after.layout)), best.after)
         lines.append(f"plan written to {plan_file}")
     if lp_file is not None:
         from planner.solvers.stages.uneven import write_stage_programme

@@ -81,7 +81,10 @@ def staged_search(
         try:
             found = ranked(roomier)
         except NoAnswerError as error:
-            nothing = error if roomier == 1.0 else nothing
+            if roomier == 1.0:
+                nothing = NoAnswerError(
+                    f"with at least two pipeline ranks {error.message}", field=error.field
+                )
             continue
         if found is not None:
             return found

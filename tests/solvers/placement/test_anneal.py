@@ -100,6 +100,20 @@ def test_no_placement_beats_the_bound(seed: int, shape: tuple[int, int], recurri
     )
 
 
+@given(seed=st.integers(0, 10**6), shape=st.sampled_from(SHAPES))
+def test_faster_links_never_cost_and_names_of_nodes_do_not_matter(seed: int, shape: tuple[int, int]) -> None:
+    generator = np.random.default_rng(seed)
+    traffic = grid(*shape)
+    rates = matrix(traffic.places, seed, slow=0.4)
+    best = best_placement(scorer(traffic, rates)).cost_s
+    faster = rates * generator.uniform(1.0, 2.0, rates.shape)
+    assert best_placement(scorer(traffic, faster)).cost_s <= best * (1 + 1e-9)
+    order = generator.permutation(len(rates))
+    assert best_placement(scorer(traffic, rates[np.ix_(order, order)])).cost_s == pytest.approx(
+        best, rel=1e-8
+    )
+
+
 @pytest.mark.parametrize("traffic", [grid(4, 8), grid(1, 16), grid(8, 1), exchange()])
 @pytest.mark.parametrize("idle", [0, 3])
 def test_equal_links_change_nothing(traffic: Traffic, idle: int) -> None:

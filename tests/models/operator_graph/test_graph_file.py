@@ -23,15 +23,16 @@ operators:
 """
 
 
-@pytest.mark.parametrize("ending", ["yaml", "json"])
-def test_what_is_written_is_read(tmp_path: Path, ending: str) -> None:
-    traced = user_module("examples/operator_graphs/moe.py:make_module").traced
-    file = tmp_path / f"moe.{ending}"
-    write_graph(traced, file)
-    again, first = read_graph(file), operator_graph(traced)
-    assert again.operators == first.operators
-    assert dict(again.values) == dict(first.values)
-    assert again.representatives == first.representatives
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    traced = user_module("examples/operator_graphs/gpt2.py:make_module").traced
+    first = operator_graph(traced)
+    for ending in ("yaml", "json"):
+        file = tmp_path / f"gpt2.{ending}"
+        write_graph(traced, file)
+        again = read_graph(file)
+        assert again.operators == first.operators
+        assert dict(again.values) == dict(first.values)
+        assert again.representatives == first.representatives
 
 
 def test_axes_of_a_hand_written_graph(tmp_path: Path) -> None:

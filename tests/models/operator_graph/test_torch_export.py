@@ -14,10 +14,10 @@ from planner.models.operator_graph.load import load_graph
 from planner.models.operator_graph.torch_export import module_of
 
 EXAMPLES = Path("examples/operator_graphs")
-MODELS = ("gpt2", "llama", "bert", "vit", "t5", "moe")
+MODELS = ("bert", "t5", "moe")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MODELS)  # GPT-2 and ViT: beside their ONNX files; Llama: where it is planned
 def test_examples_are_known_through_and_through(name: str) -> None:
     source = f"{EXAMPLES / name}.py:make_module"
     graph = load_graph(source)

@@ -111,8 +111,10 @@ def _rows_table(rows: Sequence[Row], fields: Sequence[str], top: int) -> Table:
     words = not all(row["status"] == "ok" for row in shown) or not any(
         path.startswith(LAYOUT) for path in fields
     )
-    headings = [*field_names(fields).values(), *(RESULTS[name][0] for name in columns)]
-    table = new_table(title, [*headings, *(["layout"] if words else [])], left=("layout",))
+    names = field_names(fields)
+    headings = [*names.values(), *(RESULTS[name][0] for name in columns)]
+    texts = [names[path] for path in fields if any(isinstance(row[path], str) for row in rows)]
+    table = new_table(title, [*headings, *(["layout"] if words else [])], left=(*texts, "layout"))
     for row in shown:
         cells = [value_words(path, row[path]) for path in fields]
         cells += ["-" if row[name] is None else RESULTS[name][1](row[name]) for name in columns]

@@ -178,6 +178,6 @@ def repeated(layout: Layout, job: Job) -> float:
     """Executed over model FLOPs: full recompute adds one forward pass, a third of forward and backward."""
     if layout.recompute.mode != "full":
         return 1.0
-    layers = job.model.layers / layout.pp
-    share = min(1.0, (layout.recompute_layers or layers) / layers)
-    return 1.0 + share / 3.0
+    of_rank = job.model.layers / layout.pp
+    repeats = sum(min(of_rank, layout.recomputed_on(rank, job.model.layers)) for rank in range(layout.pp))
+    return 1.0 + repeats / job.model.layers / 3.0

@@ -71,9 +71,15 @@ def find_field(given: str, fields: Mapping[str, Field]) -> Field:
             raise PlannerError(f"'{given}' may be {' or '.join(sorted(outermost))}; name one", field="--over")
         if outermost:
             return fields[outermost[0]]
-    short = {path.rpartition(".")[2] for path in fields}
-    hint = suggest(given, fields) if "." in given else suggest(given, short | set(fields))
-    raise PlannerError(f"no field '{given}' can be varied; {hint}", field="--over")
+    raise PlannerError(f"no field '{given}' can be varied; {_nearest(given, fields)}", field="--over")
+
+
+def _nearest(given: str, fields: Iterable[str]) -> str:
+    names = {path.rpartition(".")[2] for path in fields}
+    longer = [name for name in names if given in name]
+    if longer:
+        return f"did you mean '{min(longer, key=len)}'?"
+    return suggest(given, fields if "." in given else names | set(fields))
 
 
 def job_fields(base: Path | None) -> dict[str, Field]:

@@ -53,6 +53,7 @@ def test_with_a_layout_short_names_of_knobs_mean_its_own(fields: Mapping[str, Fi
     ("given", "words"),
     [
         ("seq_lne", "did you mean 'seq_len'?"),
+        ("price", "did you mean 'price_per_device_hour'?"),
         ("training.seqlen", "did you mean 'training.seq_len'?"),
         ("hardware.memory_bandwith", "did you mean 'hardware.memory_bandwidth'?"),
         ("bandwidth", "may be hardware.infiniband.bandwidth or hardware.nvlink.bandwidth; name one"),

@@ -39,6 +39,7 @@ test: lint
 validate: $(VENV)/.test
 	$(BIN)/plan validate structure --workers 2
 	$(BIN)/plan validate torch
+	$(BIN)/plan validate sharding --random 2
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -81,10 +81,12 @@ def test_search(benchmark: Any, model: str, devices: int) -> None:
     result = benchmark.pedantic(search, (job,), rounds=2)
     seconds = (time.process_time() - begin) / 2
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    pruned = ", ".join(f"{reason} {count:,}" for reason, count in result.space["pruned"].items())
+    space = result.space
+    pruned = ", ".join(f"{reason} {count:,}" for reason, count in space["pruned"].items())
     benchmark.extra_info["counts"] = (
-        f"{result.space['candidates']:,} candidates, {result.space['evaluated']:,} evaluated, pruned: {pruned}; "
-        f"{seconds:.2f} s of one core ({result.space['candidates'] / seconds / 1e6:.1f} million candidates/s), {peak:.2f} GiB at most in this process"
+        f"{space['candidates']:,} candidates, {space['evaluated']:,} evaluated, pruned: {pruned}; "
+        f"{seconds:.2f} s of one core, {space['candidates'] / seconds / 1e6:.1f} million candidates/s, "
+        f"{peak:.2f} GiB at most in this process"
     )
     assert result.certificate["proved"]
     assert peak < 2.0

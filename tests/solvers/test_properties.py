@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planner.costs.evaluate import memory_totals, step_times
 from planner.costs.prices import price_model
 from planner.hardware.types import Accelerator, Cluster
-from planner.jobs.types import Job
+from planner.jobs.types import Job, MoeOptions
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
 from planner.layouts.space.space import search_space
@@ -106,6 +106,35 @@ def test_no_layout_needs_less_than_its_memory_bound(make_job: Any, model: Any, f
     assert (bound > 0).all()
     for _, layouts, owner in space.blocks():
         assert (memory_totals(job, layouts, prices).device_used_bytes >= bound[owner]).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "framework", "training"),
+    [
+        ("mixtral-8x7b", "ideal", {}),
+        ("mixtral-8x7b", "megatron-core", {"moe": MoeOptions(dispatcher="allgather")}),
+        ("gpt-oss-20b", "megatron-core", {"capture": False}),
+        ("deepseek-v2-lite", "torchtitan", {"compile": True}),
+        ({"preset": "deepseek-v3", "layers": 8}, "mindspeed", {"launch_blocking": True}),
+    ],
+)
+def test_bounds_over_all_meshes_of_experts_hold_for_each(
+    make_job: Any, model: Any, framework: str, training: dict[str, Any]
+) -> None:
+    job = make_job(
+        model, 32, 32, framework=framework, per_node=8, training=training, limit={"micro_batch": 2, "cp": 4}
+    )
+    closed = search_space(job)
+    assert closed.closed
+    least = price_model(job, closed.outer, least=True)
+    opened, owner = closed.opened()
+    exact = price_model(job, opened.outer)
+    assert np.bincount(owner, weights=opened.candidates).tolist() == closed.candidates.tolist()
+    time = time_lower_bound(job, opened.outer, exact)
+    assert (time_lower_bound(job, closed.outer, least)[owner] <= time).all()
+    memory = memory_lower_bound(job, opened, exact) * (1.0 + 1e-8)
+    assert (memory_lower_bound(job, opened, least) <= memory).all()
+    assert (memory_lower_bound(job, closed, least)[owner] <= memory).all()
 
 
 triples = st.lists(

@@ -1,0 +1,40 @@
+"""Parts of a block that are priced once for many rows cost what each row costs alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from planner.costs.prices import QUANTITIES, price_model
+from planner.layouts.space.space import search_space
+
+ROWS = 300
+"""Fewer than are told apart, so that every row is priced by itself."""
+
+
+@pytest.mark.parametrize(
+    ("model", "framework", "options"),
+    [
+        ("mixtral-8x7b", "megatron-core", {}),
+        ("gpt-oss-20b", "megatron-core", {"allow": {"axis_order": ["tp", "dp", "cp", "ep", "pp"]}}),
+        ("deepseek-v2-lite", "ideal", {}),
+    ],
+)
+def test_prices_of_many_rows_equal_those_of_few(
+    make_job: Any, model: str, framework: str, options: dict[str, Any]
+) -> None:
+    job = make_job(model, 48, 96, framework=framework, per_node=8, limit={"micro_batch": 4}, **options)
+    rows = search_space(job).opened()[0].outer
+    rows = rows.take(np.random.default_rng(3).permutation(len(rows))[:3000])
+    many = price_model(job, rows)
+    assert len(many.keys) > 4 * ROWS
+    for begin in range(0, len(rows), 10 * ROWS):
+        part = rows.take(slice(begin, begin + ROWS))
+        few = price_model(job, part)
+        for block in job.model.blocks:
+            for quantity in QUANTITIES:
+                for again in (False, True):
+                    alone = few.rows(part).get(block, quantity, recomputed=again)
+                    assert np.array_equal(many.rows(part).get(block, quantity, recomputed=again), alone)

@@ -37,8 +37,9 @@ class Figure:
 def figures(job: Job) -> Mapping[str, Figure]:
     """Every figure that is known of the job's cluster, by name: the accelerator's, each network level's, the host's, launches.
 
-    ``<level>.bandwidth`` moves what one pair of devices reaches too; ``launch`` is the host's work per forward operator and moves
-    backward's and the experts'; ``kernel_start`` is the time on the device of each kernel besides its work.
+    ``<level>.bandwidth`` moves what one pair of devices reaches too; ``<level>.start`` is the time that a collective takes to
+    start on the device, where it was measured, and moves that of single messages; ``launch`` is the host's work per forward
+    operator and moves backward's and the experts'; ``kernel_start`` is the time on the device of each kernel besides its work.
     """
     found = (*_accelerator(job), *_levels(job), *_host(job), *_launches(job))
     return {figure.name: figure for figure in found}
@@ -134,6 +135,25 @@ def _levels(job: Job) -> Iterator[Figure]:
                 False,
                 _level(place, lambda item, factor: replace(item, latency_s=item.latency_s * factor)),
             )
+
+        if level.start_s:
+            yield Figure(
+                f"{level.name}.start",
+                f"start of {level.name} calls",
+                "s",
+                level.start_s,
+                False,
+                _level(place, _sooner_level),
+            )
+
+
+def _sooner_level(item: NetworkLevel, factor: float) -> NetworkLevel:
+    message, call = item.message_start_s, item.start_s
+    return replace(
+        item,
+        start_s=None if call is None else call * factor,
+        message_start_s=None if message is None else message * factor,
+    )
 
 
 def _faster_level(item: NetworkLevel, factor: float) -> NetworkLevel:

@@ -31,8 +31,15 @@ def test_overview_names_every_figure_once(job: str, capsys: pytest.CaptureFixtur
     found = answer(capsys, job)
     assert found["now"] == found["best_now"]
     names = [name for effect in found["sensitivity"] for name in effect["changes"]]
-    assert len(names) == len(set(names)) == 9
-    assert {"peak_flops", "memory_bandwidth", "nvlink.bandwidth", "host.link", "launch"} <= set(names)
+    assert len(names) == len(set(names)) == 10
+    assert {
+        "peak_flops",
+        "memory_bandwidth",
+        "nvlink.bandwidth",
+        "nvlink.start",
+        "host.link",
+        "launch",
+    } <= set(names)
     (peak,) = (effect for effect in found["sensitivity"] if "peak_flops" in effect["changes"])
     assert peak["changes"]["peak_flops"]["factor"] == pytest.approx(1.1)
     assert -0.1 < peak["best"]["change"] <= peak["kept"]["change"] < 0

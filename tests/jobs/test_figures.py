@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,16 @@ def test_each_figure_changes_itself_and_what_moves_with_it(make_job: Any) -> Non
         assert all(after[other] == pytest.approx(3 * before[other]) for other in moved)
     host = with_figures(job, {"launch": 50e-6}).framework.host
     assert (host.forward_operator_s, host.backward_operator_s) == pytest.approx((50e-6, 60e-6))
+
+
+def test_starts_of_collectives_are_figures_where_they_were_measured(make_job: Any) -> None:
+    job = make_job(TINY, 8, 16)
+    (level,) = job.cluster.network
+    level = replace(level, start_s=2e-5, message_start_s=1e-5)
+    measured = replace(job, cluster=replace(job.cluster, network=(level,)))
+    assert figures(measured)["nvlink.start"].value == 2e-5
+    (after,) = with_figures(measured, {"nvlink.start": 1e-5}).cluster.network
+    assert (after.start_s, after.message_start_s) == pytest.approx((1e-5, 5e-6))
 
 
 def test_an_unknown_figure_names_the_nearest(make_job: Any) -> None:

@@ -13,8 +13,9 @@ from planner.costs.kernels import peak_flops
 from planner.costs.predict import predict
 from planner.jobs.prediction import MemoryBreakdown, Prediction, TimeBreakdown
 from planner.layouts.layout import Layout
+from planner.solvers.mixed.group_times import with_batch
 from planner.solvers.mixed.job import MixedJob
-from planner.solvers.mixed.shares import Shares, with_batch
+from planner.solvers.mixed.shares import Shares
 
 Kind = Literal["pipeline", "replicas", "alone"]
 """Stages on several groups; every group the whole model and a share of the batch; one group with the others idle."""

@@ -15,13 +15,14 @@ from planner.errors import NoAnswerError
 from planner.jobs.types import Job
 from planner.solvers.mixed.candidates import Side, side_of
 from planner.solvers.mixed.contents import Contents, stage_contents
+from planner.solvers.mixed.group_times import GroupTimes
 from planner.solvers.mixed.job import MixedJob
 from planner.solvers.mixed.links import gradient_sum_seconds
 from planner.solvers.mixed.pipeline_plan import pipeline_plan
 from planner.solvers.mixed.pipelines import Limits, PipelineSearch, Progress, best_pipeline
 from planner.solvers.mixed.plan import MixedPlan, alone_plan, shares_plan
 from planner.solvers.mixed.result import Comparison, MixedResult
-from planner.solvers.mixed.shares import GroupTimes, ShareSearch, best_shares, proportional_shares
+from planner.solvers.mixed.shares import ShareSearch, best_shares, proportional_shares
 from planner.solvers.mixed.slowest import as_slowest
 from planner.solvers.mixed.tables import StageTables
 from planner.solvers.mixed.ways import Ways, ways_of

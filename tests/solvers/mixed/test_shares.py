@@ -10,10 +10,11 @@ import pytest
 
 from planner.errors import NoAnswerError
 from planner.jobs.types import Job
+from planner.solvers.mixed.group_times import GroupTimes, share_unit, with_batch
 from planner.solvers.mixed.links import gradient_sum_seconds
 from planner.solvers.mixed.pipelines import Limits
 from planner.solvers.mixed.search import search_groups
-from planner.solvers.mixed.shares import GroupTimes, best_shares, share_unit, with_batch
+from planner.solvers.mixed.shares import best_shares
 from planner.solvers.search import search
 from tests.solvers.mixed.small import group, mixed
 

@@ -70,8 +70,6 @@ def command(
 
     GRAPH: MODEL.py:FUNCTION, an exported program (.pt2), an ONNX model, or a graph file (.yaml, .json).
     """
-    from planner.report.shard import plan_document
-
     if rules is not None and (explain or asked or write_lp):
         raise click.UsageError("--rules solves no programme: it excludes --explain, --why and --write-lp")
     for target in (plan_file, write_lp):
@@ -81,11 +79,13 @@ def command(
         progress(0.1, "reading the graph")
         problem = _problem(graph, mesh, cluster, inputs, training=not inference, block=block)
         progress(0.5, "choosing")
-        payload = _by_rules(problem, search) if rules else _solved(problem, search, write_lp, explain, asked)
+        made = _by_rules(problem, search) if rules else _solved(problem, search, write_lp, explain, asked)
+        choice, payload = made
     if plan_file is not None:
-        from planner.documents.writing import write_yaml
+        from planner.documents import write_yaml
+        from planner.report.shard import plan_file_data
 
-        write_yaml(plan_file, plan_document(payload))
+        write_yaml(plan_file, plan_file_data(problem, choice, payload))
     output.emit(payload, lambda console: _print(console, payload, plan_file, write_lp, output))
 
 
@@ -112,20 +112,18 @@ def _problem(
     return make_problem(load_graph(graph, inputs, block=block), hardware, training=training, block=block)
 
 
-def _by_rules(problem: Problem, search: Search) -> dict[str, Any]:
+def _by_rules(problem: Problem, search: Search) -> tuple[tuple[int, ...], dict[str, Any]]:
     from planner.report.shard import sharding_json
     from planner.solvers.sharding import rivals
 
     quick = rivals(problem)
-    memory = search.memory_bytes
-    return sharding_json(
-        problem, quick["two rules"], quick, name="two rules", memory_bytes=memory, answer=None
-    )
+    chosen, memory = quick["two rules"], search.memory_bytes
+    return chosen, sharding_json(problem, chosen, quick, name="two rules", memory_bytes=memory, answer=None)
 
 
 def _solved(
     problem: Problem, search: Search, lp_file: str | None, explain: bool, asked: tuple[str, ...]
-) -> dict[str, Any]:
+) -> tuple[tuple[int, ...], dict[str, Any]]:
     from planner.report.shard import sharding_json, why_json
     from planner.solvers.sharding import best_sharding
     from planner.solvers.sharding.explain import why
@@ -139,7 +137,7 @@ def _solved(
         payload["next_best"] = _next_best(answer)
     if asked:
         payload["why"] = [why_json(why(answer, operator, search)) for operator in asked]
-    return payload
+    return answer.choice, payload
 
 
 def _next_best(answer: Answer) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from planner.solvers.sharding.explain import Alternative, Why
 from planner.solvers.sharding.extract import extract
 from planner.solvers.sharding.plan import ShardingPlan
+from planner.solvers.sharding.plan_file import plan_document
 from planner.solvers.sharding.problem import Problem
 from planner.solvers.sharding.solve import Answer
 from planner.solvers.sharding.styles import parallel_styles
@@ -57,22 +58,15 @@ def sharding_json(
     }
 
 
-def plan_document(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``-o`` writes: the placements first, then what was predicted."""
-    head = ("graph", "mesh", "cluster", "training", "chosen_by", "stored")
-    operators = {
-        item["name"]: {key: item[key] for key in ("split", "inputs", "outputs")}
-        for item in payload["operators"]
-    }
-    predicted = {key: payload[key] for key in ("seconds", *PARTS, "bytes")}
-    return {
-        **{key: payload[key] for key in head},
-        "operators": operators,
-        "transitions": payload["transitions"],
-        "inner": payload["inner"],
-        "parallel_styles": payload["parallel_styles"],
-        "prediction": {**predicted, "certificate": payload["certificate"]},
-    }
+def plan_file_data(problem: Problem, choice: Sequence[int], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``-o`` writes: the plan, then what was predicted.
+
+    Args:
+        payload: of ``sharding_json`` for the same choice.
+    """
+    kept = {key: payload[key] for key in ("cluster", "chosen_by", "parallel_styles")}
+    predicted = {key: payload[key] for key in ("seconds", *PARTS, "bytes", "certificate")}
+    return plan_document(extract(problem, choice), **kept, prediction=predicted)
 
 
 def why_json(found: Why) -> dict[str, Any]:

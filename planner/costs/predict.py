@@ -63,11 +63,15 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None, prices: Prices
 
 def predict_ranking(job: Job, layouts: Layouts) -> tuple[Prediction, ...]:
     """``predict`` of every row, ranked in their order; layouts that agree in what blocks cost by are priced once."""
+    every = [layouts.row(place) for place in range(len(layouts))]
     first, inverse = layouts.unique(block_knobs(layouts))
-    tables = [price_model(job, layouts.take(first[place : place + 1])) for place in range(len(first))]
+    tables = [
+        price_model(job, from_layouts(every[place] for place in np.flatnonzero(inverse == table)))
+        for table in range(len(first))
+    ]
     return tuple(
-        predict(job, layouts.row(place), rank=place + 1, prices=tables[table])
-        for place, table in enumerate(inverse.tolist())
+        predict(job, layout, rank=place + 1, prices=tables[inverse[place]])
+        for place, layout in enumerate(every)
     )
 
 

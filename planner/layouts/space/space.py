@@ -163,7 +163,8 @@ def _counted(
     first, inverse = outer.unique(sorted(read - filled))
     count = _count(outer.take(first), inner, facts)[inverse]
     some = np.flatnonzero(count)
-    return Space(outer.take(some), tuple(inner), facts, objects, count[some]), some
+    left = outer if len(some) == len(outer) else outer.take(some)
+    return Space(left, tuple(inner), facts, objects, count[some]), some
 
 
 def _count(outer: Layouts, inner: Sequence[Factor], facts: Facts) -> IntArray:

@@ -26,7 +26,7 @@ from planner.errors import NoAnswerError
     "plans",
     metavar="NAME",
     multiple=True,
-    help="ilp, two rules, data parallel, greedy, replicated.",
+    help="ilp, two rules, data parallel, greedy, replicated, or a file of plan shard -o.",
 )
 @click.option(
     "--random",

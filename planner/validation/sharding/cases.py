@@ -11,8 +11,10 @@ from typing import Any
 from planner.errors import PlannerError, suggest
 from planner.hardware.loader import load_cluster
 from planner.models.operator_graph.load import load_graph
+from planner.models.operator_graph.types import OperatorGraph
 from planner.solvers.sharding import (
     Problem,
+    ShardingPlan,
     best_sharding,
     extract,
     make_problem,
@@ -20,6 +22,7 @@ from planner.solvers.sharding import (
     parse_mesh,
     rivals,
 )
+from planner.solvers.sharding.plan_file import read_plan
 from planner.validation.sharding.runs import ShardingRun
 
 PLANS = ("ilp", "two rules", "data parallel", "greedy", "replicated")
@@ -75,13 +78,15 @@ def cases(
     Args:
         models: sources that hold numbers, as for ``load_graph``.
         meshes: ``2``, ``2x2``.
-        plans: names out of ``PLANS``.
+        plans: names out of ``PLANS``, or files that ``plan shard -o`` wrote for a model (on their own meshes).
         at_random: plans besides, every operator and stored tensor split by chance.
         progress: gets the share that is done and the model that follows.
 
     Raises:
-        PlannerError: an unknown plan, or a model or mesh that cannot be read.
+        PlannerError: an unknown plan, a plan of another graph, or a model or mesh that cannot be read.
     """
+    files = [name for name in plans if Path(name).suffix in (".yaml", ".yml")]
+    plans = [name for name in plans if name not in files]
     for name in plans:
         if name not in PLANS:
             raise PlannerError(f"unknown plan '{name}'; {suggest(name, PLANS)}", field="--plan")
@@ -92,12 +97,25 @@ def cases(
         if progress is not None:
             progress(number / len(models), f"choosing plans of {_name(model)}")
         graph = load_graph(model)
-        for shape in shapes:
+        for file in files:
+            plan = _plan_of(graph, file)
+            mesh = "x".join(str(size) for size in plan.mesh)
+            found.append(ShardingCase(_name(model), mesh, Path(file).name, ShardingRun(model, plan)))
+        for shape in shapes if plans or at_random else ():
             problem = make_problem(graph, mesh_hardware(cluster, shape))
             for made_by, choice in _distinct(problem, plans, at_random):
                 run = ShardingRun(model, extract(problem, choice))
                 found.append(ShardingCase(_name(model), shape.text, made_by, run))
     return found
+
+
+def _plan_of(graph: OperatorGraph, file: str) -> ShardingPlan:
+    """The plan of a file, which must be one for training this graph."""
+    plan = read_plan(file)
+    names = [choice.operator for choice in plan.choices]
+    if names != [operator.name for operator in graph.operators] or not plan.training:
+        raise PlannerError(f"is no plan for training {graph.name}: its operators differ", file=file)
+    return plan
 
 
 def _name(model: str) -> str:

@@ -133,16 +133,16 @@ def cost_words(cost: float) -> str:
 
 def print_vary(console: Console, found: Vary) -> None:
     """The best layout over the range of one figure."""
-    headings = ("from", "to", "of now", "step", "best layout")
+    headings = ("#", "from", "to", "of now", "step", "best layout")
     table = new_table(f"Best layout by {found.words}", headings, left=("best layout",))
-    for span in found.spans:
+    for place, span in enumerate(found.spans, 1):
         ends = [value_words(value, found.unit) for value in (span.begin, span.end)]
         shares = f"x{span.begin / found.now:.3g} - x{span.end / found.now:.3g}"
         step = "-"
         if span.begin_s is not None and span.end_s is not None:
-            step = f"{seconds(span.begin_s)} - {seconds(span.end_s)}"
+            step = " - ".join(dict.fromkeys((seconds(span.begin_s), seconds(span.end_s))))
         words = "nothing fits" if span.layout is None else layout_words(span.layout)
-        table.add_row(*ends, shares, step, words, style="bold" if span.now else None)
+        table.add_row(str(place), *ends, shares, step, words, style="bold" if span.now else None)
     console.print(table)
     count = len(found.spans) - 1
     if count:

@@ -145,7 +145,7 @@ def load_any(path: str, overrides: dict[str, Any] | None = None) -> LoadedJob | 
     from planner.solvers.mixed.job import load_mixed
 
     place = open_job(path, overrides=overrides)
-    mixed = None if place.is_plan else load_mixed(place)
+    mixed = load_mixed(place)
     return load(path, overrides) if mixed is None else LoadedGroups(mixed, place)
 
 

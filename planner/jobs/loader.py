@@ -85,7 +85,8 @@ def open_job(
     else:
         document, name = load_document(source), Path(source).stem
         base = Path(source).parent
-    plan = isinstance(document.data, Mapping) and "job" in document.data and "layout" in document.data
+    keys = document.data.keys() if isinstance(document.data, Mapping) else ()
+    plan = "job" in keys and ("layout" in keys or "segments" in keys)
     at: DocumentPath = ("job",) if plan else ()
     place = JobDocument(document, at, base, name)
     return override(place, overrides) if overrides else place

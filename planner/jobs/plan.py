@@ -80,6 +80,8 @@ def read_plan(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -
 def plan_at(place: JobDocument) -> Plan:
     """The plan that an opened plan file holds; errors as ``read_plan``."""
     data, file = place.document.data, place.document.path
+    if "segments" in data:
+        raise PlannerError("is a plan over several groups, which only plan search reads", file=file)
     for key in data:
         if key not in SECTIONS:
             message = f"unknown key; {suggest(str(key), SECTIONS)}"

@@ -61,6 +61,10 @@ def test_the_plan_and_the_picture_are_written(
     assert content["prediction"]["step_time_s"] == found["plans"][0]["step_time_s"]
     assert [part["group"] for part in content["segments"]] == found["plans"][0]["groups"]
     assert set(content["provenance"]) == {"fast", "slow"}
+    again = answer("search", str(plan), capsys=capsys)
+    assert again["plans"] == found["plans"]
+    assert run(["estimate", str(plan)]) == 2
+    assert "several groups" in capsys.readouterr().err
 
 
 def test_the_tables(job: Path, capsys: pytest.CaptureFixture[str]) -> None:

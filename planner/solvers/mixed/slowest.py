@@ -19,7 +19,8 @@ def as_slowest(mixed: MixedJob, slowest: int) -> Job:
     job = mixed.jobs[slowest]
     own = job.cluster
     per_node = math.gcd(*(group.devices_per_node for group in mixed.groups))
-    inner = {min(level.size, per_node): level for level in reversed(_inside(own))}
+    cut = [(min(level.size, per_node), level) for level in reversed(_inside(own))]
+    inner = {size: level for size, level in cut if per_node % size == 0}
     between = min((*_outside(own), *(link.level for link in mixed.cluster.between)), key=_rate)
     levels = [replace(level, size=size, shape=None, fabric=_flat(level)) for size, level in inner.items()]
     outermost = replace(between, size=mixed.devices, shape=None, fabric=_flat(between))

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from planner.layouts.layout import Recompute
+from planner.solvers.mixed import pipelines
+from planner.solvers.mixed.candidates import Candidates, Side
 from planner.solvers.mixed.search import search_groups
 from tests.solvers.mixed.brute_force import fastest_pipeline
 from tests.solvers.mixed.small import group, mixed
 
 NO_HOPS = {"overlap": {"pp": 1.0}, "bandwidth": "1000 GB/s", "latency": "0 us"}
 PLAIN = (Recompute(), Recompute("full"))
-ONLY = {"allow": {"zero_stage": [0, 1], "recompute": ["none", "full"]}, "limit": {"micro_batch": 4}}
+ONLY = {
+    "allow": {"zero_stage": [0, 1], "recompute": ["none", "full"]},
+    "limit": {"micro_batch": 4, "ep": 1, "etp": 1},
+}
 
 CASES: dict[str, Any] = {
     "fast and slow": ([group("a", 2), group("b", 2, speed=0.4)], {}),
     "tight memory": ([group("a", 4, memory="17 GB"), group("b", 2, memory="30 GB", speed=0.7)], {}),
     "three devices": ([group("a", 3, per_node=3), group("b", 2, speed=0.5)], {"batch": 6}),
     "one device each": ([group("a", 1), group("b", 1, speed=0.3)], {"batch": 4}),
+    "dense and expert layers": (
+        [group("a", 2), group("b", 1, speed=0.5, memory="60 GB")],
+        {"batch": 4, "model": {"preset": "deepseek-v2-lite", "layers": 4}},
+    ),
     "three groups": ([group("a", 1), group("b", 2, speed=0.5), group("c", 1, speed=0.8)], {"batch": 4}),
 }
 
@@ -32,3 +43,36 @@ def test_the_best_pipeline_equals_exhaustive_assignment(name: str) -> None:
     plans = search_groups(job).plans
     found = [plan.step_s for plan in plans if plan.kind == "pipeline" and len(plan.groups) == len(groups)]
     assert found == pytest.approx([expected], rel=1e-9)
+
+
+UNPRUNED: dict[str, Any] = {
+    "slow link": ([group("a", 2), group("b", 4, speed=0.4)], {"bandwidth": "0.3 GB/s", "latency": "1 ms"}),
+    "experts": (
+        [group("a", 4), group("b", 2, speed=0.5)],
+        {"model": {"preset": "mixtral-8x7b", "layers": 4}, "framework": "megatron-core"},
+    ),
+    "tied tables": (
+        [group("a", 2), group("b", 2, speed=0.5), group("c", 1)],
+        {"model": {"preset": "gpt3-125m", "layers": 5}, "batch": 4, "bandwidth": "1 GB/s"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNPRUNED)
+def test_bounds_rule_out_nothing_better(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hops, tied tables and experts included: the same pipelines are best when every candidate is cut."""
+    groups, options = UNPRUNED[name]
+    job = mixed(*groups, **options)
+    pruned = search_groups(job)
+
+    def unbounded(sides: Mapping[int, Side], order: tuple[int, ...]) -> Candidates:
+        found = candidates(sides, order)
+        return replace(found, bound=0.0 * found.bound)
+
+    candidates = pipelines.candidates
+    monkeypatch.setattr(pipelines, "candidates", unbounded)
+    every = search_groups(job)
+    assert every.space["pipelines"]["cut"] == every.space["pipelines"]["candidates"]
+    assert pruned.space["pipelines"]["cut"] < pruned.space["pipelines"]["candidates"]
+    assert [plan.step_s for plan in pruned.plans] == [plan.step_s for plan in every.plans]
+    assert pruned.certificate["best"] == pytest.approx(every.certificate["best"])

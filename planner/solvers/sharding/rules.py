@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.models.operator_graph.types import Dims, GraphOperator
+from planner.solvers.sharding.baselines import Choice
 from planner.solvers.sharding.placement import REPLICATED, Code
 from planner.solvers.sharding.plan import Split
 from planner.solvers.sharding.problem import Node, Problem
@@ -22,8 +23,6 @@ from planner.solvers.sharding.strategies import leading
 
 Role = Literal["data", "tensor"]
 """What a mesh dimension is for."""
-
-Choice = tuple[int, ...]
 
 
 def data_parallel(problem: Problem) -> Choice:

@@ -185,13 +185,20 @@ def test_switches_are_where_plain_searches_say(job: Job) -> None:
             assert point.best.step_time_s <= point.kept_s * (1 + 1e-12)
 
 
-def test_a_range_where_nothing_fits_has_no_layout(job: Job) -> None:
+def test_over_memory_the_best_step_follows_the_pareto_set(job: Job) -> None:
+    """What fits in a capacity is known from one search with much memory: the set of step time and memory."""
     found = vary(ask(job), *parse_range(job, "memory=1 GB..3 GB"))
     assert found.spans[0].layout is None
     assert found.spans[0].begin == pytest.approx(1e9)
-    assert found.spans[-1].layout is not None
     assert found.spans[-1].end == pytest.approx(3e9)
     assert not any(span.now for span in found.spans)
+    pareto = search(job, top=1, axes=("step_time", "memory")).pareto
+    for point in found.points:
+        usable = point.value * (1.0 - job.search.memory_reserve)
+        fitting = [item["step_time_s"] for item in pareto if item["device_used_bytes"] <= usable]
+        assert (point.best is None) == (not fitting)
+        if point.best is not None:
+            assert point.best.step_time_s == pytest.approx(min(fitting), rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def _tiled(
     down = {size: np.ceil(m / size) for size in np.unique(TILES[:, 0])}
     across = {size: groups / units * np.ceil(n / size) for size in np.unique(TILES[:, 1])}
     partial = PARTIAL_BYTES * groups * m * n / (accelerator.memory_bandwidth * kernels.matmul_traffic)
+    depth = {split: k / split + fill for split in SPLITS}
     best: FloatArray | None = None
     for (rows, columns), loss in zip(TILES, edge, strict=True):
         tiles = down[rows] * across[columns]
@@ -109,7 +110,7 @@ def _tiled(
         for split in SPLITS:
             waves = tiles * split
             paid = kernels.matmul_wave * np.ceil(waves) + (1.0 - kernels.matmul_wave) * np.maximum(waves, 1.0)
-            seconds = paid * (work * (k / split + fill))
+            seconds = paid * (work * depth[split])
             if split > 1.0:
                 seconds = seconds + split * partial
             best = seconds if best is None else np.minimum(best, seconds)

@@ -152,7 +152,7 @@ def _next_best(answer: Answer) -> list[dict[str, Any]]:
             **alternative_json(other),
         }
         for name, other in runners_up(answer).items()
-        for at in [problem.index[name]]
+        for at in [problem.places["operator", name]]
     ]
 
 

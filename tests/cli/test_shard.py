@@ -13,13 +13,14 @@ from planner.cli.main import run
 from planner.cli.shard import command
 from planner.documents import load_document
 
+# A parameter may bear the name of an operator.
 GRAPH = """
 inputs: {x: "bfloat16[512,4096]"}
-parameters: {wide: "bfloat16[16384,4096]", narrow: "bfloat16[4096,16384]"}
+parameters: {up: "bfloat16[16384,4096]", narrow: "bfloat16[4096,16384]"}
 values: {a: "bfloat16[512,16384]", b: "bfloat16[512,16384]", y: "bfloat16[512,4096]"}
 outputs: [y]
 operators:
-  - {call: aten.linear, arguments: [$x, $wide], outputs: [a], name: up}
+  - {call: aten.linear, arguments: [$x, $up], outputs: [a], name: up}
   - {call: aten.gelu, arguments: [$a], outputs: [b], name: gelu}
   - {call: aten.linear, arguments: [$b, $narrow], outputs: [y], name: down}
 """
@@ -49,7 +50,7 @@ def test_json_tells_the_whole_plan(graph: str) -> None:
     assert found["certificate"]["status"] == "optimal"
     assert found["certificate"]["lower_bound_s"] == pytest.approx(found["seconds"], rel=1e-6)
     assert found["kernels_s"] + found["forward_s"] + found["backward_s"] == pytest.approx(found["seconds"])
-    assert found["stored"]["wide"] == ["S0"]
+    assert found["stored"]["up"] == ["S0"]
     assert found["stored"]["narrow"] == ["S1"]
     assert [item["split"] for item in found["operators"]] == [["out"], ["d1"], ["in"]]
     (sent,) = [item for item in found["transitions"] if any(step["collective"] for step in item["forward"])]

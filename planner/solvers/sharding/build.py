@@ -71,7 +71,8 @@ class _Builder:
         readers = self._readers()
         leaves = self._leaves(readers)
         nodes = [self._leaf(members) for members in leaves]
-        place = {member: number for number, members in enumerate(leaves) for member in members}
+        stored = {member: number for number, members in enumerate(leaves) for member in members}
+        place: dict[str, int] = {}
         operators = _grouped(self.graph.operators, lambda item: self.graph.representative(item.name))
         for copies in operators:
             place |= {copy.name: len(nodes) for copy in copies}
@@ -80,11 +81,11 @@ class _Builder:
         for number, name in enumerate(self.graph.outputs):
             twin = self._twin(name, number) if self.block else None
             if twin is not None:
-                outputs.append(place[twin])
+                outputs.append(stored[twin])
                 continue
             outputs.append(len(nodes))
             nodes.append(self._output(name, number))
-        wires = self._wires(nodes, place, outputs)
+        wires = self._wires(nodes, stored, place, outputs)
         return Problem(self.graph, self.hardware, tuple(nodes), tuple(wires), tuple(outputs), self.training)
 
     def _readers(self) -> dict[str, frozenset[tuple[str, int]]]:
@@ -167,7 +168,9 @@ class _Builder:
         twins = [other for other in self.graph.inputs if kin(values[other])]
         return twins[before] if before < len(twins) else None
 
-    def _wires(self, nodes: list[Node], place: dict[str, int], outputs: list[int]) -> list[Wire]:
+    def _wires(
+        self, nodes: list[Node], stored: dict[str, int], place: dict[str, int], outputs: list[int]
+    ) -> list[Wire]:
         """One per distinct (producer, consumers); values of copies that run between the same nodes count together."""
         ends: dict[str, list[tuple[int, int | None, bool]]] = defaultdict(list)
         for operator in self.graph.operators:
@@ -175,14 +178,12 @@ class _Builder:
                 ends[name].append((place[operator.name], position, name in operator.saves))
         for number, name in enumerate(self.graph.outputs):
             ends[name].append((outputs[number], None, False))
-        made = {
+        made = {name: (number, 0, False) for name, number in stored.items()} | {
             name: (place[operator.name], position, name in operator.saves)
             for operator in self.graph.operators
             for position, name in enumerate(operator.outputs)
         }
-        groups = _grouped(
-            list(ends), lambda name: (made.get(name, (place.get(name), 0, False)), frozenset(ends[name]))
-        )
+        groups = _grouped(list(ends), lambda name: (made[name], frozenset(ends[name])))
         routes: dict[tuple[tuple[int, ...], int], Routes] = {}
         wires = []
         for members in groups:
@@ -190,7 +191,7 @@ class _Builder:
             key = (value.shape, DTYPE_BYTES[value.dtype])
             if key not in routes:
                 routes[key] = self.hardware.routes(*key)
-            producer, output, saved = made.get(members[0], (place.get(members[0], -1), 0, False))
+            producer, output, saved = made[members[0]]
             users = sorted(
                 dict.fromkeys(ends[members[0]]), key=lambda end: (end[0], end[1] is None, end[1] or 0)
             )

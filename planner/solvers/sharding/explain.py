@@ -58,7 +58,7 @@ def why(answer: Answer, operator: str, search: Search, *, resolve: int = RESOLVE
     names = {item.name for item in problem.graph.operators}
     if operator not in names:
         raise PlannerError(f"no operator '{operator}': {suggest(operator, names)}", field="--why")
-    number = problem.index[operator]
+    number = problem.places["operator", operator]
     seconds = problem.alternatives(answer.choice, number)
     extra = seconds - seconds[answer.choice[number]]
     order = [int(at) for at in np.argsort(extra, kind="stable") if at != answer.choice[number]]

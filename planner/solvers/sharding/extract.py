@@ -65,7 +65,7 @@ class _Extraction:
         )
 
     def _strategy(self, operator: str) -> Strategy:
-        number = self.problem.index[operator]
+        number = self.problem.places["operator", operator]
         return self.problem.nodes[number].strategies[self.choice[number]]
 
     def _placement(self, number: int) -> Code:

@@ -141,9 +141,11 @@ class Problem:
     training: bool
 
     @cached_property
-    def index(self) -> dict[str, int]:
-        """Operator, stored value or output (``output 0``), of any copy -> node."""
-        return {member: number for number, node in enumerate(self.nodes) for member in node.members}
+    def places(self) -> dict[tuple[NodeKind, str], int]:
+        """Kind and name of an operator, stored value or output (``output 0``), of any copy -> node."""
+        return {
+            (node.kind, member): number for number, node in enumerate(self.nodes) for member in node.members
+        }
 
     @cached_property
     def adjacent(self) -> tuple[tuple[Wire, ...], ...]:

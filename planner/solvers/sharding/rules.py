@@ -72,7 +72,7 @@ class _Walk:
         for name in problem.graph.values:
             self.states[name] = self._arrival(name)
         for operator in problem.graph.operators:
-            number = problem.index[operator.name]
+            number = problem.places["operator", operator.name]
             node = problem.nodes[number]
             if number not in chosen:
                 splits = {strategy.split: at for at, strategy in enumerate(node.strategies)}
@@ -86,7 +86,7 @@ class _Walk:
     def _arrival(self, name: str) -> Code:
         """Inputs of the graph arrive split along dimension 0 where that is for data; everything else whole."""
         whole: Code = (REPLICATED,) * len(self.roles)
-        number = self.problem.index.get(name)
+        number = self.problem.places.get(("leaf", name))
         if number is None or name not in self.problem.graph.inputs:
             return whole
         for count in range(len(self.roles), 0, -1):

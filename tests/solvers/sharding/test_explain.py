@@ -44,7 +44,7 @@ def test_what_each_alternative_costs(answer: Answer) -> None:
 def test_next_best_of_every_operator(answer: Answer) -> None:
     found = runners_up(answer)
     assert set(found) == {"matmul0", "elementwise1", "matmul2"}
-    number = answer.problem.index["matmul2"]
+    number = answer.problem.places["operator", "matmul2"]
     assert found["matmul2"].kept_s == pytest.approx(
         min(
             answer.problem.seconds((*answer.choice[:number], at, *answer.choice[number + 1 :]))
@@ -61,9 +61,9 @@ def test_unknown_operators_are_named(answer: Answer) -> None:
 
 
 def test_pins_hold(answer: Answer) -> None:
-    pinned = {answer.problem.index["matmul0"]: 0}
+    pinned = {answer.problem.places["operator", "matmul0"]: 0}
     again = with_pins(answer, pinned)
-    assert again.choice[answer.problem.index["matmul0"]] == 0
+    assert again.choice[answer.problem.places["operator", "matmul0"]] == 0
     assert again.seconds >= answer.seconds
 
 

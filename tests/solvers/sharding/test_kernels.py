@@ -33,7 +33,7 @@ def test_a_product_is_three_products_of_local_sizes() -> None:
     x = maker.unary(maker.value("x", 512, 1024, kind="input"))
     graph = maker.graph("product", maker.linear(x, 4096))
     assert graph.values["elementwise0"].gradient
-    node = problem(graph).nodes[problem(graph).index["matmul1"]]
+    node = problem(graph).nodes[problem(graph).places["operator", "matmul1"]]
     for split, (m, k, n) in {
         (None, None): (512, 1024, 4096),
         ("t", "n"): (256, 1024, 1024),
@@ -43,7 +43,7 @@ def test_a_product_is_three_products_of_local_sizes() -> None:
     }.items():
         assert seconds(node, *split) == pytest.approx(matmul(m, n, k) + matmul(m, k, n) + matmul(k, n, m))
     forward = problem(graph, training=False)
-    assert seconds(forward.nodes[forward.index["matmul1"]], None, "n") == pytest.approx(
+    assert seconds(forward.nodes[forward.places["operator", "matmul1"]], None, "n") == pytest.approx(
         matmul(512, 1024, 1024)
     )
 
@@ -52,7 +52,7 @@ def test_inputs_without_gradient_need_no_product() -> None:
     maker = GraphMaker()
     graph = maker.graph("product", maker.linear(maker.value("x", 512, 1024, kind="input"), 4096))
     found = problem(graph)
-    assert seconds(found.nodes[found.index["matmul0"]], None, None) == pytest.approx(
+    assert seconds(found.nodes[found.places["operator", "matmul0"]], None, None) == pytest.approx(
         matmul(512, 4096, 1024) + matmul(1024, 4096, 512)
     )
 
@@ -64,16 +64,16 @@ def test_kernels_bound_by_memory_move_their_share() -> None:
     found = problem(graph)
     moved = np.array([8192.0 * 8192 * 2 * 2])
     once = float(memory_bound_seconds(moved, two_nodes().accelerator)[0])
-    node = found.nodes[found.index["elementwise1"]]
+    node = found.nodes[found.places["operator", "elementwise1"]]
     assert seconds(node, None, None) == pytest.approx(2 * once)
     assert seconds(node, "a", "b") == pytest.approx(2 * once / 8)
 
 
 def test_a_split_vocabulary_pays_for_its_sums() -> None:
     found = problem(language_model(4096, 1024, 32768))
-    node = found.nodes[found.index["loss4"]]
+    node = found.nodes[found.places["operator", "loss4"]]
     calls = found.hardware.collective_s("all_reduce", 1, np.array([4096 * 4.0]), 4)[0]
-    whole = problem(language_model(4096, 1024, 8192)).nodes[found.index["loss4"]]
+    whole = problem(language_model(4096, 1024, 8192)).nodes[found.places["operator", "loss4"]]
     assert seconds(node, None, "v") == pytest.approx(seconds(whole, None, None) + 3 * calls, rel=1e-3)
 
 
@@ -92,8 +92,8 @@ def test_stored_parameters_carry_their_states() -> None:
     graph = OperatorGraph("add", values, (add,), ("x",), ("y",))
     found = problem(graph)
     for name, width in (("w", 16), ("v", 16)):
-        node = found.nodes[found.index[name]]
+        node = found.nodes[found.places["leaf", name]]
         assert node.bytes[node.placements.index((-1, -1))] == 64 * 64 * width
         assert node.bytes[node.placements.index((0, 0))] == 64 * 64 * width / 8
     plain = problem(graph, training=False)
-    assert plain.nodes[plain.index["v"]].bytes.max() == 64 * 64 * 4
+    assert plain.nodes[plain.places["leaf", "v"]].bytes.max() == 64 * 64 * 4

@@ -63,7 +63,7 @@ def test_folded_copies_cost_what_they_cost_one_by_one(
     draw = random.Random(0)
     random_choice = [draw.randrange(len(node)) for node in folded.nodes]
     for choice in (*best_sharding(folded).rivals.values(), random_choice):
-        unfolded = [choice[folded.index[node.name]] for node in plain.nodes]
+        unfolded = [choice[folded.places[node.kind, node.name]] for node in plain.nodes]
         assert plain.seconds(unfolded) == pytest.approx(folded.seconds(choice), rel=1e-9)
         assert plain.bytes(unfolded) == pytest.approx(folded.bytes(choice), rel=1e-9)
 

@@ -9,6 +9,7 @@ import click
 
 from planner.cli.options import output_options
 from planner.cli.output import Output, check_target
+from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +109,14 @@ def _problem(
     from planner.models.operator_graph.load import load_graph
     from planner.solvers.sharding import make_problem, mesh_hardware, parse_mesh
 
-    hardware = mesh_hardware(load_cluster(cluster, base=Path.cwd()), parse_mesh(mesh))
+    shape = parse_mesh(mesh)
+    try:
+        devices = load_cluster(cluster, base=Path.cwd())
+    except PlannerError as error:
+        if error.file is not None:
+            raise
+        raise PlannerError(f"{error.message}; plan hardware list names them", field="--cluster") from None
+    hardware = mesh_hardware(devices, shape)
     return make_problem(load_graph(graph, inputs, block=block), hardware, training=training, block=block)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,7 +54,7 @@ def sharding_json(
         "transitions": [asdict(item) for item in plan.transitions if item.forward or item.backward],
         "inner": [asdict(item) for item in plan.inner],
         "parallel_styles": asdict(parallel_styles(problem.graph, plan)),
-        "notes": list(problem.graph.notes),
+        "notes": [*problem.graph.notes, *_indivisible(problem)],
     }
 
 
@@ -83,6 +83,20 @@ def alternative_json(item: Alternative) -> dict[str, Any]:
     plain = asdict(item)
     plain["kept_s"] = item.kept_s if math.isfinite(item.kept_s) else None
     return plain
+
+
+def _indivisible(problem: Problem) -> Iterator[str]:
+    """Mesh dimensions that no operator can use."""
+    used = {
+        dim
+        for node in problem.nodes
+        for strategy in node.strategies
+        for dim, item in enumerate(strategy.split)
+        if isinstance(item, str)
+    }
+    for dim, size in enumerate(problem.hardware.mesh.shape):
+        if dim not in used and size > 1:
+            yield f"nothing is split by {size} on mesh dimension {dim}: no axis that may be split is a multiple of it"
 
 
 def _totals(

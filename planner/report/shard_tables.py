@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from planner.report.tables import new_table
+from planner.report.tables import NARROW, new_table
 from planner.report.text import percent, seconds
 from planner.solvers.sharding.plan import OUTPUT
 from planner.units import format_bytes
@@ -28,7 +29,7 @@ SHORT = {
 
 def print_sharding(console: Console, payload: Mapping[str, Any], *, quiet: bool) -> None:
     """The plans side by side, then operator by operator."""
-    console.print(_rivals(payload))
+    console.print(_rivals(payload, narrow=console.width < NARROW))
     console.print(_operators(payload))
     if quiet:
         return
@@ -89,38 +90,38 @@ def split_words(split: Sequence[Any]) -> str:
 def _extra(extra_s: float | None, step_s: float) -> str:
     if extra_s is None:
         return "impossible"
-    return f"+{seconds(max(extra_s, 0.0))} ({percent(max(extra_s, 0.0) / step_s)})"
+    words = f"+{seconds(max(extra_s, 0.0))}"
+    return f"{words} ({percent(max(extra_s, 0.0) / step_s)})" if step_s else words
 
 
-def _rivals(payload: Mapping[str, Any]) -> Any:
-    mesh = "x".join(str(size) for size in payload["mesh"])
+def _rivals(payload: Mapping[str, Any], *, narrow: bool) -> Any:
+    devices = math.prod(payload["mesh"])
+    mesh = f"{'x'.join(str(size) for size in payload['mesh'])} device{'s' if devices > 1 else ''}"
     what = "training step" if payload["training"] else "forward pass"
+    parts = ("seconds",) if narrow else ("seconds", "kernels_s", "forward_s", "backward_s")
+    words = {
+        "seconds": "time",
+        "kernels_s": "kernels",
+        "forward_s": "sent forward",
+        "backward_s": "sent backward",
+    }
     table = new_table(
-        f"{payload['graph']} on {mesh} devices of {payload['cluster']}: one {what}",
-        (
-            "plan",
-            "time",
-            "kernels",
-            "sent forward",
-            "sent backward",
-            "calls",
-            "memory",
-            "fits",
-            "against best",
-        ),
+        f"{payload['graph']} on {mesh} of {payload['cluster']}: one {what}",
+        ("plan", *(words[part] for part in parts), "calls", "memory", "fits", "against best"),
         left=("plan",),
     )
+    table.columns[0].no_wrap = True
     best = payload["seconds"]
     name = "linear programme" if payload["chosen_by"] == "ilp" else payload["chosen_by"]
     rows = {f"> {name}": payload} | {
         f"  {rival}": item for rival, item in payload["rivals"].items() if rival != payload["chosen_by"]
     }
     for label, item in rows.items():
-        parts = [seconds(item[key]) for key in ("seconds", "kernels_s", "forward_s", "backward_s")]
-        calls = sum(item["collectives"].values())
-        against = "" if item is payload else f"{100 * (item['seconds'] / best - 1):+.1f} %"
+        calls = str(sum(item["collectives"].values()))
+        against = "" if item is payload or not best else f"{100 * (item['seconds'] / best - 1):+.1f} %"
+        fits = "yes" if item["fits"] else "no"
         table.add_row(
-            label, *parts, str(calls), format_bytes(item["bytes"]), "yes" if item["fits"] else "no", against
+            label, *(seconds(item[part]) for part in parts), calls, format_bytes(item["bytes"]), fits, against
         )
     return table
 
@@ -244,7 +245,10 @@ def _proof(certificate: Mapping[str, Any]) -> str:
     if certificate["status"] == "optimal":
         whole = ", whole without branching" if certificate["relaxation_whole"] else ""
         return f"proved: no sharding is faster by these prices ({size}{whole})"
-    return (
-        f"not proved: the limit came first; nothing is faster than {seconds(certificate['lower_bound_s'])}, "
-        f"gap {percent(certificate['gap'])} ({size})"
+    bound = certificate["lower_bound_s"]
+    known = (
+        f"none is faster than {seconds(bound)}, gap {percent(certificate['gap'])}"
+        if bound
+        else "no bound is known"
     )
+    return f"not proved: the limit came first; {known} ({size})"

@@ -110,7 +110,7 @@ def test_cbc_agrees(graph: str) -> None:
         (["--mesh", "8", "--memory", "lots"], 2, "--memory"),
         (["--mesh", "8", "--why", "donw"], 2, "did you mean 'down'"),
         (["--mesh", "12"], 2, "whole nodes"),
-        (["--mesh", "8", "--cluster", "nowhere"], 2, "nowhere"),
+        (["--mesh", "8", "--cluster", "nowhere"], 2, "--cluster: unknown cluster 'nowhere'"),
         (["--mesh", "8", "-o", "/nowhere/plan.yaml"], 2, "/nowhere"),
     ],
 )
@@ -121,3 +121,25 @@ def test_bad_input_is_one_line(
     told = capsys.readouterr().err
     assert words in told
     assert len(told.strip().splitlines()) == 1
+
+
+def test_a_mesh_that_divides_nothing_is_told(graph: str) -> None:
+    (note,) = answer(graph, "--mesh", "3", "--cluster", "h100-superpod")["notes"]
+    assert "by 3 on mesh dimension 0" in note
+
+
+def test_views_alone_cost_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "views.yaml"
+    file.write_text(
+        'inputs: {x: "float32[8,64]"}\nvalues: {y: "float32[64,8]"}\noutputs: [y]\n'
+        "operators:\n  - {call: aten.transpose, arguments: [$x, 0, 1], outputs: [y]}\n"
+    )
+    assert shard(str(file), "--mesh", "2x2", "--explain", "--why", "y").exit_code == 0
+    assert answer(str(file), "--mesh", "2x2")["seconds"] == 0
+
+
+def test_narrow_terminals_keep_names_and_numbers(graph: str) -> None:
+    result = CliRunner().invoke(command, [graph, "--mesh", "8"], env={"COLUMNS": "80"})
+    assert "> linear programme" in result.stdout
+    assert "sent forward" not in result.stdout
+    assert "…" not in result.stdout

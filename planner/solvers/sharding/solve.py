@@ -113,7 +113,8 @@ def _best(
 ) -> Answer:
     search = _limited(problem, search)
     usual = min(seconds for choice in quick.values() if np.isfinite(seconds := problem.seconds(choice)))
-    modelled = model(problem, usual / UNITS, memory_bytes=search.memory_bytes, pinned=pinned)
+    unit_s = usual / UNITS if usual > 0 else 1.0  # a graph of views costs nothing
+    modelled = model(problem, unit_s, memory_bytes=search.memory_bytes, pinned=pinned)
     if lp_file is not None:
         write_lp(modelled.programme, lp_file)
     solution = _whole_relaxation(modelled, search)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from planner.models.operator_graph.fused_weights import with_weights_cut
 from planner.models.operator_graph.nodes import Node, Ref, TracedGraph, with_parts
 from planner.models.operator_graph.rules.call import FLOATS
-from planner.models.operator_graph.types import ElementType, Value
+from planner.models.operator_graph.types import ElementType
 
 _IDENTITIES = frozenset(f"aten.{name}" for name in ("alias", "lift_fresh_copy", "contiguous", "clone"))
 _CHECKS = ("aten._assert", "aten.sym_constrain", "aten._check")
@@ -18,7 +18,7 @@ def simplified(graph: TracedGraph) -> TracedGraph:
     """Without checks, copies, dead calls and calls on constants alone; additions of biases and parts of fused weights apart."""
     graph = _with_constants(_with_fills(_without_copies(graph)))
     graph = _with_biases_apart(graph)
-    graph = _with_weights_cut(_without_dead(graph))
+    graph = with_weights_cut(_without_dead(graph))
     return _with_gradients(_without_dead(graph))
 
 
@@ -121,81 +121,6 @@ def _product_and_bias(node: Node) -> tuple[str, tuple[object, ...], object] | No
     if node.target == "aten.addmm" and plain:
         return "aten.mm", arguments[1:], arguments[0]
     return None
-
-
-def _with_weights_cut(graph: TracedGraph) -> TracedGraph:
-    """A fused weight whose product is cut into parts at once (q, k, v; gate and up) becomes one weight per part.
-
-    A contiguous split of the fused output would give ranks other columns than a split of each part does.
-    """
-    reads = Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
-    by_output = {name: node for node in graph.nodes for name in node.outputs}
-    values, replaced = dict(graph.values), dict[str, list[Node]]()
-    gone: set[str] = set()
-    notes = list(graph.notes)
-    for cut in graph.nodes:
-        chain = _fused_chain(cut, by_output, graph.values)
-        if chain is None or any(reads[node.outputs[0]] != 1 for node in chain):
-            continue
-        parts = [_part(cut, chain, index, values) for index in range(len(cut.outputs))]
-        replaced[cut.name] = [node for part in parts for node in part]
-        gone.update(node.name for node in chain)
-        notes.append(
-            f"{chain[0].inputs[1]} is cut into {len(cut.outputs)} weights, one per part of its product"
-        )
-    nodes = [new for node in graph.nodes if node.name not in gone for new in replaced.get(node.name, [node])]
-    return replace(graph, values=values, nodes=tuple(nodes), notes=tuple(notes))
-
-
-_PRODUCTS = ("aten.linear", "aten.mm", "aten.matmul")
-
-
-def _fused_chain(cut: Node, by_output: Mapping[str, Node], values: Mapping[str, Value]) -> list[Node] | None:
-    """Product (and addition of a bias) right before a cut of the last dimension."""
-    if cut.target not in ("aten.split", "aten.split_with_sizes", "aten.chunk"):
-        return None
-    rank = len(values[cut.inputs[0]].shape)
-    dim = cut.arguments[2] if len(cut.arguments) > 2 else cut.keywords.get("dim", 0)
-    if dim not in (-1, rank - 1):
-        return None
-    chain: list[Node] = []
-    node = by_output.get(cut.inputs[0])
-    if node is not None and node.target == "aten.add" and _adds_bias(node, values):
-        chain.append(node)
-        node = by_output.get(node.inputs[0])
-    if node is None or node.target not in _PRODUCTS or values[node.inputs[1]].kind != "parameter":
-        return None
-    return [node, *chain]
-
-
-def _adds_bias(node: Node, values: Mapping[str, Value]) -> bool:
-    if len(node.inputs) != 2:
-        return False
-    bias = values[node.inputs[1]]
-    return bias.kind == "parameter" and len(bias.shape) == 1
-
-
-def _part(cut: Node, chain: list[Node], index: int, values: dict[str, Value]) -> list[Node]:
-    """The calls of one part, with weights that are slices; adds their values."""
-    start = sum(values[name].shape[-1] for name in cut.outputs[:index])
-    end = start + values[cut.outputs[index]].shape[-1]
-    made: list[Node] = []
-    for position, node in enumerate(chain):
-        last = position == len(chain) - 1
-        output = cut.outputs[index] if last else f"{cut.outputs[index]}.product"
-        values[output] = replace(values[cut.outputs[index]], name=output)
-        weight = values[node.inputs[1]]
-        dim = 0 if node.target == "aten.linear" else len(weight.shape) - 1
-        name = f"{weight.name}[{index}]"
-        shape = tuple(end - start if at == dim else size for at, size in enumerate(weight.shape))
-        values[name] = replace(
-            weight, name=name, shape=shape, part_of=weight.part_of or weight.name, part=(dim, start, end)
-        )
-        first = Ref(made[-1].outputs[0]) if made else node.arguments[0]
-        made.append(
-            replace(node, name=f"{node.name}[{index}]", arguments=(first, Ref(name)), outputs=(output,))
-        )
-    return made
 
 
 def _without_dead(graph: TracedGraph) -> TracedGraph:

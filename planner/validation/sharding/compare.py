@@ -17,7 +17,8 @@ from planner.validation.sharding.execute import executed, placed
 from planner.validation.sharding.layout import local_part, state_texts
 from planner.validation.sharding.leaves import leaf_tensors
 from planner.validation.sharding.runs import RankOutcome, SentCall, ShardingRun
-from planner.validation.sharding.source import Source, random_inputs
+from planner.validation.sharding.source import Source, random_inputs, widened
+from planner.validation.sharding.wide_types import WideTypes
 from planner.validation.structure.calls import CallCounter
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _sharded(
     """One forward and backward pass: outputs, and gradients of parameters (and of inputs of a block) by name."""
     wide = torch.get_default_dtype() == torch.float64
     tensors = _wide(source.tensors) if wide else dict(source.tensors)
-    traced = source.wide_traced if wide else source.traced
+    traced = widened(source.traced) if wide else source.traced
     graph = operator_graph(traced) if wide else source.graph
     whole = leaf_tensors(graph, traced, {**tensors, **inputs})
     values = graph.values
@@ -109,10 +110,13 @@ def _alone(
     for name, value in source.traced.values.items():
         if value.kind == "parameter":
             tensors[name].requires_grad_()
-    outputs = list(source.forward(tensors, [given[name] for name in source.graph.inputs]))
-    if run.plan.training:
-        trained = [output for output in outputs if output.requires_grad]
-        torch.autograd.backward(trained, [_cosines(tuple(output.shape), output.dtype) for output in trained])
+    with WideTypes():  # type: ignore[no-untyped-call]
+        outputs = list(source.forward(tensors, [given[name] for name in source.graph.inputs]))
+        trained = [output for output in outputs if output.requires_grad and run.plan.training]
+        if trained:
+            torch.autograd.backward(
+                trained, [_cosines(tuple(output.shape), output.dtype) for output in trained]
+            )
     whole = {name: tensor.grad for name, tensor in {**tensors, **given}.items() if tensor.grad is not None}
     parts = leaf_tensors(source.graph, source.traced, {**tensors, **given, **whole})
     kept = {name for name in parts if values[name].gradient and (values[name].part_of or name) in whole}

@@ -28,13 +28,11 @@ class Source:
 
     Args:
         traced, graph: as imported.
-        wide_traced: the same in 64 bits.
         tensors: parameters and constants by name.
         forward: outputs for given parameters (by name) and inputs, on one process, without anything of the graph.
     """
 
     traced: TracedGraph
-    wide_traced: TracedGraph
     graph: OperatorGraph
     tensors: Mapping[str, Tensor]
     forward: Forward
@@ -50,15 +48,13 @@ def open_source(text: str, inputs: Sequence[str] = (), *, block: bool = False) -
         from planner.models.operator_graph.user_module import user_module
 
         made = user_module(text, inputs, block=block)
-        # the module itself, whose own choices of element types follow its parameters'
-        return _source(made.program, made.traced, _widened(made.traced), lambda: made.module)
+        return _source(made.program, made.traced, lambda: made.module)
     path = Path(text)
     if path.suffix == ".pt2":
         from planner.models.operator_graph.torch_export import load_exported, traced
 
         program = load_exported(path)
-        graph = traced(program, path.stem, block=block)
-        return _source(program, graph, graph, program.module)
+        return _source(program, traced(program, path.stem, block=block), program.module)
     if path.suffix == ".onnx":
         return _onnx(path, block)
     raise PlannerError(
@@ -83,12 +79,10 @@ def _onnx(path: Path, block: bool) -> Source:
                 known |= dict(zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True))
         return [known[name] for name in graph.outputs]
 
-    return Source(graph, graph, operator_graph(graph), tensors, forward)
+    return Source(graph, operator_graph(graph), tensors, forward)
 
 
-def _source(
-    program: ExportedProgram, traced: TracedGraph, wide: TracedGraph, module: Callable[[], torch.nn.Module]
-) -> Source:
+def _source(program: ExportedProgram, traced: TracedGraph, module: Callable[[], torch.nn.Module]) -> Source:
     import torch
 
     tensors = {**program.state_dict, **program.constants}
@@ -96,14 +90,16 @@ def _source(
         raise PlannerError(f"{traced.name} has no numbers (device meta): it can be planned but not run")
 
     def forward(parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        known = {name: tensor for name, tensor in parameters.items() if name in program.state_dict}
+        # of tied parameters the graph knows one name; functional_call finds the others
+        read = traced.values.keys() & program.state_dict.keys()
+        known = {name: tensor for name, tensor in parameters.items() if name in read}
         result = torch.func.functional_call(module(), known, tuple(inputs))
         return [part for part in torch.utils._pytree.tree_leaves(result) if part is not None]
 
-    return Source(traced, wide, operator_graph(traced), tensors, forward)
+    return Source(traced, operator_graph(traced), tensors, forward)
 
 
-def _widened(traced: TracedGraph) -> TracedGraph:
+def widened(traced: TracedGraph) -> TracedGraph:
     """With 64 bits wherever a tensor or a call has a floating element type."""
 
     def wide(name: str) -> str:

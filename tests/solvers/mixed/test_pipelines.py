@@ -24,7 +24,10 @@ ONLY = {
 
 CASES: dict[str, Any] = {
     "fast and slow": ([group("a", 2), group("b", 2, speed=0.4)], {}),
-    "tight memory": ([group("a", 4, memory="17 GB"), group("b", 2, memory="30 GB", speed=0.7)], {}),
+    "tight memory": (
+        [group("a", 3, per_node=3, memory="20 GB"), group("b", 2, memory="30 GB", speed=0.7)],
+        {"batch": 6},
+    ),
     "three devices": ([group("a", 3, per_node=3), group("b", 2, speed=0.5)], {"batch": 6}),
     "one device each": ([group("a", 1), group("b", 1, speed=0.3)], {"batch": 4}),
     "dense and expert layers": (

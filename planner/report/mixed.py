@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.report.tables import new_table
-from planner.report.text import gib, layout_words, percent, seconds
+from planner.report.text import GIB, gib, layout_words, percent, seconds
 from planner.solvers.mixed.job import MixedJob
 from planner.solvers.mixed.plan import MixedPlan
 from planner.solvers.mixed.result import Comparison, MixedResult
@@ -97,12 +97,11 @@ def segments_table(plan: MixedPlan) -> Table:
 
 
 def stages_table(plan: MixedPlan) -> Table:
-    """Time and memory of every stage."""
-    table = new_table(
-        None,
-        ("stage", "group", "layers", "recompute", "compute", "exposed", "bubble", "device memory", "of"),
-        left=("group", "recompute"),
-    )
+    """Time and memory of every stage; stages that wait a lot stand out."""
+    table = new_table(None, ("stage",))
+    for heading in ("group", "layers", "recompute", "compute", "exposed", "bubble", "device memory"):
+        words = heading in ("group", "recompute")
+        table.add_column(heading, justify="left" if words else "right", no_wrap=True)
     for segment in plan.segments:
         for stage in segment.stages:
             time, memory = stage.time, stage.memory
@@ -114,9 +113,8 @@ def stages_table(plan: MixedPlan) -> Table:
                 stage.recompute,
                 seconds(time.compute_s + time.host_s + time.optimizer_s),
                 seconds(sum(time.exposed.values())),
-                f"{seconds(time.bubble_s)} ({percent(waits)})",
-                gib(memory.device_used_bytes),
-                gib(memory.capacity_bytes),
+                percent(waits),
+                f"{memory.device_used_bytes / GIB:,.1f} of {gib(memory.capacity_bytes)}",
                 style="" if waits < WORST_WAITS else "yellow",
             )
         table.add_section()
@@ -148,12 +146,16 @@ def ranking_table(result: MixedResult) -> Table:
 def way_words(plan: MixedPlan) -> str:
     """How a plan uses the groups."""
     if plan.kind == "pipeline":
-        parts = [f"{segment.group} ({segment.layers} layers)" for segment in plan.segments]
+        parts = [f"{segment.group} ({_counted(segment.layers, 'layer')})" for segment in plan.segments]
         return f"{KINDS[plan.kind]} {' → '.join(parts)}"
     if plan.kind == "replicas":
-        parts = [f"{segment.group} ({segment.sequences} sequences)" for segment in plan.segments]
+        parts = [f"{segment.group} ({_counted(segment.sequences, 'sequence')})" for segment in plan.segments]
         return f"{KINDS[plan.kind]} {' and '.join(parts)}"
     return f"{KINDS[plan.kind]} {plan.groups[0]}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _plan_row(words: str, plan: MixedPlan, best: float) -> tuple[str, ...]:
@@ -209,7 +211,8 @@ def space_lines(result: MixedResult) -> list[str]:
         f"Pipelines: {pipelines['candidates']:,} combinations of the groups' layouts ({ways}) and orders, each with every cut"
         f" of the layers; {pipelines['cut']:,} cut, {pipelines['pruned']['bound']:,} ruled out by bound,"
         f" {pipelines['pruned']['memory']:,} of the cut ones do not fit.",
-        f"Replicas: every share in units of {replicas['share_unit']} sequences; {replicas['shares_priced']:,} priced"
+        f"Replicas: every share in units of {_counted(replicas['share_unit'], 'sequence')};"
+        f" {replicas['shares_priced']:,} priced"
         f" ({replicas['candidates']:,} layouts), the others ruled out by bound. {space['seconds']:.1f} s.",
         "",
     ]

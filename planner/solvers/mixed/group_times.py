@@ -66,7 +66,8 @@ class GroupTimes:
 
     Args:
         job: on the group, with the whole batch. unit: sequences per unit.
-        prices: of blocks, for every mesh and micro-batch; where the experts' mesh is inside, the least over its shapes.
+        prices: of blocks, for every mesh and micro-batch; where the experts' mesh is inside, the least over its shapes. None
+            where no mesh is legal, whatever the batch.
         seconds: (units + 1,), bounds until they are known. known, bounded: whether a share's step is, or its own bound.
         layouts: units -> the best layout. candidates, evaluated: layouts of the spaces that were searched, and priced ones.
         beyond: units whose step is only known to be longer than was of interest.
@@ -74,7 +75,7 @@ class GroupTimes:
 
     job: Job
     unit: int
-    prices: Prices
+    prices: Prices | None
     seconds: FloatArray
     known: NDArray[np.bool_]
     bounded: NDArray[np.bool_]
@@ -88,13 +89,15 @@ class GroupTimes:
         """Nothing computed yet: every share takes at least its sequences at the best rate of the group."""
         unit = share_unit(job.training.global_batch)
         units = np.arange(job.training.global_batch // unit + 1)
+        nothing = np.zeros(len(units), dtype=np.bool_)
         rows, closed = _rate_rows(job)
+        if not len(rows):
+            return GroupTimes(job, unit, None, np.full(len(units), np.inf), ~nothing, ~nothing)
         prices = price_model(job, rows, least=closed)
         seconds: FloatArray = units.astype(np.float64) * (
             unit * _least_seconds_per_sequence(job, rows, prices)
         )
         seconds[0] = np.inf
-        nothing = np.zeros(len(units), dtype=np.bool_)
         return GroupTimes(job, unit, prices, seconds, nothing, nothing.copy())
 
     def bound(self, units: int) -> None:
@@ -104,7 +107,7 @@ class GroupTimes:
         self.bounded[units] = True
         share, space = self._space(units)
         least = np.inf
-        if space.size:
+        if space.size and self.prices is not None:
             require_closed_forms(share, space.outer)
             queue = queue_of(share, space, self.prices, "step_time", _PORTION)
             nothing = np.zeros(len(space.outer))
@@ -174,10 +177,10 @@ def _any_batch(job: Job) -> Job:
 
 
 def _least_seconds_per_sequence(job: Job, rows: Layouts, prices: Prices) -> float:
-    """Seconds that a group cannot go below per sequence, whatever the batch; infinite where no layout is legal.
+    """Seconds that a group cannot go below per sequence, whatever the batch.
 
     Passes of the slowest rank in long steps.
     """
     bound = time_lower_bound(job, rows, prices)
     each = bound / (_MANY * rows.columns["micro_batch"] * rows.columns["dp"])
-    return float(np.min(each, initial=np.inf)) * _ASYMPTOTIC
+    return float(np.min(each)) * _ASYMPTOTIC

@@ -63,6 +63,8 @@ def best_shares(
     best_s = hopeless_s - sum_s
     while True:
         units, value = _least_maximum({place: item.seconds for place, item in times.items()})
+        if not np.isfinite(value) and not any(item.beyond for item in times.values()):
+            return ShareSearch(None, np.inf)
         if not np.isfinite(value) or value + sum_s >= hopeless_s:
             return ShareSearch(None, min(value + sum_s, hopeless_s))
         open_ones = [place for place, count in units.items() if not times[place].known[count]]

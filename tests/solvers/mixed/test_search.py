@@ -144,6 +144,15 @@ def test_nothing_fits() -> None:
         search_groups(mixed(*small, batch=4))
 
 
+def test_a_group_without_a_legal_layout_stays_idle() -> None:
+    job = mixed(group("a", 8, per_node=8), group("b", 2), batch=16, search={"fix": {"tp": 8, "cp": 1}})
+    result = search_groups(job)
+    reasons = {item.what: item.why_not for item in result.comparisons}
+    assert (result.plans[0].groups, result.idle, result.gain) == (("a",), ("b",), None)
+    assert "no legal layout" in str(reasons["b alone"])
+    assert reasons["all groups as replicas, equal shares per device"] == "nothing legal fits"
+
+
 def load(groups: list[dict[str, Any]], **options: Any) -> MixedJob | None:
     return load_mixed(open_job(mapping(groups, **options)))
 

@@ -13,7 +13,7 @@ from planner.cli.output import Output
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
-    from planner.jobs.loader import JobDocument
+    from planner.jobs.place import JobDocument
     from planner.jobs.plan import Plan
     from planner.jobs.types import Job
     from planner.layouts.layout import Layout

@@ -8,40 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from planner.documents import Document, fault, load_document, validate
+from planner.documents import Document, load_document, validate
 from planner.errors import PlannerError
 from planner.hardware.loader import is_grouped, load_cluster
 from planner.hardware.slicing import use_devices
 from planner.hardware.types import Cluster
-from planner.jobs.files import JobFile, SearchSection, TrainingSection
+from planner.jobs.files import JobFile
 from planner.jobs.framework import Framework, calibrated_framework, load_framework, on_device
 from planner.jobs.inline import MAPPINGS
-from planner.jobs.lengths import equal_length
+from planner.jobs.place import DocumentPath, JobDocument
 from planner.jobs.rules import faults
+from planner.jobs.sections import search_of, training_of
 from planner.jobs.shelf import Shelf
-from planner.jobs.types import Job, LossOptions, MoeOptions, SearchOptions, Training
+from planner.jobs.types import Job, Training
 from planner.models.catalogue import load_model
 from planner.models.graph import ModelGraph
 from planner.models.spec import ModelSpec
-
-DocumentPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class JobDocument:
-    """A job's place: the document, where the job stands in it (a plan holds one under ``job``), and its folder."""
-
-    document: Document
-    at: DocumentPath
-    base: Path | None
-    name: str
-
-    @property
-    def is_plan(self) -> bool:
-        return bool(self.at)
-
-    def fault(self, path: DocumentPath, message: str) -> PlannerError:
-        return fault(self.document, (*self.at, *path), message)
 
 
 @dataclass(frozen=True)
@@ -105,8 +87,8 @@ def resolve(place: JobDocument, *, shelf: Shelf | None = None, group: Cluster | 
     model, cluster, framework = parts.model, parts.cluster, parts.framework
     if file.devices is not None and group is None:
         cluster = _part(place, cluster, file.devices)
-    training = _training(place, file.training, model)
-    search = _search(file.search)
+    training = training_of(place, file.training, model)
+    search = search_of(file.search)
     for path, message in faults(model, cluster, framework, training, search):
         raise place.fault(path, message)
     source = _source(place, file, parts.spec, cluster, training, shelf)
@@ -208,81 +190,6 @@ def _part(place: JobDocument, cluster: Cluster, devices: int) -> Cluster:
         return use_devices(cluster, devices)
     except PlannerError as error:
         raise place.fault(("devices",), error.message) from None
-
-
-def _training(place: JobDocument, section: TrainingSection, model: ModelGraph) -> Training:
-    seq_len = _seq_len(place, section, model)
-    return Training(
-        global_batch=_global_batch(place, section, seq_len),
-        seq_len=seq_len,
-        precision=section.precision,
-        optimizer=section.optimizer,
-        optimizer_state_dtype_bytes=section.optimizer_state_dtype,
-        gradient_dtype_bytes=section.gradient_dtype,
-        gradient_reduce_bytes=section.gradient_reduce_dtype,
-        parameter_gather_bytes=section.parameter_gather_dtype,
-        cp_balance=section.cp_balance,
-        attention=section.attention,
-        dropout=section.dropout,
-        loss=LossOptions(section.loss.vocab_parallel, section.loss.fused, section.loss.chunk),
-        capture=section.capture,
-        compile=section.compile,
-        launch_blocking=section.launch_blocking,
-        fp8_recipe=section.fp8_recipe,
-        moe=MoeOptions(section.moe.router_imbalance, section.moe.capacity_factor, section.moe.dispatcher),
-        overlap=section.overlap,
-        tokens=section.tokens,
-    )
-
-
-def _seq_len(place: JobDocument, section: TrainingSection, model: ModelGraph) -> int:
-    if section.lengths is None:
-        return section.seq_len or model.seq_len
-    if section.seq_len is not None:
-        raise place.fault(("training", "lengths"), "found besides seq_len; accepted: one of them")
-    try:
-        return equal_length(section.lengths, base=place.base)
-    except PlannerError as error:
-        raise place.fault(("training", "lengths"), error.message) from None
-
-
-def _global_batch(place: JobDocument, section: TrainingSection, seq_len: int) -> int:
-    tokens, sequences = section.global_batch_tokens, section.global_batch
-    if tokens is not None and sequences is not None:
-        raise place.fault(
-            ("training", "global_batch_tokens"), "found besides global_batch; accepted: one of them"
-        )
-    if sequences is not None:
-        return sequences
-    if tokens is None:
-        raise place.fault(("training", "global_batch"), "is missing; it (or global_batch_tokens) is required")
-    if tokens % seq_len:
-        below, above = tokens // seq_len * seq_len, -(-tokens // seq_len) * seq_len
-        near = f"{above}" if below == 0 else f"{below} or {above}"
-        raise place.fault(
-            ("training", "global_batch_tokens"),
-            f"found {tokens} tokens, which is no multiple of seq_len {seq_len}; nearest: {near}",
-        )
-    return tokens // seq_len
-
-
-def _search(section: SearchSection) -> SearchOptions:
-    target: dict[str, float] = {}
-    if section.target is not None:
-        given = (
-            ("tokens_per_s", section.target.tokens_per_s),
-            ("deadline_s", section.target.deadline),
-            ("tokens", section.target.tokens),
-        )
-        target = {name: float(value) for name, value in given if value is not None}
-    return SearchOptions(
-        objective=section.objective,
-        target=target,
-        fix=section.fix,
-        limit=section.limit,
-        allow=section.allow,
-        memory_reserve=section.memory_reserve,
-    )
 
 
 def _source(

@@ -9,7 +9,8 @@ from typing import Any
 
 from planner.documents import Document, load_document, write_yaml
 from planner.errors import PlannerError, suggest
-from planner.jobs.loader import JobDocument, open_job, resolve
+from planner.jobs.loader import open_job, resolve
+from planner.jobs.place import JobDocument
 from planner.jobs.prediction import Prediction
 from planner.jobs.provenance import changed, provenance
 from planner.jobs.types import Job

@@ -8,7 +8,8 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.hardware.types import Cluster, NetworkLevel
-from planner.jobs.loader import JobDocument, job_groups, resolve
+from planner.jobs.loader import job_groups, resolve
+from planner.jobs.place import JobDocument
 from planner.jobs.types import Job
 
 OBJECTIVES = ("step_time", "cost")

@@ -12,7 +12,8 @@ from typing import Any
 from planner import __version__
 from planner.documents.reading import read_text
 from planner.errors import PlannerError
-from planner.jobs.loader import JobDocument, job_parts
+from planner.jobs.loader import job_parts
+from planner.jobs.place import JobDocument
 from planner.jobs.provenance import fingerprint, provenance
 from planner.jobs.shelf import Shelf
 from planner.studies.sweep.points import Settings

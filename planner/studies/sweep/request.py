@@ -14,7 +14,8 @@ from planner.documents.fields import quantity
 from planner.errors import PlannerError
 from planner.jobs.files import Count
 from planner.jobs.inline import MAPPINGS
-from planner.jobs.loader import JobDocument, job_parts, open_job, override
+from planner.jobs.loader import job_parts, open_job, override
+from planner.jobs.place import JobDocument
 from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job, Training
 from planner.layouts.knob_text import parse_knob_text

@@ -8,7 +8,8 @@ from typing import Any
 
 from planner.costs.predict import predict
 from planner.jobs.figures import figure_of, figures
-from planner.jobs.loader import JobDocument, job_parts, override, resolve
+from planner.jobs.loader import job_parts, override, resolve
+from planner.jobs.place import JobDocument
 from planner.jobs.prediction import Prediction
 from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job

@@ -37,8 +37,8 @@ def parse_input(text: str) -> InputShape:
     if dtype not in DTYPE_BYTES:
         raise PlannerError(f"unknown element type {dtype!r}; {suggest(dtype, DTYPE_BYTES)}", field="input")
     parts = [part.strip() for part in lengths.split(",")] if lengths.strip() else []
-    if not all(parts):
-        raise PlannerError(f"found {text!r}: a length is missing between commas", field="input")
+    if not all(part.isdigit() for part in parts):
+        raise PlannerError(f"found {text!r}; lengths are numbers between commas", field="input")
     shape = tuple(int(part) for part in parts)
     if 0 in shape:
         raise PlannerError(f"found {text!r}; every length is at least 1", field="input")
@@ -48,7 +48,18 @@ def parse_input(text: str) -> InputShape:
 def example_tensors(
     shapes: Sequence[InputShape], device: torch.device | str = "cpu"
 ) -> tuple[torch.Tensor, ...]:
-    """Tensors of these shapes on a device: zeros for integers (a valid index of any table), ones for the rest."""
+    """Tensors of these shapes on a device: zeros for integers (a valid index of any table), ones for the rest.
+
+    Raises:
+        PlannerError: they do not fit into memory.
+    """
+    try:
+        return _made(shapes, device)
+    except (RuntimeError, MemoryError):
+        raise PlannerError("inputs of these lengths do not fit into memory", field="input") from None
+
+
+def _made(shapes: Sequence[InputShape], device: torch.device | str) -> tuple[torch.Tensor, ...]:
     import torch
 
     return tuple(

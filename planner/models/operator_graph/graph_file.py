@@ -10,6 +10,7 @@ operators:
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from planner.documents import Document, fault, load_document, validate, write_text, write_yaml
 from planner.errors import PlannerError, suggest
+from planner.models.operator_graph.calls import call
 from planner.models.operator_graph.derive import operator_graph
 from planner.models.operator_graph.example_inputs import InputShape, parse_input
 from planner.models.operator_graph.nodes import Node, Ref, TracedGraph
@@ -94,6 +96,8 @@ def read_traced(path: Path, *, block: bool = False) -> TracedGraph:
             values[name] = Value(name, shape.shape, shape.dtype, kind, gradient)
     nodes = tuple(_node(entry) for entry in file.operators)
     _check(document, nodes, values, file.outputs)
+    for index, node in enumerate(nodes):
+        _check_call(document, index, node, values)
     return TracedGraph(file.name or path.stem, values, nodes, tuple(file.inputs), tuple(file.outputs))
 
 
@@ -157,6 +161,41 @@ def _check(
     for index, name in enumerate(outputs):
         if name not in known:
             raise fault(document, ("outputs", index), f"value {name!r} is written by no operator")
+
+
+def _check_call(document: Document, index: int, node: Node, values: Mapping[str, Value]) -> None:
+    """The call gives what the file says, tried on tensors without content; nothing is checked without PyTorch."""
+    if not node.target.startswith("aten.") or importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    at = ("operators", index)
+    tensors = {
+        name: torch.empty(values[name].shape, dtype=getattr(torch, values[name].dtype), device="meta")
+        for name in node.inputs
+    }
+    try:
+        made = call(node.target, node.arguments, node.keywords, tensors)
+    except PlannerError as error:
+        raise fault(document, (*at, "call"), error.message) from None
+    except NotImplementedError:  # it has no form for tensors without content
+        return
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        raise fault(
+            document, at, f"{node.target} cannot be called so: {lines[0] if lines else type(error).__name__}"
+        ) from None
+    results = made if isinstance(made, tuple) else (made,)
+    found = [tuple(result.shape) for result in results]
+    stated = [values[name].shape for name in node.outputs]
+    if found != stated:
+        raise fault(
+            document, (*at, "outputs"), f"{node.target} gives {_shapes(found)}, not {_shapes(stated)}"
+        )
+
+
+def _shapes(shapes: list[tuple[int, ...]]) -> str:
+    return " and ".join(str(list(shape)) for shape in shapes)
 
 
 def write_graph(graph: TracedGraph, path: str | Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import operator
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,19 @@ _PLACES = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blo
 """Keywords that say where and how a tensor lies, not what it holds."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What users' modules print goes to standard error; PyTorch's own logs and warnings go nowhere: errors say it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def exported_module(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     """A module's graph for inputs of these shapes, in the mode (training or not) that the module is in.
 
@@ -33,10 +49,9 @@ def exported_module(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -
     import torch
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return torch.export.export(module, inputs, strict=False)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PlannerError(
             f"torch.export cannot capture {type(module).__name__}: {_first_line(error)}"
         ) from None
@@ -50,11 +65,8 @@ def load_exported(path: Path) -> ExportedProgram:
     """
     import torch
 
-    if not path.is_file():
-        raise PlannerError("no such file", file=path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return torch.export.load(path)
     except Exception as error:
         raise PlannerError(
@@ -70,15 +82,14 @@ def module_of(text: str) -> Any:
     """
     file, _, function = text.rpartition(":")
     path = Path(file)
-    if not path.is_file():
-        raise PlannerError("no such file", file=path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise PlannerError("not a Python file", file=path)
     loaded = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(loaded)
-    except Exception as error:
+        with quiet():
+            spec.loader.exec_module(loaded)
+    except (Exception, SystemExit) as error:
         raise PlannerError(
             f"cannot be imported: {type(error).__name__}: {_first_line(error)}", file=path
         ) from None
@@ -86,8 +97,9 @@ def module_of(text: str) -> Any:
     if not callable(make):
         raise PlannerError(f"has no function {function!r}", file=path)
     try:
-        return make()
-    except Exception as error:
+        with quiet():
+            return make()
+    except (Exception, SystemExit) as error:
         raise PlannerError(
             f"{function}() fails: {type(error).__name__}: {_first_line(error)}", file=path
         ) from None
@@ -133,8 +145,7 @@ def _functional(program: ExportedProgram) -> ExportedProgram:
     """Without writes in place, and without functions that have no rule but a decomposition."""
     import torch
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         program = program.run_decompositions({})
         unknown = {
             node.target
@@ -165,6 +176,10 @@ def _results(node: FxNode, values: dict[str, Value]) -> tuple[str, ...]:
     else:
         names, result = (node.name,), (result,)
     for name, tensor in zip(names, result, strict=True):
+        if type(tensor).__name__ in ("SymInt", "SymFloat", "SymBool"):
+            raise PlannerError(
+                f"{_name(node.target)} reads a number out of a tensor: shapes and branches must not need data"
+            )
         if hasattr(tensor, "shape"):
             values[name] = _value(name, tensor, "activation")
     return tuple(name for name in names if name in values) or names
@@ -218,6 +233,6 @@ def _module(node: FxNode) -> str:
     return paths[-1] if paths else ""
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

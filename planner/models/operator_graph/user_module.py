@@ -41,6 +41,8 @@ def user_module(text: str, inputs: Sequence[str] = (), *, block: bool = False) -
         raise PlannerError(
             f"{text} gives no example inputs: say them, as --input 'int64[8,128]'", field="input"
         )
+    if not isinstance(given, tuple | list) or not all(isinstance(part, torch.Tensor) for part in given):
+        raise PlannerError(f"{text} gives inputs that are no tuple of tensors")
     program = exported_module(module, tuple(given))
     graph = traced(program, type(module).__name__, block=block)
     return UserModule(module, tuple(given), program, graph)

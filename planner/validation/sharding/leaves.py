@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from planner.models.operator_graph.calls import call
 from planner.models.operator_graph.nodes import TracedGraph
 from planner.models.operator_graph.rewrite import constant_calls
 from planner.models.operator_graph.types import OperatorGraph
-from planner.validation.sharding.functions import call
 
 if TYPE_CHECKING:
     from torch import Tensor

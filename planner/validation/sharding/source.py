@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.errors import PlannerError
+from planner.models.operator_graph.calls import call
 from planner.models.operator_graph.derive import operator_graph
 from planner.models.operator_graph.nodes import TracedGraph, with_parts
 from planner.models.operator_graph.rules.call import FLOATS
 from planner.models.operator_graph.types import ElementType, OperatorGraph
-from planner.validation.sharding.functions import call
 
 if TYPE_CHECKING:
     import torch
@@ -89,14 +89,16 @@ def _source(program: ExportedProgram, traced: TracedGraph, module: Callable[[], 
     if any(tensor.is_meta for tensor in tensors.values() if isinstance(tensor, torch.Tensor)):
         raise PlannerError(f"{traced.name} has no numbers (device meta): it can be planned but not run")
 
+    graph = operator_graph(traced)
+
     def forward(parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         # of tied parameters the graph knows one name; functional_call finds the others
-        read = traced.values.keys() & program.state_dict.keys()
+        read = {value.part_of or value.name for value in graph.values.values()} & program.state_dict.keys()
         known = {name: tensor for name, tensor in parameters.items() if name in read}
         result = torch.func.functional_call(module(), known, tuple(inputs))
         return [part for part in torch.utils._pytree.tree_leaves(result) if part is not None]
 
-    return Source(traced, operator_graph(traced), tensors, forward)
+    return Source(traced, graph, tensors, forward)
 
 
 def widened(traced: TracedGraph) -> TracedGraph:

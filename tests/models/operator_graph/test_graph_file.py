@@ -62,6 +62,9 @@ def test_axes_of_a_hand_written_graph(tmp_path: Path) -> None:
         ('h: "float32[8,256]", ', 'x: "float32[8,64]", h: "float32[8,256]", ', "is stated twice"),
         ("float32[8,64]", "float99[8,64]", "unknown element type"),
         ("call: aten.gelu", "cal: aten.gelu", "unknown key; did you mean 'call'"),
+        ("[$x, $up]", "[$x]", r"operators\[0\]: aten.linear cannot be called so"),
+        ("[$x, $up]", "[$up, $x]", r"aten.linear gives \[256, 8\], not \[8, 256\]"),
+        ("aten.gelu", "aten.nope", "aten.nope is no function of this PyTorch"),
         ("arguments: [$h]", "name: y, arguments: [$h]", "another operator is called 'y'"),
     ],
 )

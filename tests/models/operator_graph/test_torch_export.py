@@ -107,6 +107,7 @@ def _graph(
     module: nn.Module, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, block: bool = False
 ):  # type: ignore[no-untyped-def]
     monkeypatch.setattr("planner.models.operator_graph.user_module.module_of", lambda _: module)
+    (folder / "any.py").touch()
     return load_graph(f"{folder}/any.py:make", (text,), block=block)
 
 
@@ -122,6 +123,11 @@ def _graph(
         ("def make(): return nn.Linear(2, 2)", ("float32[4,0]",), "every length is at least 1"),
         ("def make(): return nn.Linear(2, 2)", ("flaot32[4,2]",), "did you mean 'float32'?"),
         ("def make(): return nn.Linear(2, 2)", ("4,2",), "accepted: an element type and lengths"),
+        ("def make(): return nn.Linear(2, 2)", ("float32[4 2]",), "lengths are numbers between commas"),
+        ("def make(): return nn.Linear(2, 2)", ("float32[99999999999999,2]",), "do not fit into memory"),
+        ("def make(): return nn.Linear(2, 2), 5", (), "inputs that are no tuple of tensors"),
+        ("def make(): return nn.Identity(), (torch.ones(2),)", (), "nothing to shard"),
+        ("def make(): raise SystemExit(3)", (), "make() fails: SystemExit: 3"),
     ],
 )
 def test_faults_are_one_line(tmp_path: Path, text: str, inputs: tuple[str, ...], message: str) -> None:
@@ -129,6 +135,24 @@ def test_faults_are_one_line(tmp_path: Path, text: str, inputs: tuple[str, ...],
         load_graph(written(tmp_path, text), inputs)
     assert message in str(found.value)
     assert "\n" not in str(found.value)
+
+
+def test_modules_may_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "print('module')\ndef make():\n  print('make')\n  return nn.Linear(2, 2), (torch.ones(2, 2),)"
+    load_graph(written(tmp_path, text))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "make" in told.err
+
+
+class Item(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.sum().item()
+
+
+def test_numbers_out_of_tensors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PlannerError, match="reads a number out of a tensor"):
+        _graph(Item(), "float32[4]", tmp_path, monkeypatch)
 
 
 def test_a_graph_break_names_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +165,7 @@ def test_a_graph_break_names_the_module(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("model.txt", "accepted: MODEL.py:FUNCTION"),
         ("none.pt2", "no such file"),
+        ("examples", "accepted: MODEL.py:FUNCTION"),
         ("none.onnx", "no such file"),
         ("none.py:make", "no such file"),
     ],

@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 import torch
 
+from planner.models.operator_graph.calls import call
 from planner.models.operator_graph.derive import operator_graph
 from planner.models.operator_graph.nodes import Node, Ref, TracedGraph
 from planner.models.operator_graph.types import Dims, ElementType, GraphOperator, Value
@@ -133,8 +134,6 @@ def operator_of(name: str, tensors: dict[str, torch.Tensor], arguments: tuple[ob
 def whole_results(
     operator: GraphOperator, tensors: dict[str, torch.Tensor], arguments: object, keywords: object
 ) -> tuple[torch.Tensor, ...]:
-    from planner.validation.sharding.functions import call
-
     result = call(operator.target, arguments, keywords, tensors)  # type: ignore[arg-type]
     return result if isinstance(result, tuple) else (result,)
 

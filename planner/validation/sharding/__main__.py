@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> None:
     """
     if not arguments:
         raise PlannerError("accepted: FOLDER...", field="arguments")
+    import torch
+
     from planner.validation.sharding.source import open_source
 
     folders = [Path(name) for name in arguments]
@@ -31,6 +33,7 @@ def main(arguments: list[str]) -> None:
     for run, folder in zip(runs, folders, strict=True):
         key = (run.source, run.inputs, run.block)
         if key not in sources:  # once for all of its plans: exporting takes longer than running
+            torch.manual_seed(0)  # a model that draws its weights draws the same on every rank
             sources[key] = open_source(run.source, run.inputs, block=run.block)
         run_forked(partial(_join_and_run, run, sources[key], folder))
 

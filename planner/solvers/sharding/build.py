@@ -245,7 +245,8 @@ def inner_exchanges(
     lengths = local_axes(operator, strategy.split, hardware.mesh)
     found = []
     for dim, axis in enumerate(strategy.split):
-        for item in operator.inner_sums.get(axis, ()) if isinstance(axis, str) else ():
+        sums = isinstance(axis, str) and hardware.mesh.shape[dim] > 1
+        for item in operator.inner_sums.get(str(axis), ()) if sums else ():
             width = DTYPE_BYTES[item.dtype]
             nbytes = int(local_elements((item.axes,), lengths)) * width
             seconds = hardware.collective_s("all_reduce", dim, np.array([float(nbytes)]), width)

@@ -198,7 +198,8 @@ class Routes:
     def _step(self, dim: int, before: Code, after: Code) -> Step:
         codes = np.array([[before], [after]])
         seconds = float(self._along(((dim, None),), codes[:1], codes[1:])[0, 0])
-        collective = collective_between(before[dim], after[dim])
+        alone = self.mesh.shape[dim] == 1
+        collective = None if alone else collective_between(before[dim], after[dim])
         held = max(self.bytes // self.mesh.shards(code) for code in (before, after))
         return Step(dim, before, after, collective, held if collective else 0, seconds)
 

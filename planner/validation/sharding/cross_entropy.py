@@ -50,5 +50,6 @@ class _CrossEntropy(torch.autograd.Function):
 def _reduced(values: Tensor, how: str, shares: Shares) -> Tensor:
     """One all-reduce per mesh dimension that splits the classes."""
     for dim in shares.mesh_dims("vocabulary"):
-        values = waited(functional.all_reduce(values, how, (shares.mesh, dim)))
+        if shares.mesh.size(dim) > 1:
+            values = waited(functional.all_reduce(values, how, (shares.mesh, dim)))
     return values

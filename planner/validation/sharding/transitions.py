@@ -52,8 +52,10 @@ def _stepped(local: Tensor, states: Sequence[str], steps: Sequence[PlacedStep], 
     for step in steps:
         if current[step.mesh_dim] != step.before:
             raise RuntimeError(f"step {step} meets {current}")
-        if step.after == "P":
+        if step.after == "P" and mesh.size(step.mesh_dim) > 1:
             local = _share(local, step, mesh)
+        elif mesh.size(step.mesh_dim) == 1:
+            pass  # alone on this mesh dimension: every placement is the whole
         elif step.before.startswith("S") and step.after.startswith("S"):
             local = _exchanged(local, step, mesh)
         else:

@@ -210,7 +210,7 @@ def space_lines(result: MixedResult) -> list[str]:
     return [
         f"Pipelines: {pipelines['candidates']:,} combinations of the groups' layouts ({ways}) and orders, each with every cut"
         f" of the layers; {pipelines['cut']:,} cut, {pipelines['pruned']['bound']:,} ruled out by bound,"
-        f" {pipelines['pruned']['memory']:,} of the cut ones do not fit.",
+        f" {pipelines['pruned']['memory']:,} do not fit.",
         f"Replicas: every share in units of {_counted(replicas['share_unit'], 'sequence')};"
         f" {replicas['shares_priced']:,} priced"
         f" ({replicas['candidates']:,} layouts), the others ruled out by bound. {space['seconds']:.1f} s.",

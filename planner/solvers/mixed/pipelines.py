@@ -11,7 +11,7 @@ import numpy as np
 
 from planner.layouts.layouts import IntArray
 from planner.layouts.space.choices import near_even
-from planner.solvers.mixed.candidates import Candidates, Side, candidates, even_bound
+from planner.solvers.mixed.candidates import Candidates, Side, candidates, even_bound, roomy
 from planner.solvers.mixed.contents import Contents
 from planner.solvers.mixed.tables import StageCosts, StageTables
 from planner.solvers.stages.cuts import best_cuts
@@ -74,7 +74,7 @@ class PipelineSearch:
     Args:
         best: None where nothing fits.
         candidates: combinations of ways and orders; each has all its cuts and recompute policies.
-        cut: of them, those whose best cut was computed; ``unfit``: of those, no cut fits; ``bound``: not better by their bound.
+        cut: of them, those whose best cut was computed; ``unfit``: no cut fits; ``bound``: not better by their bound.
         lower_bound_s: no pipeline of the space has a shorter step.
     """
 
@@ -111,6 +111,12 @@ def best_pipeline(
     done = unfit = 0
     size = _FIRST
     while done < len(order) and not limits.late:
+        if (
+            best is None and size == _FIRST * _GROWTH
+        ):  # memory is short: what cannot hold all layers goes at once
+            most = {place: tables[place].most_layers() for place in sides}
+            holds = np.concatenate([roomy(sides, most, item) for item in found])
+            order = np.concatenate([order[:done], order[done:][holds[order[done:]]]])
         goal = np.inf if best is None else best.step_s * (1.0 - limits.gap)
         part = [place for place in order[done : done + size].tolist() if bounds[place] < goal]
         if not part:
@@ -125,14 +131,11 @@ def best_pipeline(
             best, unfit, done = answer or best, unfit + (not fits), done + 1
         size *= _GROWTH
         if progress is not None:
-            progress(done / len(order), f"{done:,} of {len(order):,} pipelines")
-    return _outcome(best, bounds[order], done, unfit)
-
-
-def _outcome(best: Pipeline | None, bounds: np.ndarray, done: int, unfit: int) -> PipelineSearch:
-    step_s = np.inf if best is None else best.step_s
-    left = float(bounds[done]) if done < len(bounds) else np.inf
-    return PipelineSearch(best, len(bounds), done, unfit, len(bounds) - done, min(step_s, left))
+            progress(done / max(len(order), 1), f"{done:,} of {len(order):,} pipelines")
+    left = float(bounds[order[done]]) if done < len(order) else np.inf
+    lower_bound_s = min(np.inf if best is None else best.step_s, left)
+    unfit += len(bounds) - len(order)
+    return PipelineSearch(best, len(bounds), done, unfit, len(order) - done, lower_bound_s)
 
 
 def _fill(

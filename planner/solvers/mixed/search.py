@@ -122,8 +122,9 @@ def search_groups(
     for subset in state.subsets():
         plans += _replicas(state, subset, hopeless_s)
     if not plans:
+        found = "was found to fit within the time limit" if state.limits.late else "fits"
         raise NoAnswerError(
-            f"no plan of {mixed.jobs[0].model.name} fits on '{mixed.cluster.name}': "
+            f"no plan of {mixed.jobs[0].model.name} {found} on '{mixed.cluster.name}': "
             + "; ".join(f"{item.what}: {item.why_not}" for item in alone)
         )
     plans.sort(key=lambda plan: (plan.value, len(plan.groups), plan.kind, plan.groups))

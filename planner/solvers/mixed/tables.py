@@ -67,8 +67,15 @@ class StageTables:
         """Computes what is not known yet of (row, micro-batches in flight)."""
         wanted = sorted(set(asked))
         self._fill_times(np.array(sorted({row for row, _ in wanted} - self._times.keys()), dtype=np.int64))
-        missing = [pair for pair in wanted if pair not in self._fits]
-        self._fill_memory(np.array(missing, dtype=np.int64).reshape(-1, 2))
+        self._fill_memory(wanted)
+
+    def most_layers(self) -> IntArray:
+        """(ways,) layers that one stage may own at most, with one micro-batch in flight and the leanest policy."""
+        pairs = [(row, 1) for row in range(len(self._ways))]
+        self._fill_memory(pairs)
+        fitting = np.stack([self._fits[pair].any(axis=1) for pair in pairs])
+        most: IntArray = np.where(fitting, self._contents.lengths, 0).max(axis=1)
+        return most
 
     def _fill_times(self, rows: IntArray) -> None:
         if not len(rows):
@@ -84,9 +91,11 @@ class StageTables:
         for row, own, cap in zip(rows.tolist(), self._by_row(sums), self._by_row(caps), strict=True):
             self._times[row] = (own, cap)
 
-    def _fill_memory(self, pairs: IntArray) -> None:
-        if not len(pairs):
+    def _fill_memory(self, wanted: Iterable[tuple[int, int]]) -> None:
+        missing = [pair for pair in wanted if pair not in self._fits]
+        if not missing:
             return
+        pairs = np.array(missing, dtype=np.int64)
         layouts, prices, _ = self._under_all(pairs[:, 0])
         layouts = in_flight_as(layouts, np.repeat(pairs[:, 1], self._policies))
         job = self._ways.job

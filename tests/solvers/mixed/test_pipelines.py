@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from planner.errors import NoAnswerError
 from planner.layouts.layout import Recompute
 from planner.solvers.mixed import pipelines
 from planner.solvers.mixed.candidates import Candidates, Side
@@ -79,3 +80,29 @@ def test_bounds_rule_out_nothing_better(name: str, monkeypatch: pytest.MonkeyPat
     assert pruned.space["pipelines"]["cut"] < pruned.space["pipelines"]["candidates"]
     assert [plan.step_s for plan in pruned.plans] == [plan.step_s for plan in every.plans]
     assert pruned.certificate["best"] == pytest.approx(every.certificate["best"])
+
+
+@pytest.mark.parametrize(("memory", "some_fit"), [("14 GB", True), ("10 GB", False)])
+def test_what_cannot_hold_all_layers_goes_at_once(
+    monkeypatch: pytest.MonkeyPatch, memory: str, some_fit: bool
+) -> None:
+    """Ruling out by room spares cuts and changes no answer."""
+    job = mixed(group("a", 2, memory=memory), group("b", 2, memory=memory), search=ONLY, **NO_HOPS)
+    monkeypatch.setattr(pipelines, "_FIRST", 1)
+    cuts: list[int] = []
+    cut = pipelines._cut
+    monkeypatch.setattr(pipelines, "_cut", lambda *given, **named: cuts.append(1) or cut(*given, **named))
+
+    def answer() -> tuple[list[float], int]:
+        cuts.clear()
+        try:
+            return [plan.step_s for plan in search_groups(job).plans], len(cuts)
+        except NoAnswerError:
+            return [], len(cuts)
+
+    by_room = answer()
+    monkeypatch.setattr(pipelines, "roomy", lambda sides, most, item: item.bound > 0)
+    every = answer()
+    assert by_room[0] == every[0]
+    assert bool(every[0]) == some_fit
+    assert by_room[1] <= every[1] - (not some_fit)

@@ -48,9 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--back-end",
     type=click.Choice(["highs", "cbc"]),
-    default="highs",
-    show_default=True,
-    help="With --stages: what solves integer programmes.",
+    help="With --stages: what solves integer programmes (default: highs).",
 )
 @click.option(
     "--pareto",
@@ -70,7 +68,7 @@ def command(
     rank: str,
     stages: int | None,
     write_lp: str | None,
-    back_end: str,
+    back_end: str | None,
     pareto: str | None,
     gap: str,
     time_limit: str | None,
@@ -83,7 +81,7 @@ def command(
     from planner.units import parse_quantity
 
     _check_targets(plan_file, picture)
-    _refuse_conflicts(stages, refine, rank, write_lp, alone=bool(picture or explain or pareto))
+    _refuse_conflicts(stages, refine, rank, write_lp, back_end, alone=bool(picture or explain or pareto))
     limit_s = parse_quantity(time_limit, "s", field="--time-limit", allow_zero=False) if time_limit else None
     allowed_gap = parse_quantity(gap, "1", field="--gap")
     axes = parse_axes(pareto) if pareto is not None else DEFAULT_AXES
@@ -98,7 +96,7 @@ def command(
         )
         return
     if stages is not None:
-        _search_stages(loaded, stages, back_end, write_lp, plan_file, allowed_gap, limit_s, output)
+        _search_stages(loaded, stages, back_end or "highs", write_lp, plan_file, allowed_gap, limit_s, output)
         return
     with output.progress() as progress:
         options: Any = {"top": top, "gap": allowed_gap, "time_limit_s": limit_s, "axes": axes}
@@ -141,7 +139,13 @@ def _show(
 
 
 def _refuse_conflicts(
-    stages: int | None, refine: int | None, rank: str, write_lp: str | None, *, alone: bool
+    stages: int | None,
+    refine: int | None,
+    rank: str,
+    write_lp: str | None,
+    back_end: str | None,
+    *,
+    alone: bool,
 ) -> None:
     """Refuse options that exclude each other; ``alone``: one that uneven stages have no answer for."""
     if stages is not None and (refine is not None or rank == "pessimistic" or alone):
@@ -150,6 +154,8 @@ def _refuse_conflicts(
         )
     if write_lp is not None and stages is None:
         raise click.UsageError("--write-lp writes the programme of uneven stages: give --stages N too")
+    if back_end is not None and stages is None:
+        raise click.UsageError("--back-end solves the programme of uneven stages: give --stages N too")
     if refine is not None and rank == "pessimistic":
         raise click.UsageError(
             "--refine ranks by simulated time; it and --rank pessimistic exclude each other"

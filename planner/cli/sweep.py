@@ -96,6 +96,8 @@ def command(job_file: str | None, show: str | None, output: Output, **options: A
     """
     if (job_file is None) == (show is None):
         raise click.UsageError("accepted: a job or sweep file, or --show TABLE")
+    if options["heat"] is not None and options["picture"] is None:
+        raise click.UsageError("--heat says what --plot draws: give --plot too")
     _check_picture(options["picture"])
     if show is not None:
         from planner.studies.sweep.store import stored_table

@@ -130,6 +130,8 @@ def command(
             console.print(f"picture written to {picture}")
 
     output.emit(answers.to_json(), render)
+    if answers.target is not None and answers.target.unreachable:
+        click.get_current_context().exit(1)
 
 
 def _check_picture(picture: str | None) -> None:

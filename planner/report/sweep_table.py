@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 REASONS = 5
 """Kinds of failures that are told one by one."""
 
+CELL = 48
+"""Letters of a reason in the table; the lines below it say the whole."""
+
 RESULTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "step_time_s": ("step", seconds),
     "tokens_per_s": ("tokens/s", lambda value: f"{value:,.0f}"),
@@ -100,7 +103,7 @@ def row_layout(row: Row) -> str:
 
 def _rows_table(rows: Sequence[Row], fields: Sequence[str], top: int) -> Table:
     good = [row for row in rows if row["status"] == "ok"]
-    title = f"{len(rows):,} points"
+    title = f"{len(rows):,} point{'' if len(rows) == 1 else 's'}"
     shown: Sequence[Row] = rows
     if len(rows) > top:
         fitting = [row for row in good if row["fits"]]
@@ -124,7 +127,8 @@ def _rows_table(rows: Sequence[Row], fields: Sequence[str], top: int) -> Table:
 
 def _layout_cell(row: Row) -> str:
     if row["status"] != "ok":
-        return f"{row['status']}: {row['message']}"
+        words = f"{row['status']}: {row['message']}"
+        return words if len(words) <= CELL else f"{words[: CELL - 1].rstrip()}…"
     return row_layout(row) + ("" if row["fits"] else " (does not fit)")
 
 

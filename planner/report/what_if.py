@@ -102,6 +102,9 @@ def _then(item: Effect) -> str:
 
 def print_target(console: Console, target: Target) -> None:
     """The smallest improvement of each figure that reaches the target, the best choice first."""
+    if target.met:
+        console.print(f"a step of {seconds(target.step_time_s)} is reached already: nothing need change")
+        return
     priced = any(need.cost is not None for need in target.needs)
     headings = ("hardware", "from", "to", "change", *(("cost",) if priced else ()), "step", "layout")
     title = f"To reach {seconds(target.step_time_s)} per step by one figure alone"
@@ -124,6 +127,8 @@ def print_target(console: Console, target: Target) -> None:
             f"unreachable: not with {target.largest_factor:g} times as much (times: as little); "
             "the step is what that much reaches."
         )
+    if target.unreachable:
+        console.print("no figure alone reaches the target")
 
 
 def cost_words(cost: float) -> str:

@@ -87,6 +87,7 @@ def test_for_people(tmp_path: Path, capsys: Capture) -> None:
     [
         (("--stages", "1", "--refine", "2"), "--stages excludes"),
         (("--write-lp", "a.lp"), "give --stages N too"),
+        (("--back-end", "highs"), "give --stages N too"),
         (("--stages", "1", "--write-lp", "no-such-folder/a.lp"), "does not exist"),
         (("--stages", "0"), "--stages"),
     ],

@@ -103,6 +103,7 @@ def test_a_sample_from_a_sweep_file_as_csv(
         (["job.yaml", "--over", "seq_len=1K", "-o", "t.xlsx"], "accepted: .parquet, .csv"),
         (["job.yaml", "--over", "seq_len=1K", "-o", "none/t.csv"], "does not exist"),
         (["job.yaml", "--over", "seq_len=1K", "--plot", "p.bmp"], "accepted: .png"),
+        (["--show", "none.parquet", "--heat", "a,b"], "give --plot too"),
         (["job.yaml", "--over", "seq_len=1K", "--layout", "tp:1"], "knob=value"),
         (["job.yaml", "--over", "seq_len=1K", "--set", "training.seqlen=1K"], "did you mean 'seq_len'?"),
         (["--show", "none.parquet"], "none.parquet: does not exist"),

@@ -68,10 +68,15 @@ def test_questions_are_answered_together(
 
 def test_for_people(job: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--layout", "tp=8,sp=true,recompute=full", "--target", "10 s", "--price", "host.link=5")
-    assert run(["what-if", job, *SMALL, *options, "--change", "memory=8 GB"]) == 0
+    assert run(["what-if", job, *SMALL, *options, "--change", "memory=8 GB"]) == 1  # no answer: unreachable
     text = capsys.readouterr().out
     for words in ("now: tp8+sp", "the best layout now:", "nothing fits", "unreachable", "To reach 10.00 s"):
         assert words in text
+
+
+def test_a_target_that_is_met_needs_no_change(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["what-if", job, *SMALL, "--target", "1000 s"]) == 0
+    assert "is reached already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

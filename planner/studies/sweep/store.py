@@ -52,8 +52,10 @@ class Store:
             fresh: remove what is there.
 
         Raises:
-            PlannerError: another process writes it, or its folder cannot be written.
+            PlannerError: another process writes it, its folder cannot be written, or what is there is no table of a sweep.
         """
+        if fresh and self.path.exists():
+            read_table(self.path)  # somebody's other file stays
         try:
             self.folder.mkdir(exist_ok=True)
             self._lock = _locked(self.folder / "lock")

@@ -70,6 +70,16 @@ class Target:
     largest_factor: float
     needs: tuple[Need, ...]
 
+    @property
+    def met(self) -> bool:
+        """Whether nothing need change."""
+        return all(need.factor == 1.0 for need in self.needs)
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether no figure alone reaches it."""
+        return all(need.factor is None for need in self.needs)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {

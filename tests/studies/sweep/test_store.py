@@ -153,6 +153,14 @@ def test_fresh_takes_away_what_is_there(tmp_path: Path) -> None:
     store.close()
 
 
+def test_fresh_leaves_other_files_alone(tmp_path: Path) -> None:
+    path = tmp_path / "links.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(PlannerError, match="is no table of a sweep"):
+        Store(path, KINDS).open(fresh=True)
+    assert path.read_text() == "a,b\n1,2\n"
+
+
 def test_types_and_gaps_come_back_from_csv(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     store = Store(path, KINDS)

@@ -18,6 +18,8 @@ from planner.documents.reading import read_text
 from planner.errors import PlannerError
 
 MAX_NODES = 2048
+MOST = 1e6
+"""GB/s of a whole node; more is a mistake in units."""
 GIGA = 1e9
 
 
@@ -65,11 +67,17 @@ def load_links(path: str | Path, *, nodes: int | None = None) -> Links:
     named = not all(_is_number(fields[0]) or not fields[0] for _, fields in lines)
     count = len(lines)
     _check_size(file, count, nodes)
+    names = _names(file, lines, heading, named, count)
     rates = np.array(
         [_rates(file, line, fields, named, count, row) for row, (line, fields) in enumerate(lines)]
     )
     np.fill_diagonal(rates, np.inf)
-    return Links(_names(file, lines, heading, named, count), rates * GIGA, str(file))
+    return Links(names, rates * GIGA, str(file))
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of nodes whose matrix names none."""
+    return tuple(f"node-{number}" for number in range(count))
 
 
 def _lines(text: str) -> list[Cell]:
@@ -108,9 +116,9 @@ def _rates(file: Path, line: int, fields: list[str], named: bool, count: int, ro
     rates = []
     for column, text in enumerate(cells):
         rate = float(text) if _is_number(text) else math.nan
-        if column != row and not (0.0 < rate < math.inf):
+        if column != row and not 0.0 < rate <= MOST:
             raise PlannerError(
-                f"found '{text[:40]}'; GB/s above 0 are accepted",
+                f"found '{text[:40]}'; GB/s above 0 up to {MOST:,.0f} are accepted",
                 file=file,
                 line=line,
                 field=f"column {column + first + 1}",
@@ -132,7 +140,7 @@ def _names(
     if named and columns is not None and names != columns:
         raise PlannerError("names of lines and columns differ; both stand in the same order", file=file)
     if names is None:
-        return tuple(f"node-{number}" for number in range(count))
+        return numbered(count)
     if len(set(names)) < count:
         twice = next(name for name in names if names.count(name) > 1)
         raise PlannerError(f"'{twice}' names two nodes", file=file)

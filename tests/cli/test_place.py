@@ -160,6 +160,11 @@ def test_search_mentions_the_measured_links(job: Path, capsys: pytest.CaptureFix
         ({}, ["--hostfile", "none.txt"], "none.txt: does not exist"),
         ({"hosts.txt": "a\nb\n"}, ["--hostfile", "hosts.txt"], "has 2 hosts, the matrix of links 6 nodes"),
         ({"hosts.txt": "a\nb\na\n"}, ["--hostfile", "hosts.txt"], "hosts.txt:3: 'a' stands here twice"),
+        (
+            {"links.csv": ",a,b,c,d\na,,2,3,4\nb,2,,3,4\nc,2,3,,4\nd,2,3,4,\n", "hosts.txt": "a\nb\nx\nd\n"},
+            ["--hostfile", "hosts.txt"],
+            "'x' is no node of the matrix",
+        ),
         ({"hosts.txt": "# nothing\n"}, ["--hostfile", "hosts.txt"], "holds no host"),
         ({}, ["--plot", "a.gif"], "found the ending '.gif'"),
         ({}, ["-o", "none/hosts"], "does not exist"),

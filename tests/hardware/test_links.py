@@ -48,6 +48,8 @@ def test_rows_send_to_columns(tmp_path: Path, text: str, names: tuple[str, ...])
         ("0,10,20\n30,0,0\n50,6,0\n", 2, "column 3", "GB/s above 0"),
         ("0,10,inf\n30,0,4\n50,6,0\n", 1, "column 3", "found 'inf'"),
         ("0,10,nan\n30,0,4\n50,6,0\n", 1, "column 3", "found 'nan'"),
+        ("0,10,4\n30,0,1e7\n50,60,0\n", 2, "column 3", "up to 1,000,000"),
+        (",a,b,c\nb,1,,3\na,,2,3\nc,1,2,\n", None, None, "differ"),
         (",a,b\na,0,\nb,1,0\n", 2, "column 3", "found ''"),
         ("0,10\n30,0,40\n50,60,0\n", 1, None, "has 2 rates; one for each of the 3 nodes"),
         ("0\n", None, None, "has 1 lines of rates"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from planner.documents.reading import read_text
 from planner.errors import PlannerError
-from planner.hardware.links import Links
+from planner.hardware.links import Links, numbered
 from planner.solvers.placement.place import Placement
 
 
@@ -61,13 +61,19 @@ def named_by(links: Links, hostfile: Hostfile) -> Links:
     """The links with the names of the hosts: the same set of names, or the n-th host for the n-th node.
 
     Raises:
-        PlannerError: the file does not have a host for each node of the matrix.
+        PlannerError: the file does not have a host for each node of the matrix, or only some of their names.
     """
     if len(hostfile.hosts) != len(links):
         raise PlannerError(
             f"has {len(hostfile.hosts)} hosts, the matrix of links {len(links)} nodes", file=hostfile.path
         )
-    return links if set(hostfile.names) == set(links.names) else replace(links, names=hostfile.names)
+    hosts, nodes = set(hostfile.names), set(links.names)
+    if hosts != nodes and hosts & nodes and links.names != numbered(len(links)):
+        raise PlannerError(
+            f"'{min(hosts - nodes)}' is no node of the matrix of links, other hosts are; all of them or none should be",
+            file=hostfile.path,
+        )
+    return links if hosts == nodes else replace(links, names=hostfile.names)
 
 
 def hosts_of(placement: Placement, hostfile: Hostfile | None) -> list[str]:

@@ -99,7 +99,9 @@ def draw(points: Mapping[str, list[dict[str, Any]]], output: Path) -> None:
     above.axhline(2.0, color="0.7", linewidth=1.0, zorder=0)
     above.annotate("bar: 2 s", (8, 2.0), xytext=(-4, 4), textcoords="offset points", color="0.4")
     above.set(
-        ylabel="Proved search, s of one core", ylim=(0.0, None), title="Searches over the reference space"
+        ylabel="Proved search, s of one core",
+        ylim=(0.0, max(2.3, above.get_ylim()[1])),
+        title="Searches over the reference space",
     )
     above.legend(loc="lower right", frameon=False)
     below.set(xlabel="Devices", ylabel="Candidates, millions", xscale="log", yscale="log")

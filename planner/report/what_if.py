@@ -128,7 +128,7 @@ def print_target(console: Console, target: Target) -> None:
             "the step is what that much reaches."
         )
     if target.unreachable:
-        console.print("no figure alone reaches the target")
+        console.print(f"no {'priced ' if priced else ''}figure alone reaches the target")
 
 
 def cost_words(cost: float) -> str:

@@ -187,12 +187,13 @@ def _range(match: re.Match[str], read: Read) -> Iterator[Value]:
                 f"found the range {match[0]}; doubling begins above 0 (give a step: 0..1:0.25)"
             )
     whole = isinstance(low, int)
-    for index in range(MOST_VALUES):
+    for index in range(MOST_VALUES + 1):
         value = low * change**index if grow else low + index * change
         value = round(value) if whole else float(f"{value:.{_DIGITS}g}")
         if value > high:
             return
-        yield value
+        if index < MOST_VALUES:
+            yield value
     raise PlannerError(f"found the range {match[0]} with more than {MOST_VALUES:,} values")
 
 

@@ -25,13 +25,13 @@ from planner.layouts.layouts import Layouts
 from planner.layouts.mesh import spread
 
 
-def _owned(prices: PriceRows, stage: StageClass) -> Iterator[tuple[str, int, BlockPrice]]:
-    """(block name, instances, price) for recomputed and plain blocks of a single row."""
+def _owned(prices: PriceRows, stage: StageClass) -> Iterator[tuple[int, int, BlockPrice]]:
+    """(the row's place in the price, instances, price) for recomputed and plain blocks of a single row."""
     table = prices.prices
     for counts, index in ((stage.recomputed, int(prices.policy[0])), (stage.plain, len(table.policies) - 1)):
         for name, count in counts.items():
             if count:
-                yield name, count, table.blocks[name][index]
+                yield int(prices.columns(name)[0]), count, table.blocks[name][index]
 
 
 def rank_time(
@@ -49,15 +49,15 @@ def rank_time(
     split = bool(splits_backward(row.columns["schedule"])[0])
     compute = recompute = contention = host = 0.0
     exposed = dict.fromkeys(EXPOSED_AXES, 0.0)
-    for _, count, price in _owned(prices, stage):
+    for at, count, price in _owned(prices, stage):
         parts: tuple[PassPrice, ...] = (price.forward, price.split if split else price.backward)
         for part in parts:
-            compute += scale * count * float(part.compute_s[0])
-            recompute += scale * count * float(part.recompute_s[0])
-            contention += scale * count * float(part.contention_s[0])
-            host += scale * count * float(part.host_s[0])
+            compute += scale * count * float(part.compute_s[at])
+            recompute += scale * count * float(part.recompute_s[at])
+            contention += scale * count * float(part.contention_s[at])
+            host += scale * count * float(part.host_s[at])
             for axis in AXES:
-                exposed[axis] += scale * count * float(part.exposed[axis][0])
+                exposed[axis] += scale * count * float(part.exposed[axis][at])
     exposed["dp"] += float(time.traffic.by_axis["dp"][0])
     exposed["edp"] += float(time.traffic.by_axis["edp"][0])
     exposed["offload"] += float(time.offload[0])
@@ -78,9 +78,9 @@ def rank_time(
 
 def rank_flops(row: Layouts, prices: PriceRows, stage: StageClass, group: StageGroup) -> tuple[float, float]:
     """Matmul and attention FLOPs that one rank executes in a step: (all, of which repeated by recompute)."""
-    again = sum(count * float(p.recompute_flops[0]) for _, count, p in _owned(prices, stage))
+    again = sum(count * float(p.recompute_flops[at]) for at, count, p in _owned(prices, stage))
     once = sum(
-        count * float(p.forward_flops[0] + p.backward_flops[0]) for _, count, p in _owned(prices, stage)
+        count * float(p.forward_flops[at] + p.backward_flops[at]) for at, count, p in _owned(prices, stage)
     )
     scale = float(row.columns["micro_batches"][0]) * group.turns
     return scale * (once + again), scale * again
@@ -131,31 +131,37 @@ def _with_exposure(
 
 def _block_rows(row: Layouts, prices: PriceRows, stage: StageClass) -> Iterator[CommunicationRow]:
     m = float(row.columns["micro_batches"][0])
-    for _, count, price in _owned(prices, stage):
+    for at, count, price in _owned(prices, stage):
         for transfer, repeated in zip(price.transfers, price.repeated, strict=True):
             pass_: Pass = transfer.exchange.pass_
             times = count * (1.0 if pass_ == "optimizer" else m)
             exchange = transfer.exchange
-            yield _row(exchange.what, exchange.collective, transfer.axis, pass_, transfer, times)
+            yield _row(exchange.what, exchange.collective, transfer.axis, pass_, transfer, times, at)
             if repeated:
-                yield _row(exchange.what, exchange.collective, transfer.axis, "recompute", transfer, times)
+                yield _row(
+                    exchange.what, exchange.collective, transfer.axis, "recompute", transfer, times, at
+                )
 
 
 def _row(
-    what: str, collective: str, axis: str, pass_: Pass, source: Transfer | Flow, times: float
+    what: str, collective: str, axis: str, pass_: Pass, source: Transfer | Flow, times: float, at: int = 0
 ) -> CommunicationRow:
-    """A transfer of a single layout, for ``times`` occasions a step."""
+    """A transfer of a single layout, for ``times`` occasions a step.
+
+    Args:
+        at: place of the layout in the source.
+    """
     return CommunicationRow(
         what=what,
         collective=collective,
         axis=axis,
         pass_=pass_,
-        ranks=int(source.ranks[0]),
-        ranks_per_level=tuple(float(x) for x in source.spread.ranks_per_level[0]),
-        algorithm=Algorithm(int(source.cost.algorithm[0])).label,
-        bytes_per_call=float(source.nbytes[0]),
-        calls_per_step=float(source.calls[0]) * times,
-        seconds=float(source.seconds[0]) * times,
+        ranks=int(source.ranks[at]),
+        ranks_per_level=tuple(float(x) for x in source.spread.ranks_per_level[at]),
+        algorithm=Algorithm(int(source.cost.algorithm[at])).label,
+        bytes_per_call=float(source.nbytes[at]),
+        calls_per_step=float(source.calls[at]) * times,
+        seconds=float(source.seconds[at]) * times,
         exposed_s=0.0,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.costs.assemble import assemble
-from planner.costs.block import block_knobs
+from planner.costs.block import pattern_of
 from planner.costs.breakdown import communication_kind, rank_communication, rank_flops, rank_time
 from planner.costs.evaluate import fits, memory_totals
 from planner.costs.instants import INSTANTS
@@ -31,7 +31,7 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None, prices: Prices
 
     Args:
         rank: its place in a ranking, None when it stands alone.
-        prices: of this layout's combination of block knobs and of no other; computed here when None.
+        prices: that cover this layout, all of the same pattern of collectives (``pattern_of``); computed here when None.
 
     Raises:
         PlannerError: the layout is illegal (the first violated rule), or its schedule has no closed form.
@@ -62,16 +62,14 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None, prices: Prices
 
 
 def predict_ranking(job: Job, layouts: Layouts) -> tuple[Prediction, ...]:
-    """``predict`` of every row, ranked in their order; layouts that agree in what blocks cost by are priced once."""
+    """``predict`` of every row, ranked in their order; layouts with the same kinds of collectives are priced together."""
     every = [layouts.row(place) for place in range(len(layouts))]
-    first, inverse = layouts.unique(block_knobs(layouts))
-    tables = [
-        price_model(job, from_layouts(every[place] for place in np.flatnonzero(inverse == table)))
-        for table in range(len(first))
-    ]
+    tables: dict[int, Prices] = {}
+    for _, rows in pattern_of(layouts, job):
+        table = price_model(job, from_layouts(every[place] for place in rows))
+        tables |= dict.fromkeys(rows.tolist(), table)
     return tuple(
-        predict(job, layout, rank=place + 1, prices=tables[inverse[place]])
-        for place, layout in enumerate(every)
+        predict(job, layout, rank=place + 1, prices=tables[place]) for place, layout in enumerate(every)
     )
 
 

@@ -133,11 +133,13 @@ class PriceRows:
         return largest
 
 
-def price_model(job: Job, layouts: Layouts, *, least: bool = False) -> Prices:
+def price_model(job: Job, layouts: Layouts, *, least: bool = False, known: Prices | None = None) -> Prices:
     """Prices of every block of the job's model for all combinations that occur in ``layouts``.
 
     Args:
         least: the least over all meshes of the experts, whatever the rows' own.
+        known: prices of rows of the same policies that cover these but for the experts' mesh: blocks without routed experts
+            keep theirs.
     """
     knobs = tuple(name for name in block_knobs(layouts) if not least or name not in EXPERT_KNOBS)
     values = tuple(np.unique(layouts.columns[name]) for name in knobs)
@@ -147,11 +149,15 @@ def price_model(job: Job, layouts: Layouts, *, least: bool = False) -> Prices:
     chosen, places = every.unique([name for name in knobs if name not in EXPERT_KNOBS])
     rows = {True: every, False: every.take(chosen)}
     routed = frozenset(name for name, block in job.model.blocks.items() if routes(block))
-    blocks = {
+    blocks: dict[str, Sequence[BlockPrice]] = {
         name: price_block(block, rows[name in routed], job, policies, least=least and name in routed)
         for name, block in job.model.blocks.items()
+        if known is None or name in routed
     }
-    tables = {name: _table(prices) for name, prices in blocks.items()}
+    tables: dict[str, Mapping[str, FloatArray]] = {name: _table(prices) for name, prices in blocks.items()}
+    if known is not None:
+        blocks, tables = {**known.blocks, **blocks}, {**known.tables, **tables}
+        places = known.places[False][known.rows(every).position]
     columns = {True: np.arange(len(every)), False: places}
     return Prices(knobs, values, keys, policies, tables, blocks, routed, columns)
 

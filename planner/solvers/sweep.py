@@ -92,7 +92,8 @@ def sweep_space(
 ) -> Sweep:
     """The best layouts of a space with proof.
 
-    Outer rows are visited in the order of their lower bounds, those that bounds of time and memory rule out are not made.
+    Outer rows are visited in the order of their lower bounds, for the Pareto set those first that no other beats by both bounds;
+    those that bounds of time and memory rule out are not made.
     Memory of every visited layout is computed first; step time only of layouts that fit and whose bound could still enter
     the ranking or the Pareto set. Where the experts' mesh is inside, bounds that hold for all of its meshes come first.
 
@@ -126,6 +127,8 @@ class _Search:
         """
         options, closed = self.options, queue.space.closed
         state, queue = self._fitting(state, queue)
+        if options.pareto:
+            queue = queue.front_first()
         size = options.block_rows if closed or len(state.ranking.points) else _FIRST_ROWS
         while len(queue):
             waiting = min(queue.least(self.objective), beyond)
@@ -151,7 +154,7 @@ class _Search:
         """Goes through all meshes of the experts under some rows of a queue.
 
         Args:
-            least: prices over all meshes of the experts. beyond: as ``through``.
+            least: prices over all meshes of the experts, which blocks without experts keep. beyond: as ``through``.
         """
         job = self.job
         space, owner = queue.space.opened(rows)
@@ -162,7 +165,7 @@ class _Search:
         if not len(rough):
             return state
         space = space.take(rough.left)
-        prices = price_model(job, space.outer)
+        prices = price_model(job, space.outer, known=least)
         return self.through(
             queue_of(job, space, prices, self.objective, self.options.block_rows), prices, state, beyond
         )

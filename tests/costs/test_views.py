@@ -14,14 +14,14 @@ ROWS = 300
 """Fewer than are told apart, so that every row is priced by itself."""
 
 
-@pytest.mark.parametrize(
-    ("model", "framework", "options"),
-    [
-        ("mixtral-8x7b", "megatron-core", {}),
-        ("gpt-oss-20b", "megatron-core", {"allow": {"axis_order": ["tp", "dp", "cp", "ep", "pp"]}}),
-        ("deepseek-v2-lite", "ideal", {}),
-    ],
-)
+CASES = [
+    ("mixtral-8x7b", "megatron-core", {}),
+    ("gpt-oss-20b", "megatron-core", {"allow": {"axis_order": ["tp", "dp", "cp", "ep", "pp"]}}),
+    ("deepseek-v2-lite", "ideal", {}),
+]
+
+
+@pytest.mark.parametrize(("model", "framework", "options"), CASES)
 def test_prices_of_many_rows_equal_those_of_few(
     make_job: Any, model: str, framework: str, options: dict[str, Any]
 ) -> None:
@@ -38,3 +38,21 @@ def test_prices_of_many_rows_equal_those_of_few(
                 for again in (False, True):
                     alone = few.rows(part).get(block, quantity, recomputed=again)
                     assert np.array_equal(many.rows(part).get(block, quantity, recomputed=again), alone)
+
+
+@pytest.mark.parametrize(("model", "framework", "options"), CASES)
+def test_blocks_without_experts_cost_the_same_on_any_mesh_of_the_experts(
+    make_job: Any, model: str, framework: str, options: dict[str, Any]
+) -> None:
+    job = make_job(model, 48, 96, framework=framework, per_node=8, limit={"micro_batch": 4}, **options)
+    closed = search_space(job)
+    rows = closed.opened()[0].outer
+    rows = rows.take(np.random.default_rng(5).permutation(len(rows))[:2000])
+    known = price_model(job, rows, known=price_model(job, closed.outer, least=True))
+    fresh = price_model(job, rows)
+    assert known.routed < set(job.model.blocks)
+    for block in job.model.blocks:
+        for quantity in QUANTITIES:
+            for again in (False, True):
+                kept = known.rows(rows).get(block, quantity, recomputed=again)
+                assert np.array_equal(kept, fresh.rows(rows).get(block, quantity, recomputed=again))

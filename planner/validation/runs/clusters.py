@@ -133,13 +133,14 @@ def _outside(
 ) -> dict[str, Any]:
     network = hardware.network
     kinds = _KINDS.get(network.kind or "")
-    if kinds is None and network.kind not in (*INSIDE, "unknown", None):
-        raise lacking("network kind", str(network.kind))
-    if kinds is None or network.gbps_per_node is None:
-        assumed.append(f"network between nodes not given: {node['outside']} of the reference node")
+    told = kinds is not None or network.kind in (*INSIDE, "unknown", None)
+    what = "network between nodes not given" if told else f"network '{network.kind}' is not in the catalogue"
+    if network.gbps_per_node is None or kinds is None:
+        assumed.append(f"{what}: {node['outside']} of the reference node")
+    if network.gbps_per_node is None:
         return {"name": "network", "kind": node["outside"]}
     rate = network.gbps_per_node / per_node
-    kind = next((name for port, name in kinds if port >= rate), kinds[-1][1])
+    kind = next((name for port, name in kinds if port >= rate), kinds[-1][1]) if kinds else node["outside"]
     kind = node.get(network.kind or "", kind)
     return {"name": "network", "kind": kind, "bandwidth": f"{rate:g} Gb/s"}
 

@@ -38,11 +38,12 @@ def candidates(model: RowModel, architectures: Iterable[ModelSpec]) -> Iterator[
     """
     sizes = [float(text) * 1e9 for text in re.findall(r"(\d+(?:\.\d+)?)B\b", model.name or "")]
     known = model.layers is not None and model.hidden is not None and model.heads is not None
-    alike = [
+    dense = [spec for spec in architectures if spec.moe is None]
+    name = (model.name or "").lower().replace("_", "-")
+    alike = [spec for spec in dense if spec.name == name] or [
         spec
-        for spec in architectures
-        if spec.moe is None
-        and spec.gated_mlp == bool(model.gated_mlp)
+        for spec in dense
+        if spec.gated_mlp == bool(model.gated_mlp)
         and any(abs((spec.published_parameters or 0) / size - 1.0) < SIZE_TOLERANCE for size in sizes)
     ]
     if known or model.moe is not None or not alike:
@@ -57,6 +58,7 @@ def candidates(model: RowModel, architectures: Iterable[ModelSpec]) -> Iterator[
             "kv_heads": spec.key_heads,
             "head_dim": spec.head_dim,
             "vocab": model.vocab or spec.vocab,
+            "gated_mlp": spec.gated_mlp,
         }
         yield spec.name, model.model_copy(update=widths)
 

@@ -1,67 +1,30 @@
-"""The format of published runs: one row per measured configuration. Docs: docs/validation.md.
-
-Sources print what they like, so a field that should hold a number may hold words. Words are kept as *unknown* (None);
-numbers that cannot be (negative, not a number) are errors.
-"""
+"""The format of published runs: one row per measured configuration. Docs: docs/validation.md."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-
-def _number(value: object) -> float | None:
-    """A positive number; words, lists and null are unknown."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"found {value}; a finite number of at least 0 is accepted")
-    return float(value)
-
-
-def _count(value: object) -> int | None:
-    number = _number(value)
-    if number is None:
-        return None
-    if number != int(number):
-        raise ValueError(f"found {value}; a whole number is accepted")
-    return int(number)
-
-
-def _degree(value: object) -> int | None:
-    number = _count(value)
-    if number == 0:
-        raise ValueError("found 0; at least 1 is accepted")
-    return number
-
-
-def _switch(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _words(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _list(value: object) -> tuple[str, ...]:
-    if isinstance(value, list | tuple):
-        return tuple(str(item) for item in value)
-    return () if value is None else (str(value),)
-
-
-def _mapping(value: object) -> object:
-    return value if isinstance(value, Mapping) else None
-
-
-Number = Annotated[float | None, BeforeValidator(_number)]
-Count = Annotated[int | None, BeforeValidator(_count)]
-Degree = Annotated[int | None, BeforeValidator(_degree)]
-Switch = Annotated[bool | None, BeforeValidator(_switch)]
-Words = Annotated[str | None, BeforeValidator(_words)]
-WordList = Annotated[tuple[str, ...], BeforeValidator(_list)]
+from planner.validation.runs.values import (
+    Count,
+    Degree,
+    Flag,
+    Gate,
+    Label,
+    Number,
+    Numbers,
+    NumbersByName,
+    NumberTable,
+    Profile,
+    Share,
+    Switch,
+    WordList,
+    Words,
+    as_mapping,
+    as_section,
+)
 
 
 class _Section(BaseModel):
@@ -97,7 +60,7 @@ class RowModel(_Section):
     head_dim: Degree = None
     vocab: Degree = None
     seq_len: Degree = None
-    gated_mlp: Switch = None
+    gated_mlp: Gate = None
     tied_embeddings: Switch = None
     activation: Words = None
     mlp_activations: Words = None
@@ -108,8 +71,8 @@ class RowModel(_Section):
     biases: Switch = None
     mtp_layers: Count = None
     optimizer: Words = None
-    moe: Annotated[RowMoe | None, BeforeValidator(_mapping)] = None
-    mla: Annotated[Mapping[str, Any] | None, BeforeValidator(_mapping)] = None
+    moe: Annotated[RowMoe | None, BeforeValidator(as_mapping)] = None
+    mla: Annotated[Mapping[str, Any] | None, BeforeValidator(as_mapping)] = None
 
 
 class RowNetwork(_Section):
@@ -128,7 +91,7 @@ class RowHardware(_Section):
     count: Degree = None
     per_node: Degree = None
     interconnect: Words = None
-    network: RowNetwork = RowNetwork()
+    network: Annotated[RowNetwork, BeforeValidator(as_section)] = RowNetwork()
 
 
 class RowLayout(_Section):
@@ -185,23 +148,23 @@ class RowMeasured(_Section):
     """``measured``; which memory counter it is stands in the row's ``memory_kind``."""
 
     step_time_s: Number = None
-    step_time_s_printed: tuple[float, ...] = ()
+    step_time_s_printed: Numbers = ()
     tokens_per_s: Number = None
     tokens_per_s_per_device: Number = None
     samples_per_s: Number = None
     model_tflops_per_device: Number = None
     hardware_tflops_per_device: Number = None
-    mfu: Number = None
-    hfu: Number = None
+    mfu: Share = None
+    hfu: Share = None
     peak_memory_gib: Number = None
     peak_memory_gb: Number = None
     peak_reserved_gib: Number = None
-    peak_allocated_mib_by_rank: tuple[float, ...] = ()
-    memory_mib_by_rank: tuple[tuple[float, ...], ...] = ()
+    peak_allocated_mib_by_rank: Numbers = ()
+    memory_mib_by_rank: NumberTable = ()
     allocated_after_step_gib: Number = None
-    allocated_mib_by_stage: Mapping[str, float] = Field(default_factory=dict)
-    peak_memory_mib_by_stage: Mapping[str, float] = Field(default_factory=dict)
-    reserved_mib_by_stage_max: Mapping[str, float] = Field(default_factory=dict)
+    allocated_mib_by_stage: NumbersByName = Field(default_factory=dict)
+    peak_memory_mib_by_stage: NumbersByName = Field(default_factory=dict)
+    reserved_mib_by_stage_max: NumbersByName = Field(default_factory=dict)
     oom: Switch = None
     verdict: Words = None
 
@@ -214,20 +177,20 @@ class RunRow(_Section):
         quirk: why the row is doubtful: predicted, scored apart.
     """
 
-    id: Annotated[str, Field(min_length=1, max_length=300)]
-    family: Annotated[str, Field(min_length=1, max_length=100)]
+    id: Annotated[Label, Field(min_length=1, max_length=300)]
+    family: Annotated[Label, Field(min_length=1, max_length=100)]
     source: Words = None
     software: Words = None
-    framework: str = "unknown"
+    framework: Profile = "unknown"
     release: Words = None
     task: Words = None
     model: RowModel
     hardware: RowHardware
     layout: RowLayout
-    measured: RowMeasured
+    measured: Annotated[RowMeasured, BeforeValidator(as_section)] = RowMeasured()
     memory_kind: Words = None
     flops_convention: Words = None
-    complete: bool = False
+    complete: Flag = False
     missing: WordList = ()
     notes: Words = None
     quirk: Words = None

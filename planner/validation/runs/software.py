@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.jobs.framework import FRAMEWORKS, Framework, calibrated_framework, load_framework
 from planner.jobs.types import MoeOptions, Training
-from planner.validation.runs.refusal import Refused, lacking
+from planner.validation.runs.refusal import lacking
 from planner.validation.runs.rows import RunRow
 from planner.validation.runs.shelf import Shelf
 from planner.validation.runs.unknown import release_of
@@ -16,12 +16,27 @@ _BY_WORDS = (
     ("megatron-deepspeed", "megatron-deepspeed"),
     ("deepspeed", "deepspeed"),
     ("accelerate", "deepspeed"),
+    ("nemo", "megatron-core"),
+    ("megatron-core", "megatron-core"),
+    ("megatron-bridge", "megatron-core"),
+    ("primus", "megatron-core"),
     ("megatron", "megatron-lm"),
     ("torchtitan", "torchtitan"),
+    ("mindspeed", "mindspeed"),
+    ("modellink", "mindspeed"),
+    ("internevo", "internevo"),
+    ("foundry", "composer-fsdp"),
+    ("composer", "composer-fsdp"),
+    ("maxtext", "maxtext"),
+    ("jax", "maxtext"),
+    ("pax", "maxtext"),
     ("fsdp", "fsdp"),
     ("neuron", "megatron-lm"),
 )
-"""Words of the software's description -> the nearest profile, first match."""
+"""Words of the software's description -> the nearest profile, first match. JAX compiles whole steps as MaxText does."""
+
+_BY_DEVICE = (("tpu", "maxtext"), ("ascend", "mindspeed"))
+"""Beginnings of accelerators' names -> the profile of the software that they mostly run."""
 
 _RECIPES = {
     "hybrid": "delayed",
@@ -70,25 +85,28 @@ def framework_of(
 ) -> tuple[Framework, tuple[str, ...]]:
     """The profile of a row, and what was assumed.
 
+    Software that is not told, or that has no profile, runs as the nearest one; what was fitted to that one is then no
+    evidence, so that intervals are as wide as those of a profile that no run supports.
+
     Args:
         calibration: path of the file whose constants replace the profile's, None for none.
-
-    Raises:
-        Refused: a profile name that is none of ours.
     """
-    name, assumed = row.framework, tuple[str, ...]()
-    if name == "unknown":
-        name = _nearest(row)
-        assumed = (f"software not told: profile {name}",)
-    elif name not in FRAMEWORKS:
-        raise Refused(f"framework '{name}' is no profile")
-    key = ("framework", name, calibration)
-    profile = shelf.once(key, lambda: calibrated_framework(load_framework(name), calibration))
+    told = row.framework in FRAMEWORKS
+    name = row.framework if told else _nearest(row)
+    why = "software not told" if row.framework == "unknown" else f"framework '{row.framework}' has no profile"
+    assumed = () if told else (f"{why}: profile {name}",)
+    key = ("framework", name, calibration, told)
+    profile = shelf.once(key, lambda: _profile(name, calibration, told))
     if "reuse-fp32-param" in row.layout.optimizer_memory:
         profile = shelf.once((*key, "reuse"), lambda: _reusing_master(profile))
     if _before_cudnn(row):
         profile = profile.model_copy(update={"flash_kernel": {"default": "flash2"}})
     return profile, assumed
+
+
+def _profile(name: str, calibration: str | None, told: bool) -> Framework:
+    profile = calibrated_framework(load_framework(name), calibration)
+    return profile if told else profile.model_copy(update={"calibrated": None})
 
 
 def _before_cudnn(row: RunRow) -> bool:
@@ -108,10 +126,14 @@ def _reusing_master(profile: Framework) -> Framework:
 
 def _nearest(row: RunRow) -> str:
     extra = getattr(row.layout, "framework", None)
-    words = " ".join(str(text).lower() for text in (row.software, extra, row.source) if text)
-    found = next((name for word, name in _BY_WORDS if word in words), None)
-    if found is not None:
-        return found
+    for text in (row.framework, row.software, extra, row.source):
+        found = next((name for word, name in _BY_WORDS if word in str(text or "").lower()), None)
+        if found is not None:
+            return found
+    device = row.hardware.accelerator
+    of_device = next((name for start, name in _BY_DEVICE if device.startswith(start)), None)
+    if of_device is not None:
+        return of_device
     return "fsdp" if row.layout.zero_stage == 3 else "megatron-core"
 
 

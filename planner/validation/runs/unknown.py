@@ -37,6 +37,12 @@ state graphs and dispatchers wherever they differ from none and all-to-all; late
 
 _PRECISIONS = ("bf16", "fp16", "fp32", "fp8", "mxfp8", "nvfp4")
 
+_ALSO_CALLED = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float8": "fp8"}
+"""PyTorch's names of precisions."""
+
+_RECOMPUTE_SWITCH = {"False": "none", "True": "unknown"}
+"""Sources that only say whether activations are computed again leave open which."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -79,16 +85,18 @@ def _vocab(known: Known) -> tuple[int, ...]:
 
 
 def _precision(known: Known) -> tuple[str, ...]:
-    stated = known.row.layout.precision
-    if stated in (None, "unknown"):
+    text = known.row.layout.precision
+    if text in (None, "unknown"):
         return tuple(name for name in ("bf16", "fp16") if name in known.precisions) or ("fp32",)
+    stated = _ALSO_CALLED.get(str(text).lower(), str(text).lower())
     if stated not in _PRECISIONS:
-        raise lacking("precision", str(stated))
-    return (str(stated),)
+        raise lacking("precision", str(text))
+    return (stated,)
 
 
 def _recompute(known: Known) -> tuple[str, ...]:
-    stated = known.row.layout.recompute
+    text = known.row.layout.recompute
+    stated = _RECOMPUTE_SWITCH.get(text or "", text)
     if stated in (None, "unknown"):
         return ("none", "selective", "full")
     if stated not in ("none", "selective", "full", "custom"):

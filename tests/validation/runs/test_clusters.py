@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from planner.hardware.catalogue import list_accelerators
 from planner.hardware.types import Cluster
 from planner.validation.runs.clusters import build_cluster, reference_nodes
 from planner.validation.runs.refusal import Refused
@@ -68,13 +69,28 @@ def test_a_rate_that_is_not_given_is_an_assumption() -> None:
     assert assumed == ("network between nodes not given: infiniband-hdr of the reference node",)
 
 
+@pytest.mark.parametrize("kind", ["string", "unknown", None])
+def test_a_stated_rate_is_used_whatever_the_kind(kind: str | None) -> None:
+    """1600 Gb/s of eight devices are 25 GB/s of each; the protocol is that of the reference node."""
+    network = {"kind": kind, "gbps_per_node": 1600}
+    hardware = RowHardware.model_validate({"accelerator": "h100-sxm-80gb", "count": 16, "network": network})
+    found, assumed = build_cluster(hardware, Shelf())
+    assert found.network[1].bandwidth == pytest.approx(25e9)
+    assert found.network[1].kind == "infiniband-ndr"
+    assert len(assumed) == 1
+    assert "infiniband-ndr of the reference node" in assumed[0]
+
+
+def test_every_accelerator_of_the_catalogue_has_a_reference_node() -> None:
+    assert set(list_accelerators()) - {"cpu"} <= set(reference_nodes())
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"accelerator": "abacus", "count": 8}, "not in the catalogue"),
         ({"accelerator": "a100-sxm-80gb"}, "hardware.count"),
         ({"accelerator": "a100-sxm-80gb", "count": 12, "per_node": 8}, "whole nodes"),
-        ({"accelerator": "a100-sxm-80gb", "count": 16, "network": {"kind": "string"}}, "network kind"),
     ],
 )
 def test_impossible_hardware(fields: dict[str, Any], words: str) -> None:

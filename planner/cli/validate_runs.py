@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--calibration", metavar="FILE", help="Fitted constants instead of the catalogue's.")
 @click.option("--worst", metavar="N", default="10", show_default=True, help="List the N largest errors.")
 @click.option("--plot", metavar="FILE", help="Draw predicted against measured (.png, .svg, .pdf).")
+@click.option("--page", metavar="FILE", help="Renew the tables between the marks of this Markdown page.")
 @click.option(
     "--bar", metavar="SHARE", help="Exit with 1 when the mean of the groups' medians is above, e.g. 10%."
 )
@@ -48,6 +49,7 @@ def _answer(
     calibration: str | None,
     worst: str,
     plot: str | None,
+    page: str | None,
     bar: str | None,
 ) -> None:
     from planner.units import parse_count
@@ -72,6 +74,9 @@ def _answer(
 
         draw_runs(plot, score.outcomes)
         output.note(f"picture: {plot}")
+    if page is not None:
+        _renew(page, score)
+        output.note(f"page: {page}")
     if allowed is not None:
         _judge(score, allowed)
 
@@ -127,6 +132,14 @@ def _print(output: Output, score: Score, seconds: float, worst: int) -> None:
         lambda console: show_score(console, score, worst=worst, quiet=output.quiet),
     )
     output.note(f"{len(score.outcomes)} rows in {seconds:.1f} s")
+
+
+def _renew(page: str, score: Score) -> None:
+    from planner.documents import write_text
+    from planner.report.accuracy.held_out import renew_page
+    from planner.validation.runs.result import to_json
+
+    write_text(page, renew_page(page, to_json(score, 0.0)))
 
 
 def _share(text: str) -> float:

@@ -15,6 +15,7 @@ from planner.documents.reading import read_text
 from planner.errors import PlannerError, suggest
 
 LARGEST_BYTES = 64 * 2**20
+MOST_ROWS = 10**6
 LARGEST_COUNT = 10**15
 LONGEST_S = 1e6
 """No kernel runs for days: a larger time is a wrong unit."""
@@ -79,15 +80,17 @@ def word(text: str) -> str:
 
 
 def read_rows(file: Path, formats: Formats) -> CsvRows:
-    """A table of one of the formats, told apart by their headings, whose order does not matter.
+    """A table of one of the formats, told apart by their headings.
+
+    The order of columns and the case of headings do not matter, and further columns are ignored.
 
     Raises:
         PlannerError: unreadable or too large a file, a wrong header, a wrong number of cells, a wrong cell, no row.
     """
     text = read_text(file, "CSV text", limit_bytes=LARGEST_BYTES)
-    reader = csv.reader(io.StringIO(text), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
     try:
-        header = [heading.strip() for heading in next(reader, [])]
+        header = _headings(next((row for row in reader if row), []))
         kind = _format_of(header, formats, file)
         return _read(reader, file, kind, header, formats[kind])
     except csv.Error as error:
@@ -97,12 +100,16 @@ def read_rows(file: Path, formats: Formats) -> CsvRows:
 def header_of(file: Path) -> tuple[str, ...]:
     """The headings of a CSV file, empty where there are none."""
     first = read_text(file, "CSV text", limit_bytes=LARGEST_BYTES).split("\n", 1)[0]
-    return tuple(heading.strip() for heading in first.split(","))
+    return _headings(first.split(","))
+
+
+def _headings(cells: Iterable[str]) -> tuple[str, ...]:
+    return tuple(cell.strip().lower() for cell in cells)
 
 
 def _read(reader: Any, file: Path, kind: str, header: Sequence[str], cells: Mapping[str, Cell]) -> CsvRows:
     lines: list[int] = []
-    columns: dict[str, list[Any]] = {heading: [] for heading in header}
+    columns: dict[str, list[Any]] = {heading: [] for heading in header if heading in cells}
     for row in reader:
         if not row:
             continue
@@ -112,7 +119,11 @@ def _read(reader: Any, file: Path, kind: str, header: Sequence[str], cells: Mapp
                 file=file,
                 line=reader.line_num,
             )
+        if len(lines) == MOST_ROWS:
+            raise PlannerError(f"holds more than {MOST_ROWS:,} rows", file=file, line=reader.line_num)
         for heading, text in zip(header, row, strict=True):
+            if heading not in cells:
+                continue
             try:
                 columns[heading].append(cells[heading](text.strip()))
             except ValueError as error:
@@ -124,9 +135,14 @@ def _read(reader: Any, file: Path, kind: str, header: Sequence[str], cells: Mapp
 
 
 def _format_of(header: Sequence[str], formats: Formats, file: Path) -> str:
-    for kind, cells in formats.items():
-        if sorted(header) == sorted(cells):
-            return kind
+    for heading in header:
+        if header.count(heading) > 1 and any(heading in cells for cells in formats.values()):
+            raise PlannerError(
+                f"the column '{_shown(heading)}' occurs twice", file=file, line=1, field="header"
+            )
+    whole = [kind for kind, cells in formats.items() if set(cells) <= set(header)]
+    if whole:
+        return max(whole, key=lambda kind: len(formats[kind]))
     nearest = max(formats, key=lambda kind: len(set(header) & set(formats[kind])))
     wanted = formats[nearest]
     shared = set(header) & set(wanted)

@@ -38,6 +38,7 @@ def test_rows_are_read_with_their_lines_in_any_order_of_columns(tmp_path: Path) 
             "found the header 'gpu,time_us'; accepted: gpu,m,time_us or node,bytes",
         ),
         ("gpu,m,tim_us\na,1,1\n", 1, "header", "unknown column 'tim_us': did you mean 'time_us'?"),
+        ("gpu,m,m,time_us\na,1,2,1\n", 1, "header", "the column 'm' occurs twice"),
         ("gpu,m,time_us\n", None, None, "no row"),
         ("gpu,m,time_us\na,1\n", 2, None, "found 2 cells; 3 are accepted"),
         ("gpu,m,time_us\na,1,1\na,0,1\n", 3, "m", "at least 1"),
@@ -61,6 +62,24 @@ def test_faults_name_their_place(
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert (caught.value.file, caught.value.line, caught.value.field) == (str(file), line, field)
+
+
+def test_further_columns_are_ignored(tmp_path: Path) -> None:
+    """Spreadsheets leave a byte order mark, their own line ends, empty lines and notes beside the figures."""
+    text = "\r\nGPU,note,m,time_us,\r\na100,,1,2.5,\r\nh100,warm,2,3,x\r\n"
+    file = tmp_path / "table.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    rows = read_rows(file, FORMATS)
+    assert rows.columns == {"gpu": ["a100", "h100"], "m": [1, 2], "time_us": [2.5, 3.0]}
+
+
+def test_a_table_of_more_rows_than_anyone_measures_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planner.validation.csv_rows.MOST_ROWS", 2)
+    with pytest.raises(PlannerError, match="more than 2 rows") as caught:
+        read_rows(write(tmp_path, "node,bytes\na,1\na,2\na,3\n"), FORMATS)
+    assert caught.value.line == 4
 
 
 def test_an_empty_file_has_a_wrong_header(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from planner.errors import PlannerError
+
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; cells hold no pipes."""
@@ -13,6 +15,20 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def renewed(text: str, marks: tuple[str, str], inner: str, file: str) -> str:
+    """A page with what stands between two lines of it replaced.
+
+    Raises:
+        PlannerError: it has no such lines.
+    """
+    begin, end = marks
+    before, first, rest = text.partition(begin)
+    _, last, after = rest.partition(end)
+    if not first or not last:
+        raise PlannerError(f"has no lines '{begin}' and '{end}' for its table", file=file)
+    return f"{before}{begin}\n{inner}{end}{after}"
 
 
 def percent(value: float | None, *, sign: bool = False, digits: int = 1) -> str:

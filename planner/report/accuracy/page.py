@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from planner.errors import PlannerError
 from planner.report.accuracy.bars import bars_section
 from planner.report.accuracy.fitted import ablation_section, constants_section, spreads_section
+from planner.report.accuracy.markdown import renewed
 from planner.report.accuracy.overview import overview, readme_table
 from planner.report.accuracy.points import collectives_section, kernels_section
 from planner.report.accuracy.runs import (
@@ -74,8 +74,4 @@ def renewed_readme(text: str, sources: Sources, file: str) -> str:
     Raises:
         PlannerError: it has no such marks.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise PlannerError(f"has no lines '{BEGIN}' and '{END}' for its table", file=file)
-    return f"{before}{BEGIN}\n{readme_table(sources)}{END}{after}"
+    return renewed(text, (BEGIN, END), readme_table(sources), file)

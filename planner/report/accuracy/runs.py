@@ -70,12 +70,13 @@ def _worst_row(row: Json, notes: Notes) -> tuple[str, ...]:
         f"{row['measured_s']:.4g} s",
         f"{row['predicted_s']:.4g} s",
         percent(row["error"], sign=True, digits=0),
-        _largest(row["shares"] or {}),
+        largest_shares(row["shares"] or {}),
         notes.reason(row["id"]),
     )
 
 
-def _largest(shares: Mapping[str, float]) -> str:
+def largest_shares(shares: Mapping[str, float]) -> str:
+    """The three largest parts of a step."""
     first = sorted(shares.items(), key=lambda item: -item[1])[:3]
     return ", ".join(f"{name} {percent(share, digits=0)}" for name, share in first)
 

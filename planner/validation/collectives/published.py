@@ -26,7 +26,7 @@ Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 
 
 def _text(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else str(value)
+    return "" if value is None else value if isinstance(value, str) else str(value)
 
 
 Text = Annotated[str, BeforeValidator(_text)]

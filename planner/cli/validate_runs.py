@@ -59,6 +59,10 @@ def _answer(
 
         check_picture(plot)
         check_target(plot)
+    if page is not None:
+        from planner.report.accuracy.held_out import read_page
+
+        read_page(page)
     allowed = None if bar is None else _share(bar)
     listed = parse_count(worst, field="--worst")
     most = None if limit is None else parse_count(limit, field="--limit")
@@ -136,10 +140,10 @@ def _print(output: Output, score: Score, seconds: float, worst: int) -> None:
 
 def _renew(page: str, score: Score) -> None:
     from planner.documents import write_text
-    from planner.report.accuracy.held_out import renew_page
+    from planner.report.accuracy.held_out import read_page, renewed_page
     from planner.validation.runs.result import to_json
 
-    write_text(page, renew_page(page, to_json(score, 0.0)))
+    write_text(page, renewed_page(read_page(page), to_json(score, 0.0), page))
 
 
 def _share(text: str) -> float:

@@ -17,11 +17,8 @@ BEGIN, END = "<!-- runs: begin -->", "<!-- runs: end -->"
 WORST = 10
 
 
-def renew_page(file: str, runs: Json) -> str:
-    """The text of a page with its tables renewed.
-
-    Args:
-        runs: answer of ``plan validate runs``.
+def read_page(file: str) -> str:
+    """The text of a page whose tables can be renewed.
 
     Raises:
         PlannerError: a page that cannot be read, or that has no marks.
@@ -30,6 +27,16 @@ def renew_page(file: str, runs: Json) -> str:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise PlannerError("cannot be read", file=file) from None
+    renewed(text, (BEGIN, END), "", file)
+    return text
+
+
+def renewed_page(text: str, runs: Json, file: str) -> str:
+    """The text of a page with its tables renewed.
+
+    Args:
+        runs: answer of ``plan validate runs``.
+    """
     return renewed(text, (BEGIN, END), held_out_section(runs), file)
 
 

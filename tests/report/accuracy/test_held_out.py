@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from planner.errors import PlannerError
-from planner.report.accuracy.held_out import BEGIN, END, held_out_section, renew_page
+from planner.report.accuracy.held_out import BEGIN, END, held_out_section, read_page, renewed_page
 
 GROUP: dict[str, Any] = {
     "family": "somewhere",
@@ -52,7 +52,7 @@ def test_figures_stand_where_they_belong() -> None:
 def test_what_surrounds_the_marks_stays(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    text = renew_page(str(page), ANSWER)
+    text = renewed_page(read_page(str(page)), ANSWER, str(page))
     assert text.startswith(f"before\n{BEGIN}\n2 rows, 3 of them complete.")
     assert text.endswith(f"{END}\nafter\n")
     assert "old" not in text
@@ -62,6 +62,6 @@ def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing\n")
     with pytest.raises(PlannerError, match="has no lines"):
-        renew_page(str(page), ANSWER)
+        read_page(str(page))
     with pytest.raises(PlannerError, match="cannot be read"):
-        renew_page(str(tmp_path / "none.md"), ANSWER)
+        read_page(str(tmp_path / "none.md"))

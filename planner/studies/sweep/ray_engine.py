@@ -20,6 +20,10 @@ from planner.studies.sweep.task import Task
 ANSWER_S = 10.0
 """How long a cluster may take to accept a connection."""
 
+LOOK_S, PATIENCE_S = 5.0, 20.0
+"""How often the head of a cluster is looked at while nothing comes, and for how long it may not answer. Ray itself waits for a
+minute and then ends this process."""
+
 STORE_BYTES = 100_000_000
 """Object store of a Ray that is started here: rows are small."""
 
@@ -47,13 +51,13 @@ def run_ray(
             which ends with the sweep.
 
     Raises:
-        PlannerError: Ray is not installed, or cannot be reached or started.
+        PlannerError: Ray is not installed, cannot be reached or started, or has ended before the sweep.
     """
     before = signal.getsignal(signal.SIGTERM)
     ray = _started(workers, address)
     try:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(points))
-        yield from _run(ray, task, points, count)
+        yield from _run(ray, task, points, count, _head(ray, address))
     finally:
         ray.shutdown()
         if threading.current_thread() is threading.main_thread():
@@ -84,16 +88,30 @@ def _started(workers: int | None, address: str | None) -> Any:
 
 def _require_listener(address: str) -> None:
     """Refuse an address where nothing listens; Ray would try for minutes."""
+    if error := _silence(address):
+        raise PlannerError(f"Ray cannot be reached at {address}: {error}")
+
+
+def _silence(address: str) -> OSError | None:
+    """Why nothing answers at an address; None where something does, and for names that Ray resolves, such as auto."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        return  # a name that Ray resolves, such as auto
+        return None
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
     except OSError as error:
-        raise PlannerError(f"Ray cannot be reached at {address}: {error}") from None
+        return error
+    return None
 
 
-def _run(ray: Any, task: Task, points: Sequence[Settings], workers: int) -> Answers:
+def _head(ray: Any, address: str | None) -> str:
+    """Where the head of the cluster answers as long as it lives."""
+    if address is not None and address.startswith("ray://"):
+        return address
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _run(ray: Any, task: Task, points: Sequence[Settings], workers: int, head: str) -> Answers:
     remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(SweepActor)
     shared = ray.put(task)
     batches = Batches(points, workers)
@@ -105,10 +123,10 @@ def _run(ray: Any, task: Task, points: Sequence[Settings], workers: int) -> Answ
             running[actor.rows.remote(batch)] = (actor, batch)
         if not running:
             return
-        done, _ = ray.wait(list(running), num_returns=1)
-        actor, batch = running.pop(done[0])
+        ready = _next(ray, list(running), head)
+        actor, batch = running.pop(ready)
         try:
-            rows = ray.get(done[0])
+            rows = ray.get(ready)
         except ray.exceptions.RayActorError as error:
             idle.append(remote.remote(shared))
             if len(batch) > 1:
@@ -120,6 +138,26 @@ def _run(ray: Any, task: Task, points: Sequence[Settings], workers: int) -> Answ
         for number, row in rows:
             batches.took(row["seconds"])
             yield number, row
+
+
+def _next(ray: Any, running: list[Any], head: str) -> Any:
+    """The next portion that is ready.
+
+    Raises:
+        PlannerError: the head of the cluster is gone.
+    """
+    silent_s = 0.0
+    while True:
+        done, _ = ray.wait(running, num_returns=1, timeout=LOOK_S)
+        if done:
+            return done[0]
+        error = _silence(head)
+        silent_s = 0.0 if error is None else silent_s + LOOK_S
+        if silent_s >= PATIENCE_S:
+            raise PlannerError(
+                f"Ray at {head} has ended before the sweep ({error}); rows that were ready are kept, "
+                "the same command goes on from there"
+            )
 
 
 def _fallen(point: Numbered, error: Exception) -> tuple[int, Row]:

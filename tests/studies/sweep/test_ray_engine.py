@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -96,3 +97,27 @@ def test_a_cluster_that_is_not_there() -> None:
     sweep = small_sweep({"seq_len": "64"})
     with pytest.raises(PlannerError, match="Ray cannot be reached"):
         next(ray_engine.run_ray(sweep.task, sweep.points, 1, address="127.0.0.1:1"))
+
+
+class Slow:
+    """A Ray that has nothing ready for so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def wait(self, running: list[str], *, num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
+        self.looks -= 1
+        return ([], running) if self.looks >= 0 else (running[:num_returns], running[num_returns:])
+
+
+def test_a_cluster_that_ends_in_mid_sweep_is_an_error() -> None:
+    with pytest.raises(PlannerError, match="has ended before the sweep"):
+        ray_engine._next(Slow(looks=10), ["portion"], "127.0.0.1:1")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_cluster_that_answers_or_is_silent_for_a_moment_is_waited_for(answers: bool) -> None:
+    looks = 10 if answers else int(ray_engine.PATIENCE_S / ray_engine.LOOK_S) - 1
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head = f"127.0.0.1:{server.getsockname()[1] if answers else 1}"
+        assert ray_engine._next(Slow(looks), ["portion"], head) == "portion"

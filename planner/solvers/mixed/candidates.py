@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.costs.hops import HopTimes
 from planner.costs.sizes import FloatArray
@@ -102,16 +101,6 @@ def even_bound(sides: Mapping[int, Side], item: Candidates) -> FloatArray:
     passes = (_stages(mine, item.ways) * each).sum(axis=1) + (item.micro_batches - 1) * each.max(axis=1)
     bound: FloatArray = np.maximum(item.bound, (passes + item.once) * SLACK)
     return bound
-
-
-def roomy(
-    sides: Mapping[int, Side], most_layers: Mapping[int, IntArray], item: Candidates
-) -> NDArray[np.bool_]:
-    """Candidates whose stages can own all layers between them, by what one stage of each way holds at most."""
-    mine = [sides[place] for place in item.order]
-    most = np.column_stack([most_layers[place][item.ways[:, at]] for at, place in enumerate(item.order)])
-    enough: NDArray[np.bool_] = (_stages(mine, item.ways) * most).sum(axis=1) >= mine[0].ways.job.model.layers
-    return enough
 
 
 def _ends(model: ModelGraph) -> tuple[list[str], Counter[str], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +25,6 @@ class Contents:
     layers: int
     index: IntArray
     stages: tuple[StageClass, ...]
-
-    @cached_property
-    def lengths(self) -> IntArray:
-        """(contents,) layers of each."""
-        result = np.zeros(len(self.stages), dtype=np.int64)
-        first, last = np.nonzero(self.index >= 0)
-        result[self.index[first, last]] = last - first
-        return result
 
 
 def stage_contents(model: ModelGraph, shortest: int) -> Contents:

@@ -12,11 +12,12 @@ from planner.costs.prices import Prices, price_model
 from planner.costs.sizes import FloatArray
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
-from planner.layouts.layouts import Layouts, distinct_rows
+from planner.layouts.layouts import IntArray, Layouts, distinct_rows
 from planner.layouts.space.choices import LARGEST_MICRO_BATCH
 from planner.layouts.space.space import Space, search_space
 from planner.layouts.variants import divisors
 from planner.solvers.bounds import require_closed_forms, time_lower_bound
+from planner.solvers.memory_bound import memory_lower_bound
 from planner.solvers.queue import queue_of
 from planner.solvers.sweep import SweepOptions, sweep_space
 
@@ -86,17 +87,21 @@ class GroupTimes:
 
     @staticmethod
     def of(job: Job) -> GroupTimes:
-        """Nothing computed yet: every share takes at least its sequences at the best rate of the group."""
+        """Nothing computed yet: every share takes at least its sequences at the best rate of the group, and no share has a step
+        where the model has no room."""
         unit = share_unit(job.training.global_batch)
         units = np.arange(job.training.global_batch // unit + 1)
         nothing = np.zeros(len(units), dtype=np.bool_)
-        rows, closed = _rate_rows(job)
-        if not len(rows):
-            return GroupTimes(job, unit, None, np.full(len(units), np.inf), ~nothing, ~nothing)
-        prices = price_model(job, rows, least=closed)
-        seconds: FloatArray = units.astype(np.float64) * (
-            unit * _least_seconds_per_sequence(job, rows, prices)
-        )
+        space = _rate_space(job)
+        impossible = np.full(len(units), np.inf)
+        if not space.size:
+            return GroupTimes(job, unit, None, impossible, ~nothing, ~nothing)
+        prices = price_model(job, space.outer, least=space.closed)
+        holds = _may_hold(job, space, prices)
+        if not holds.any():
+            return GroupTimes(job, unit, prices, impossible, ~nothing, ~nothing)
+        per_sequence = _least_seconds_per_sequence(job, space.outer.take(holds), prices)
+        seconds: FloatArray = units.astype(np.float64) * (unit * per_sequence)
         seconds[0] = np.inf
         return GroupTimes(job, unit, prices, seconds, nothing, nothing.copy())
 
@@ -152,18 +157,25 @@ def with_batch(job: Job, sequences: int) -> Job:
     return replace(job, training=replace(job.training, global_batch=sequences))
 
 
-def _rate_rows(job: Job) -> tuple[Layouts, bool]:
-    """Every mesh of the group with every micro-batch, in steps that are so long that their ends do not count.
-
-    Returns:
-        (rows, whether they stand for all shapes of the experts' mesh).
-    """
+def _rate_space(job: Job) -> Space:
+    """Every mesh of the group with every micro-batch, in steps that are so long that their ends do not count."""
     space = search_space(with_batch(_any_batch(job), job.devices * _PER_DEVICE))
     first, _ = distinct_rows([space.outer.columns[name] for name in _RATE_KNOBS], len(space.outer))
-    rows = space.outer.take(np.repeat(first, LARGEST_MICRO_BATCH))
+    space = space.take(np.repeat(first, LARGEST_MICRO_BATCH))
     sizes = np.tile(np.arange(1, LARGEST_MICRO_BATCH + 1), len(first))
-    many = np.full(len(rows), _MANY)
-    return replace(rows, columns={**rows.columns, "micro_batch": sizes, "micro_batches": many}), space.closed
+    return _with(_with(space, "micro_batch", sizes), "micro_batches", np.full(len(sizes), _MANY))
+
+
+def _with(space: Space, knob: str, values: IntArray) -> Space:
+    """The space with another column of its outer rows."""
+    return replace(space, outer=replace(space.outer, columns={**space.outer.columns, knob: values}))
+
+
+def _may_hold(job: Job, space: Space, prices: Prices) -> NDArray[np.bool_]:
+    """Rows that may hold the whole model with a single micro-batch; more of them never need less memory."""
+    single = _with(space, "micro_batches", np.ones(len(space.outer), dtype=np.int64))
+    nothing = np.zeros(len(space.outer))
+    return fits(job, memory_lower_bound(job, single, prices), nothing, nothing)
 
 
 def _any_batch(job: Job) -> Job:

@@ -11,8 +11,9 @@ import numpy as np
 
 from planner.layouts.layouts import IntArray
 from planner.layouts.space.choices import near_even
-from planner.solvers.mixed.candidates import Candidates, Side, candidates, even_bound, roomy
+from planner.solvers.mixed.candidates import Candidates, Side, candidates, even_bound
 from planner.solvers.mixed.contents import Contents
+from planner.solvers.mixed.room import have_room
 from planner.solvers.mixed.tables import StageCosts, StageTables
 from planner.solvers.stages.cuts import best_cuts
 from planner.solvers.stages.table import StageTable
@@ -114,8 +115,7 @@ def best_pipeline(
         if (
             best is None and size == _FIRST * _GROWTH
         ):  # memory is short: what cannot hold all layers goes at once
-            most = {place: tables[place].most_layers() for place in sides}
-            holds = np.concatenate([roomy(sides, most, item) for item in found])
+            holds = have_room(sides, tables, found)
             order = np.concatenate([order[:done], order[done:][holds[order[done:]]]])
         goal = np.inf if best is None else best.step_s * (1.0 - limits.gap)
         part = [place for place in order[done : done + size].tolist() if bounds[place] < goal]

@@ -69,12 +69,24 @@ class StageTables:
         self._fill_times(np.array(sorted({row for row, _ in wanted} - self._times.keys()), dtype=np.int64))
         self._fill_memory(wanted)
 
-    def most_layers(self) -> IntArray:
-        """(ways,) layers that one stage may own at most, with one micro-batch in flight and the leanest policy."""
-        pairs = [(row, 1) for row in range(len(self._ways))]
-        self._fill_memory(pairs)
-        fitting = np.stack([self._fits[pair].any(axis=1) for pair in pairs])
-        most: IntArray = np.where(fitting, self._contents.lengths, 0).max(axis=1)
+    def most_layers(self, name: str, count: int, flight: int) -> IntArray:
+        """(ways,) layers of one kind, up to ``count``, that a stage of nothing else may own with so many micro-batches in flight.
+
+        By bisection: more layers never need less memory.
+        """
+        layouts, prices, legal = self._under_all(np.arange(len(self._ways)))
+        layouts = in_flight_as(layouts, np.full(len(layouts), flight))
+        low, high = np.zeros(len(layouts), dtype=np.int64), np.where(legal, count, 0)
+        while (low < high).any():
+            middle = np.where(low < high, (low + high + 1) // 2, 0)
+            for layers in np.unique(middle[middle > 0]).tolist():
+                rows = np.flatnonzero(middle == layers)
+                content = StageClass((1,), {name: layers}, {}, (1,), holds_first=False, holds_last=False)
+                memory = stage_memory(self._ways.job, layouts.take(rows), prices.take(rows), content)
+                fitting = fits(self._ways.job, memory.used, memory.host, memory.nvme)
+                low[rows[fitting]] = layers
+                high[rows[~fitting]] = layers - 1
+        most: IntArray = low.reshape(-1, self._policies).max(axis=1)
         return most
 
     def _fill_times(self, rows: IntArray) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from planner.errors import NoAnswerError
@@ -82,12 +83,23 @@ def test_bounds_rule_out_nothing_better(name: str, monkeypatch: pytest.MonkeyPat
     assert pruned.certificate["best"] == pytest.approx(every.certificate["best"])
 
 
-@pytest.mark.parametrize(("memory", "some_fit"), [("14 GB", True), ("10 GB", False)])
+EXPERTS = {"preset": "deepseek-v2-lite", "layers": 4}
+
+
+@pytest.mark.parametrize(
+    ("memory", "some_fit", "options"),
+    [
+        ("14 GB", True, {}),
+        ("10 GB", False, {}),
+        ("22 GB", True, {"model": EXPERTS}),
+        ("12 GB", False, {"model": EXPERTS}),
+    ],
+)
 def test_what_cannot_hold_all_layers_goes_at_once(
-    monkeypatch: pytest.MonkeyPatch, memory: str, some_fit: bool
+    monkeypatch: pytest.MonkeyPatch, memory: str, some_fit: bool, options: dict[str, Any]
 ) -> None:
     """Ruling out by room spares cuts and changes no answer."""
-    job = mixed(group("a", 2, memory=memory), group("b", 2, memory=memory), search=ONLY, **NO_HOPS)
+    job = mixed(group("a", 2, memory=memory), group("b", 2, memory=memory), search=ONLY, **NO_HOPS, **options)
     monkeypatch.setattr(pipelines, "_FIRST", 1)
     cuts: list[int] = []
     cut = pipelines._cut
@@ -101,7 +113,9 @@ def test_what_cannot_hold_all_layers_goes_at_once(
             return [], len(cuts)
 
     by_room = answer()
-    monkeypatch.setattr(pipelines, "roomy", lambda sides, most, item: item.bound > 0)
+    monkeypatch.setattr(
+        pipelines, "have_room", lambda sides, tables, found: np.ones(sum(map(len, found)), bool)
+    )
     every = answer()
     assert by_room[0] == every[0]
     assert bool(every[0]) == some_fit

@@ -32,6 +32,10 @@ CASES: dict[str, Any] = {
 }
 
 
+NO_ROOM = ("15 GB", "20 GB")
+"""Of a device, too little for half of the tiny model in training whatever the batch."""
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_best_shares_equal_a_listing(name: str) -> None:
     groups, batch = CASES[name]
@@ -51,6 +55,15 @@ def test_the_best_shares_equal_a_listing(name: str) -> None:
         layout = found.best.layouts[place]
         assert layout.dp * layout.micro_batch * layout.micro_batches == sequences
         assert found.best.group_s[place] == times[place][sequences - 1]
+
+
+@pytest.mark.parametrize("memory", ["15 GB", "20 GB", "25 GB", "40 GB"])
+def test_shares_without_room_are_known_from_the_start(memory: str) -> None:
+    job = mixed(group("a", 2, memory=memory), group("b", 2), batch=4).jobs[0]
+    steps = [step_s(job, sequences) for sequences in range(1, 5)]
+    times = GroupTimes.of(job)
+    assert (times.seconds[1:] <= steps).all()
+    assert times.known.all() == (memory in NO_ROOM) == np.isinf(steps).all()
 
 
 def test_a_micro_batch_that_the_user_fixes_is_kept() -> None:

@@ -186,12 +186,13 @@ def verdict(result: MixedResult) -> str:
     """What to do, and by how much it is better."""
     best = result.plans[0]
     gain = result.gain
+    take = f"{'take' if best.kind == 'replicas' else 'takes'} {seconds(best.step_s)} per step"
     if result.idle:
         names = " and ".join(result.idle)
         than = "" if gain is None else f", {percent(gain)} less than the best plan that uses all groups"
-        return f"Leave {names} idle: {way_words(best)} takes {seconds(best.step_s)} per step{than}."
+        return f"Leave {names} idle: {way_words(best)} {take}{than}."
     than = "" if gain is None else f", {percent(gain)} less than the best single group"
-    return f"Use all groups: {way_words(best)} takes {seconds(best.step_s)} per step{than}."
+    return f"Use all groups: {way_words(best)} {take}{than}."
 
 
 def certificate_words(result: MixedResult) -> str:

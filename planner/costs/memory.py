@@ -108,7 +108,8 @@ def _apart(job: Job, totals: FloatArray, update: FloatArray, rounded: FloatArray
         return np.zeros_like(rounded)
     passes = np.max(np.delete(totals, OPTIMIZER_STEP, axis=0), axis=0) * (1.0 + buffers.reserved_share)
     room = job.cluster.accelerator.memory_bytes - buffers.context_bytes
-    return np.maximum(np.minimum(passes + update, room) - rounded, 0.0)
+    held: FloatArray = np.maximum(np.minimum(passes + update, room) - rounded, 0.0)
+    return held
 
 
 def _moved(layouts: Layouts, states: StateBytes, saved: FloatArray, tier: Tier) -> FloatArray:

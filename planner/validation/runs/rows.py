@@ -65,6 +65,7 @@ class RowModel(_Section):
     activation: Words = None
     mlp_activations: Words = None
     position: Words = None
+    embedding_norm: Switch = None
     attention: Words = None
     sliding_window: Degree = None
     bias: Switch = None

@@ -22,6 +22,8 @@ CorrectedField = Literal[
     "layout.grad_dtype",
     "layout.launch_blocking",
     "hardware.network.gbps_per_node",
+    "model.position",
+    "model.embedding_norm",
 ]
 
 

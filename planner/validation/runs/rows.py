@@ -59,6 +59,7 @@ class RowModel(_Section):
     kv_heads: Degree = None
     head_dim: Degree = None
     vocab: Degree = None
+    padded_vocab: Switch = None
     seq_len: Degree = None
     gated_mlp: Gate = None
     tied_embeddings: Switch = None

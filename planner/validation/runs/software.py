@@ -103,6 +103,11 @@ def framework_of(
         profile = shelf.once((*key, "reuse"), lambda: _reusing_master(profile))
     if name == "megatron-deepspeed" and _BF16 in (row.layout.grad_dtype or ""):
         profile = shelf.once((*key, "16 bits"), lambda: _in_16_bits(profile))
+    if row.model.padded_vocab is False:
+        padded = profile
+        profile = shelf.once(
+            ("unpadded", id(padded)), lambda: padded.model_copy(update={"pads_vocabulary": 1})
+        )
     if _before_cudnn(row):
         profile = profile.model_copy(update={"flash_kernel": {"default": "flash2"}})
     return profile, assumed

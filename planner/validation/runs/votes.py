@@ -24,6 +24,8 @@ CorrectedField = Literal[
     "hardware.network.gbps_per_node",
     "model.position",
     "model.embedding_norm",
+    "model.vocab",
+    "model.padded_vocab",
 ]
 
 
@@ -74,7 +76,7 @@ class Correction(_Frozen):
     """
 
     source: Annotated[str, Field(min_length=1)]
-    values: Mapping[CorrectedField, bool | float | str | tuple[str, ...]]
+    values: Mapping[CorrectedField, bool | int | float | str | tuple[str, ...]]
     least_devices: int = 1
     notes: tuple[str, ...] = ()
     except_notes: str | None = None

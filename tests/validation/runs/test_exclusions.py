@@ -49,7 +49,10 @@ def test_a_correction_changes_its_field_in_rows_of_its_source_only() -> None:
     single = next(row for row in rows().values() if row.id.startswith("vtrain-single"))
     multi = next(row for row in rows().values() if row.id.startswith("vtrain-multi"))
     assert (single.layout.recompute, VOTES.corrected(single).layout.recompute) == ("full", "none")
-    assert VOTES.corrected(single).model_copy(update={"layout": single.layout}) == single
+    assert (VOTES.corrected(single).model.vocab, VOTES.corrected(single).model.padded_vocab) == (50257, False)
+    assert (
+        VOTES.corrected(single).model_copy(update={"layout": single.layout, "model": single.model}) == single
+    )
     assert VOTES.corrected(multi) is multi
 
 

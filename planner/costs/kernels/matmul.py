@@ -32,7 +32,7 @@ WIDEST_LOAD = 16
 ODD_SLOWDOWN = 3.0
 """Time of a product over 16-bit rows of an odd length over that of aligned ones: the head of a vocabulary not padded (Netflix
 Technology Blog, "Scaling LLM Post-Training at Netflix", February 2026: "tripling that layer's execution time"). Rows of an odd
-multiple of 2 or 4 elements are read in pieces of 4 or 8 bytes instead of 2: each doubling takes a third of the loss (in logarithms) back."""
+multiple of 2 or 4 elements are read in pieces of 4 or 8 bytes instead of 2: each doubling takes a third of the logarithm off."""
 
 SHARPNESS = 4.0
 """Exponent that joins computing and streaming: (compute^4 + traffic^4)^(1/4), their maximum with a rounded corner."""

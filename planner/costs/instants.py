@@ -232,8 +232,8 @@ def _whole_gradients(part: RankStates) -> FloatArray:
 
 
 def _communication(part: RankStates) -> FloatArray:
-    """Two gradient buckets, none larger than the rank's gradients, where gradients are copied to be reduced (Megatron-LM's lie
-    in one flat buffer and are reduced there); the messages of the pipeline.
+    """A gradient bucket, no larger than the rank's gradients, where gradients are copied to be reduced (Megatron-LM's lie in one
+    flat buffer and are reduced there), and a second one that fills while it travels; the messages of the pipeline.
     """
     job, groups = part.job, part.groups
     replicas = (groups.dense.replicas > 1) | (
@@ -241,7 +241,8 @@ def _communication(part: RankStates) -> FloatArray:
     )
     bucket = float(job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes))
     copied = replicas & (job.framework.buffers.gradient_scratch == "buckets")
-    buckets = np.where(copied, 2.0 * np.minimum(bucket, part.law.reduced * part.elements), 0.0)
+    count = 2.0 if job.framework.hidden.dp_reduce > 0.0 else 1.0
+    buckets = np.where(copied, count * np.minimum(bucket, part.law.reduced * part.elements), 0.0)
     messages = 2.0 * part.prices.largest(("stream",), *part.counts)
     return buckets + np.where(part.layouts.columns["pp"] > 1, messages, 0.0)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.instants import instants_of, rank_states
+from planner.costs.instants import OPTIMIZER_STEP, instants_of, rank_states
 from planner.costs.pipeline import in_flight
 from planner.costs.prices import PriceRows
 from planner.costs.sizes import FloatArray
@@ -30,6 +30,7 @@ class StageMemory:
         alive: for each of ``INSTANTS``, class -> bytes alive then.
         worst: index of the worst instant.
         peak, reserved, used: allocated; with allocator rounding and fragmentation; with context.
+        apart: of ``reserved``, bytes that are never in use together with the peak.
         host, nvme: bytes of one device's states and activations on those tiers.
         states: persistent states before offload.
         between_steps: of them, bytes that stay alive from one step to the next.
@@ -39,6 +40,7 @@ class StageMemory:
     worst: IntArray
     peak: FloatArray
     reserved: FloatArray
+    apart: FloatArray
     used: FloatArray
     host: FloatArray
     nvme: FloatArray
@@ -76,11 +78,14 @@ def stage_memory(
     peak = np.max(totals, axis=0)
     framework, states = job.framework.buffers, part.states
     reserved = peak * (1.0 + framework.reserved_share)
+    apart = _apart(job, totals, instants[OPTIMIZER_STEP]["optimizer_transient"], reserved)
+    reserved = reserved + apart
     return StageMemory(
         alive=instants,
         worst=np.argmax(totals, axis=0),
         peak=peak,
         reserved=reserved,
+        apart=apart,
         used=reserved + framework.context_bytes,
         host=_moved(layouts, states, saved, "host"),
         nvme=_moved(layouts, states, saved, "nvme"),
@@ -89,6 +94,22 @@ def stage_memory(
         + states.optimizer
         + (0.0 if framework.gradients_freed else states.gradients),
     )
+
+
+def _apart(job: Job, totals: FloatArray, update: FloatArray, rounded: FloatArray) -> FloatArray:
+    """Bytes that the allocator holds beyond the ``rounded`` peak, because the update's copies, one tensor each, fit into no block
+    that the passes left. It gives cached blocks back before the device is full.
+
+    Args:
+        totals: bytes alive at each of ``INSTANTS``. update: of them, the copies.
+    """
+    buffers = job.framework.buffers
+    if not buffers.update_apart:
+        return np.zeros_like(rounded)
+    passes = np.max(np.delete(totals, OPTIMIZER_STEP, axis=0), axis=0) * (1.0 + buffers.reserved_share)
+    room = job.cluster.accelerator.memory_bytes - buffers.context_bytes
+    held: FloatArray = np.maximum(np.minimum(passes + update, room) - rounded, 0.0)
+    return held
 
 
 def _moved(layouts: Layouts, states: StateBytes, saved: FloatArray, tier: Tier) -> FloatArray:

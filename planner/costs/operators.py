@@ -21,7 +21,7 @@ from planner.costs.pointwise import pointwise
 from planner.costs.sizes import FloatArray, Sizes, activation_bytes
 from planner.costs.states import gradient_bytes
 from planner.layouts.sharding import Derivation
-from planner.models.graph import Block, Operator
+from planner.models.graph import Block, Operator, Parameter
 
 __all__ = ["OperatorCost", "fused", "matmul_precision", "operator_cost"]
 
@@ -112,6 +112,12 @@ def _products(m: FloatArray, n: FloatArray, k: FloatArray) -> tuple[tuple[_Sizes
     return ((m, n, k), (k, k, n)), ((m, k, n), (n, k, k)), ((k, n, m), (k, n, n))
 
 
+def _columns(n: FloatArray, weight: Parameter, sizes: Sizes) -> FloatArray:
+    """Columns of a product, those included with which the framework pads a vocabulary."""
+    pad = sizes.job.framework.pads_vocabulary if "vocab" in weight.axis_names else 1
+    return n if pad == 1 else np.ceil(n / pad) * pad
+
+
 def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:
     members = _group(operator, block, sizes)
     if not members:
@@ -132,7 +138,7 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     accelerator = sizes.job.cluster.accelerator
     precision = matmul_precision(operator, sizes)
     element = 4.0 if precision == "fp32" else activation_bytes(precision)
-    rows = m / experts
+    products = _products(m / experts, _columns(n, weight, sizes), k)
     recipe = sizes.job.training.fp8_recipe
     slowdown = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
     results = (None, None, gradient_traffic(sizes))
@@ -141,7 +147,7 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
         * matmul_seconds(
             *shape, accelerator, precision, element, result_bytes=result, groups=experts, strides=strides
         )
-        for (shape, strides), result in zip(_products(rows, n, k), results, strict=True)
+        for (shape, strides), result in zip(products, results, strict=True)
     )
     flops = 2.0 * m * n * k
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)

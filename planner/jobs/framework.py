@@ -107,6 +107,11 @@ class Buffers(_Frozen):
     )
     context_bytes: float = Field(1.5e9, description="driver context and communicators")
     reserved_share: float = Field(0.06, description="allocator rounding and fragmentation, of allocated peak")
+    update_apart: bool = Field(
+        False,
+        description="the update's copies are single tensors as long as the rank's shard: the allocator finds no room for them in "
+        "what the passes freed and keeps both, until memory runs out",
+    )
     loss_logit_bytes: float = Field(2.0, description="per logit at the loss, fused")
     loss_logit_bytes_unfused: float = 10.0
     loss_logit_bytes_compiled: float | None = Field(
@@ -175,6 +180,9 @@ class Framework(_Frozen):
     pads_values: bool = Field(
         False,
         description="attention kernels take heads of one width: narrower values (MLA) are padded to that of the queries",
+    )
+    pads_vocabulary: int = Field(
+        1, description="the vocabulary is padded to a multiple of so many rows per tensor-parallel rank"
     )
     loss_kernels: Literal["pytorch", "megatron"] = Field(
         "pytorch", description="whose cross entropy runs where it is not fused into one kernel"

@@ -93,9 +93,9 @@ def _memory(simulation: Simulation, place: int, timeline: MemoryTimeline) -> Mem
     job, priced = simulation.job, simulation.priced[0]
     buffers = job.framework.buffers
     peak = timeline.peak_bytes
-    reserved = peak * (1.0 + buffers.reserved_share)
-    used = reserved + buffers.context_bytes
     below = stage_memory(job, priced.row, priced.prices, priced.ranks[place])
+    reserved = peak * (1.0 + buffers.reserved_share) + float(below.apart[0])
+    used = reserved + buffers.context_bytes
     capacity = job.cluster.accelerator.memory_bytes
     return MemoryBreakdown(
         capacity_bytes=capacity,

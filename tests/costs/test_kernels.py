@@ -124,6 +124,21 @@ def test_unfused_attention_moves_the_scores(dropout: bool, forward: float, backw
     assert passes[1] == pytest.approx(2e12 / 0.2e15 + backward / 1e12)
 
 
+def test_positions_that_bias_the_scores_pass_over_them_once_more_in_forward() -> None:
+    """4 bytes a score over 1 TB/s and one launch: the bias is copied into the result and read again by the matmul."""
+    for part, extra in ((False, 4.0), (True, 0.0)):
+        plain, biased = (
+            attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "unfused", backward=part, biased=added)[0]
+            for added in (False, True)
+        )
+        assert biased - plain == pytest.approx(extra * 1e9 / 1e12, abs=5e-6)
+    fused = [
+        attention_seconds(one(1e12), one(1e9), DEVICE, "bf16", "flash2", backward=False, biased=added)[0]
+        for added in (False, True)
+    ]
+    assert fused[0] == fused[1]
+
+
 def test_softmax_in_kernels_of_its_own_passes_over_the_scores_in_fp32() -> None:
     """Forward 6 + 8 + 8 + 8 + 6 bytes a score instead of 4, backward 6 + 12 + 8 + 8 + 6 instead of 6, over 1 TB/s."""
     for part, extra in ((False, 36 - 4), (True, 40 - 6)):

@@ -101,6 +101,15 @@ def test_rows_that_lie_a_multiple_of_4_kib_apart_are_slower() -> None:
     assert seconds(1280, 4096, 2000, device=device) == pytest.approx(seconds(1280, 4096, 2000) * 1.02)
 
 
+@pytest.mark.parametrize(
+    ("n", "slower"), [(50304, 1.0), (25128, 1.0), (12564, 3 ** (1 / 3)), (6282, 3 ** (2 / 3)), (50257, 3.0)]
+)
+def test_columns_that_threads_cannot_read_16_bytes_at_a_time(n: int, slower: float) -> None:
+    """50,257 tokens over 1, 2, 4 and 8 ranks: rows of an odd length triple the time, each doubling takes a third of it back."""
+    padded = -(-n // 64) * 64  # as many tiles of any size
+    assert seconds(1024, n, 4096) / seconds(1024, padded, 4096) == pytest.approx(slower, rel=1e-3)
+
+
 def test_experts_share_their_waves() -> None:
     """100 experts of one tile each fill the 100 units; one by one each has 16 pieces for them."""
     assert seconds(128, 256, 8000, groups=np.array([100.0])) == pytest.approx(TILE)

@@ -29,8 +29,8 @@ def _with(job: Job, **habits: Any) -> Job:
     return replace(job, framework=job.framework.model_copy(update=habits))
 
 
-def _cost(job: Job, kind: str, output: str | None = None) -> OperatorCost:
-    block = next(block for block in job.model.blocks.values() if block.kind == "layer")
+def _cost(job: Job, kind: str, output: str | None = None, *, of: str = "layer") -> OperatorCost:
+    block = next(block for block in job.model.blocks.values() if block.kind == of)
     sizes = Sizes(from_layouts([Layout(dp=job.devices)]), job, block)
     operator = next(o for o in block.operators if o.kind == kind and output in (None, o.output))
     return operator_cost(operator, block, derive(block, Pattern()), sizes)
@@ -126,3 +126,25 @@ def test_gathered_tokens_are_picked_and_added_in_many_passes(make_job: Any) -> N
         assert found[kind].launches_backward[0] > 4.0  # of the plain dispatcher
         assert found[kind].forward_s[0] == pytest.approx(factor * forward, rel=0.02)
         assert found[kind].input_gradient_s[0] == pytest.approx(factor * backward, rel=0.02)
+
+
+def test_a_vocabulary_is_padded_where_the_framework_pads_it(make_job: Any) -> None:
+    """Products over 50,257 tokens are those over 50,304; without padding rows of an odd length triple the time."""
+    found = []
+    for vocab, pads in ((50257, 128), (50304, 128), (50257, 1)):
+        job = _with(make_job(DENSE | {"vocab": vocab}, devices=8, seq_len=TOKENS), pads_vocabulary=pads)
+        tiled = replace(job.cluster.accelerator, compute_units=100)
+        job = replace(job, cluster=replace(job.cluster, accelerator=tiled))
+        found.append(float(_cost(job, "einsum", of="head").forward_s[0]))
+    assert found[0] == found[1]
+    assert found[2] / found[1] == pytest.approx(3.0, rel=0.05)
+
+
+def test_biased_scores_cost_time_in_unfused_attention_only(make_job: Any) -> None:
+    for attention, same in (("unfused", False), ("flash", True)):
+        seconds = []
+        for positions in ("learned", "alibi"):
+            job = make_job(DENSE | {"positions": positions}, devices=8, seq_len=TOKENS)
+            training = replace(job.training, attention=attention)
+            seconds.append(float(_cost(replace(job, training=training), "attention").forward_s[0]))
+        assert (seconds[0] == seconds[1]) is same

@@ -35,6 +35,11 @@ softmax, read by the second matmul; backward: gradients written, read with the p
 read twice by matmuls, probabilities read once. Dropout is a kernel more that reads and writes them and its mask of one
 byte, each way (PyTorch's native_dropout)."""
 
+BIAS_BYTES = 4.0
+"""HBM bytes per score of unfused attention that positions add to in forward (ALiBi, relative positions): the matmul accumulates
+onto the bias, which is copied into its result before (written, then read; ``torch.baddbmm`` with beta = 1, as in
+ParallelAttention of bigscience-workshop/Megatron-DeepSpeed). Backward needs no gradient of a bias that is not trained."""
+
 EAGER_SOFTMAX_BYTES, EAGER_SOFTMAX_LAUNCHES = (32.0, 34.0), 4.0
 """What they move and launch more where scaling, masking and softmax are kernels of their own, in fp32 (forward_torch_softmax
 of Megatron-LM's fused_softmax.py): conversions of 6 bytes at both ends and passes of 8 between, 36 instead of the fused
@@ -72,6 +77,7 @@ def attention_seconds(
     head_dim: float = 128.0,
     dropout: bool = False,
     fused_softmax: bool = True,
+    biased: bool = False,
 ) -> FloatArray:
     """Seconds of the attention core of one micro-batch and layer.
 
@@ -87,6 +93,7 @@ def attention_seconds(
         head_dim: width of a head; unfused matmuls over one that is no multiple of 8 leave the tensor cores.
         dropout: whether probabilities are dropped.
         fused_softmax: whether unfused attention scales, masks and normalises its scores in one kernel.
+        biased: whether positions add a bias to the scores, which fused kernels make on the way.
     """
     kernels = accelerator.kernels
     table = kernels.attention_backward if backward else kernels.attention_forward
@@ -105,6 +112,8 @@ def attention_seconds(
     per_score, launches = SCORE_BYTES["dropout" if dropout else "plain"][backward], UNFUSED_LAUNCHES
     if not fused_softmax:
         per_score, launches = per_score + EAGER_SOFTMAX_BYTES[backward], launches + EAGER_SOFTMAX_LAUNCHES
+    if biased and not backward:
+        per_score, launches = per_score + BIAS_BYTES, launches + 1.0
     moved = memory_bound_seconds(scores * per_score * short, accelerator, launches=launches)
     return work + moved
 

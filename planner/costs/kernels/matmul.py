@@ -26,6 +26,14 @@ PARTIAL_BYTES = 4.0
 STRIDE_BYTES = 4096
 """Rows of an operand that lie a multiple of this apart meet in the same memory channels and cache sets."""
 
+WIDEST_LOAD = 16
+"""Bytes that one thread reads at once; kernels whose operands' rows start at no multiple of it read less at a time."""
+
+ODD_SLOWDOWN = 3.0
+"""Time of a product over 16-bit rows of an odd length over that of aligned ones: the head of a vocabulary not padded (Netflix
+Technology Blog, "Scaling LLM Post-Training at Netflix", February 2026: "tripling that layer's execution time"). Rows of an odd
+multiple of 2 or 4 elements are read in pieces of 4 or 8 bytes instead of 2: each doubling takes a third of the logarithm off."""
+
 SHARPNESS = 4.0
 """Exponent that joins computing and streaming: (compute^4 + traffic^4)^(1/4), their maximum with a rounded corner."""
 
@@ -60,7 +68,9 @@ def matmul_seconds(
     else:
         streamed = traffic / (accelerator.memory_bandwidth * kernels.matmul_traffic)
         tiled = _tiled(m, n, k, np.asarray(groups, dtype=np.float64), accelerator, precision, rate)
-        tiled = tiled * _stride_loss(strides or (k, k, n), element_bytes, kernels.matmul_stride)
+        rows = strides or (k, k, n)
+        tiled = tiled * _stride_loss(rows, element_bytes, kernels.matmul_stride)
+        tiled = tiled * misaligned(rows, element_bytes)
         busy = (tiled**SHARPNESS + streamed**SHARPNESS) ** (1.0 / SHARPNESS)
     return np.where(m * n * k > 0, busy + kernels.launch_s, 0.0)
 
@@ -115,6 +125,15 @@ def _tiled(
                 seconds = seconds + split * partial
             best = seconds if best is None else np.minimum(best, seconds)
     return np.asarray(best)
+
+
+def misaligned(strides: tuple[FloatArray, FloatArray, FloatArray], element_bytes: float) -> FloatArray:
+    """Slow-down of tensor cores by the narrowest loads that the rows of operands and result allow: 16, 8, 4 or 2 bytes."""
+    halvings = [
+        sum(((stride * element_bytes) % (WIDEST_LOAD >> half) != 0).astype(np.float64) for half in range(3))
+        for stride in strides
+    ]
+    return np.asarray(ODD_SLOWDOWN ** (np.maximum.reduce(halvings) / 3.0))
 
 
 def _stride_loss(

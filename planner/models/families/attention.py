@@ -41,6 +41,7 @@ def self_attention(
         "causal": causal,
         "window": window,
         "soft_cap": spec.attention_soft_cap,
+        "biased": spec.positions in ("alibi", "relative"),
     }
     extra = _core_parameters(block, spec, relative_table)
     context = core(block, "attention", query, key, value, attributes, extra)

@@ -30,9 +30,6 @@ from planner.validation.runs.shelf import Shelf
 from planner.validation.runs.software import framework_of, training_of
 from planner.validation.runs.unknown import Known, assignments, choices_of
 
-_PADDED = ("megatron-lm", "megatron-core", "megatron-deepspeed", "mindspeed")
-"""Megatron pads the vocabulary to a multiple of 128 x tp (--make-vocab-size-divisible-by)."""
-
 _NOT_TRAINING = ("lora", "peft", "inference")
 
 SMALLEST_RESERVE = SearchOptions(memory_reserve=0.0)
@@ -161,8 +158,8 @@ def _variant(
     setting: Mapping[str, Any],
     shelf: Shelf,
 ) -> Variant:
-    padding = 128 * degrees.tp if framework.name in _PADDED else 1
-    model_key, model = _model(row, shelf, setting["vocab"], padding)
+    pads = framework.pads_vocabulary
+    model_key, model = _model(row, shelf, setting["vocab"], pads * degrees.tp if pads > 1 else 1)
     modules = shelf.once(("modules", model_key), lambda: _modules(model))
     layout = layout_of(row, degrees, framework, setting, modules)
     if layout.offload != Offload():

@@ -68,17 +68,20 @@ def layout_of(
         recompute=recompute,
         recompute_layers=first_layers,
         offload=_offload(row),
-        layers_per_stage=stage_layers((row.model.layers or 1) + (row.model.mtp_layers or 0), stages),
+        layers_per_stage=stage_layers(
+            (row.model.layers or 1) + (row.model.mtp_layers or 0), stages, fills="deepspeed" in framework.name
+        ),
         cp_kind="allgather" if setting["cp_kind"] == "allgather" else "ring",
     )
 
 
-def stage_layers(layers: int, stages: int) -> tuple[int, ...] | None:
+def stage_layers(layers: int, stages: int, *, fills: bool = False) -> tuple[int, ...] | None:
     """Layers of each virtual stage, None when they are equal.
 
     A published depth that does not divide usually counts embedding and head as layers of the first and last stage
     (Megatron-Core's account_for_embedding_in_pipeline_split); a multi-token-prediction layer is one of the layers.
-    Otherwise layers are spread as evenly as they go.
+    Otherwise layers are spread as evenly as they go, or, where the framework ``fills`` one stage after the other to the least
+    depth that does (partition_balanced of deepspeed.runtime.utils), the last stage has what is left.
     """
     if layers % stages == 0 or stages == 1:
         return None
@@ -87,6 +90,9 @@ def stage_layers(layers: int, stages: int) -> tuple[int, ...] | None:
         share = whole // stages
         if whole % stages == 0 and share >= max(ends):
             return (share - ends[0], *([share] * (stages - 2)), share - ends[1])
+    deepest = -(-layers // stages)
+    if fills and layers > deepest * (stages - 1):
+        return (*([deepest] * (stages - 1)), layers - deepest * (stages - 1))
     bounds = [round(index * layers / stages) for index in range(stages + 1)]
     shares = tuple(after - before for before, after in itertools.pairwise(bounds))
     if min(shares) < 1:

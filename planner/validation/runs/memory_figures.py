@@ -44,7 +44,7 @@ _COUNTERS: Mapping[str, Callable[[RankMemory], float]] = {
     "allocated_after_first_step": lambda memory: memory.after_step_bytes,
     "first_step_peak": lambda memory: memory.first_step_peak_bytes,
     "allocated in passes": lambda memory: memory.passes_bytes,
-    "reserved in passes": lambda memory: memory.passes_bytes * memory.reserved_bytes / memory.peak_bytes,
+    "reserved in passes": lambda memory: memory.passes_reserved_bytes,
     "unknown": lambda memory: memory.peak_bytes,
 }
 

@@ -159,13 +159,17 @@ def _usual(model: RowModel, gated: bool) -> dict[str, Any]:
     if _activation(model) == "relu2":
         return {"activation": "relu2", "norm": "layer", "positions": "rope", "biases": "none"}
     biased = model.bias is not False and model.biases is not False
-    rope = model.position is not None and "learned" not in model.position
     return {
         "activation": "gelu",
         "norm": "layer",
-        "positions": "rope" if rope else "learned",
+        "positions": _positions(model.position or "learned"),
+        "embedding_norm": model.embedding_norm is True,
         "biases": "all" if biased else "none",
     }
+
+
+def _positions(text: str) -> str:
+    return next((name for name in ("learned", "alibi") if name in text.lower()), "rope")
 
 
 def _activation(model: RowModel) -> str | None:

@@ -132,19 +132,21 @@ def _rank_memory(
         return result
     mine, local = layouts.take(chosen), rows.take(chosen)
     moments = moment_bytes(job.training) / optimizer_bytes(job)
+    rounding = 1.0 + job.framework.buffers.reserved_share
     for group in stage_groups(mine, job.model, every_rank=True):
         part, prices = mine.take(group.rows), local.take(group.rows)
         ranks = [stage_memory(job, part, prices, stage) for stage in group.classes]
         for place, row in enumerate(group.rows):
-            result[chosen[row]] = tuple(_of_rank(memory, place, moments) for memory in ranks)
+            result[chosen[row]] = tuple(_of_rank(memory, place, moments, rounding) for memory in ranks)
     return result
 
 
-def _of_rank(memory: StageMemory, place: int, moments: float) -> RankMemory:
+def _of_rank(memory: StageMemory, place: int, moments: float, rounding: float) -> RankMemory:
     """One device.
 
     Args:
         moments: share of the optimizer's bytes that does not exist before the first update.
+        rounding: bytes that the allocator holds per byte in use.
     """
     optimizer = _at(memory.states.optimizer, place)
     after = _at(memory.between_steps, place)
@@ -158,6 +160,7 @@ def _of_rank(memory: StageMemory, place: int, moments: float) -> RankMemory:
         after_step_bytes=after,
         first_step_peak_bytes=max(passes - moments * optimizer, step, after),
         passes_bytes=passes,
+        passes_reserved_bytes=passes * rounding,
     )
 
 

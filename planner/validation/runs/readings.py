@@ -15,6 +15,7 @@ class RankMemory:
     Args:
         after_step_bytes: states that stay after the first step; the peak of a first step knows no moments yet.
         passes_bytes: peak of forward and backward, the update apart.
+        passes_reserved_bytes: what the allocator holds for them.
     """
 
     peak_bytes: float
@@ -23,6 +24,7 @@ class RankMemory:
     after_step_bytes: float
     first_step_peak_bytes: float
     passes_bytes: float
+    passes_reserved_bytes: float
 
 
 @dataclass(frozen=True)

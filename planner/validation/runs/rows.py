@@ -59,12 +59,14 @@ class RowModel(_Section):
     kv_heads: Degree = None
     head_dim: Degree = None
     vocab: Degree = None
+    padded_vocab: Switch = None
     seq_len: Degree = None
     gated_mlp: Gate = None
     tied_embeddings: Switch = None
     activation: Words = None
     mlp_activations: Words = None
     position: Words = None
+    embedding_norm: Switch = None
     attention: Words = None
     sliding_window: Degree = None
     bias: Switch = None

@@ -65,4 +65,5 @@ def _rank(rank: RankPrediction) -> RankMemory:
         after_step_bytes=states,
         first_step_peak_bytes=memory.peak_bytes,
         passes_bytes=memory.peak_bytes,
+        passes_reserved_bytes=memory.reserved_bytes,
     )

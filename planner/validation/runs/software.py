@@ -73,6 +73,8 @@ _OVERLAP_FLAGS = {
 }
 """Switches that sources list -> the traffic that they hide."""
 
+_BF16 = "bfloat16"
+
 _SCRIPT = ".sh"
 """In the source of a row that was read from a launch script."""
 
@@ -99,6 +101,13 @@ def framework_of(
     profile = shelf.once(key, lambda: _profile(name, calibration, told))
     if "reuse-fp32-param" in row.layout.optimizer_memory:
         profile = shelf.once((*key, "reuse"), lambda: _reusing_master(profile))
+    if name == "megatron-deepspeed" and _BF16 in (row.layout.grad_dtype or ""):
+        profile = shelf.once((*key, "16 bits"), lambda: _in_16_bits(profile))
+    if row.model.padded_vocab is False:
+        padded = profile
+        profile = shelf.once(
+            ("unpadded", id(padded)), lambda: padded.model_copy(update={"pads_vocabulary": 1})
+        )
     if _before_cudnn(row):
         profile = profile.model_copy(update={"flash_kernel": {"default": "flash2"}})
     return profile, assumed
@@ -113,6 +122,11 @@ def _before_cudnn(row: RunRow) -> bool:
     """Whether NeMo's launcher switched cuDNN's attention off in the release of a row."""
     nemo = row.framework == "megatron-core" and (row.software or "").startswith("NeMo")
     return nemo and () < release_of(row) < _CUDNN_SINCE
+
+
+def _in_16_bits(profile: Framework) -> Framework:
+    """DeepSpeed's ZeRO optimizer treats gradients of bf16 as those of fp16 (deepspeed.runtime.zero.stage_1_and_2)."""
+    return profile.model_copy(update={"states": {**profile.states, "bf16": profile.states["fp16"]}})
 
 
 def _reusing_master(profile: Framework) -> Framework:
@@ -200,7 +214,7 @@ def _recipe(row: RunRow) -> str | None:
 
 def _gradient_bytes(row: RunRow, precision: str) -> float | None:
     """Stated by the row or a habit of its software; None: what the profile keeps."""
-    if "bfloat16" in (row.layout.grad_dtype or ""):
+    if _BF16 in (row.layout.grad_dtype or ""):
         return 2.0
     recipes = any(word in (row.software or "").lower() for word in _BF16_GRADIENTS)
     return 2.0 if recipes and precision not in ("fp16", "fp32") else None

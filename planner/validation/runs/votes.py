@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,15 @@ class _Frozen(BaseModel):
 
 
 CorrectedField = Literal[
-    "layout.recompute", "layout.recompute_modules", "layout.grad_reduce_dtype", "layout.launch_blocking"
+    "layout.recompute",
+    "layout.recompute_modules",
+    "layout.grad_dtype",
+    "layout.launch_blocking",
+    "hardware.network.gbps_per_node",
+    "model.position",
+    "model.embedding_norm",
+    "model.vocab",
+    "model.padded_vocab",
 ]
 
 
@@ -63,20 +71,24 @@ class Correction(_Frozen):
         source: what the rows' ``source`` starts with.
         values: field of the row -> what the source implies.
         least_devices: of the rows that it is about.
+        notes: texts of which the notes of the rows contain one; none: whatever their notes say.
         except_notes: what the notes of rows contain that it is not about.
     """
 
     source: Annotated[str, Field(min_length=1)]
-    values: Mapping[CorrectedField, bool | str | tuple[str, ...]]
+    values: Mapping[CorrectedField, bool | int | float | str | tuple[str, ...]]
     least_devices: int = 1
+    notes: tuple[str, ...] = ()
     except_notes: str | None = None
     reason: Annotated[str, Field(min_length=10)]
 
     def concerns(self, row: RunRow) -> bool:
         """Whether it is about a row."""
-        spared = self.except_notes is not None and self.except_notes in (row.notes or "")
+        notes = row.notes or ""
+        spared = self.except_notes is not None and self.except_notes in notes
+        meant = not self.notes or any(text in notes for text in self.notes)
         large = (row.hardware.count or 1) >= self.least_devices
-        return large and not spared and (row.source or "").startswith(self.source)
+        return large and meant and not spared and (row.source or "").startswith(self.source)
 
 
 class MemoryPlace(_Frozen):
@@ -118,9 +130,7 @@ class Votes(_Frozen):
         for item in self.corrections:
             if item.concerns(row):
                 for path, value in item.values.items():
-                    part, name = path.split(".")
-                    changed = getattr(row, part).model_copy(update={name: value})
-                    row = row.model_copy(update={part: changed})
+                    row = _with(row, path.split("."), value)
         return row
 
     def family(self, row: RunRow) -> str:
@@ -149,6 +159,13 @@ def load_votes() -> Votes:
     """The packaged list."""
     with resources.as_file(resources.files("planner.validation.runs") / "exclusions.yaml") as path:
         return validate(load_document(path), Votes)
+
+
+def _with(part: Any, path: Sequence[str], value: Any) -> Any:
+    """A copy in which the field at a path has another value."""
+    name, *rest = path
+    changed = _with(getattr(part, name), rest, value) if rest else value
+    return part.model_copy(update={name: changed})
 
 
 def _value(row: RunRow, path: str) -> Any:

@@ -49,7 +49,10 @@ def test_a_correction_changes_its_field_in_rows_of_its_source_only() -> None:
     single = next(row for row in rows().values() if row.id.startswith("vtrain-single"))
     multi = next(row for row in rows().values() if row.id.startswith("vtrain-multi"))
     assert (single.layout.recompute, VOTES.corrected(single).layout.recompute) == ("full", "none")
-    assert VOTES.corrected(single).model_copy(update={"layout": single.layout}) == single
+    assert (VOTES.corrected(single).model.vocab, VOTES.corrected(single).model.padded_vocab) == (50257, False)
+    assert (
+        VOTES.corrected(single).model_copy(update={"layout": single.layout, "model": single.model}) == single
+    )
     assert VOTES.corrected(multi) is multi
 
 
@@ -59,10 +62,19 @@ def test_large_runs_of_the_machine_that_hung_block_their_launches() -> None:
     for row in named:
         layout = VOTES.corrected(row).layout
         assert layout.launch_blocking is (True if (row.hardware.count or 0) >= 320 else None)
-        assert layout.grad_reduce_dtype == "bfloat16"
+        assert layout.grad_dtype == "bfloat16"
         later = row.model_copy(update={"notes": 'section "Rebalancing layers"'})
-        assert VOTES.corrected(later).layout.grad_reduce_dtype == row.layout.grad_reduce_dtype
+        assert VOTES.corrected(later).layout.grad_dtype == row.layout.grad_dtype
     assert {(row.hardware.count or 0) >= 320 for row in named} >= {True}
+
+
+def test_the_cards_of_the_machine_are_counted_by_the_sections_that_its_repair_lies_between() -> None:
+    source = "bigscience-workshop/bigscience: train/tr11-176B-ml/chronicles-prequel.md"
+    named = next(row for row in rows().values() if (row.source or "").startswith(source))
+    for section, rate in (("48 node contenders", 200), ("NHEADs comparison", 200), ("GBS Variations", 400)):
+        row = named.model_copy(update={"notes": f'section "{section}"; memory is nvidia-smi style'})
+        assert VOTES.corrected(row).hardware.network.gbps_per_node == rate
+        assert VOTES.corrected(row).hardware.network.kind == row.hardware.network.kind == "omni-path"
 
 
 def test_layers_whose_attention_is_swapped_recompute_the_rest() -> None:

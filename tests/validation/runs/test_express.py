@@ -185,6 +185,15 @@ def test_depths_that_do_not_divide(layers: int, stages: int, expected: tuple[int
         assert sum(found) == layers
 
 
+def test_deepspeed_fills_its_stages_one_after_the_other() -> None:
+    """78 layers on 12 stages: the last stage has 1 layer and the others 7 (bigscience tr11-176B-ml chronicles, "Re-do")."""
+    assert stage_layers(78, 12, fills=True) == (*([7] * 11), 1)
+    assert stage_layers(72, 12, fills=True) is None
+    assert stage_layers(106, 12, fills=True) == stage_layers(106, 12) == (8, *([9] * 10), 8)
+    # six stages of two layers and one of one would leave five empty
+    assert stage_layers(13, 12, fills=True) == stage_layers(13, 12)
+
+
 @pytest.mark.parametrize(
     ("spelling", "vpp", "expected"),
     [

@@ -30,7 +30,7 @@ def written(folder: Path, text: str, name: str = "rows.yaml") -> Path:
 
 
 def test_sample_is_read_whole() -> None:
-    assert len(rows()) == 72
+    assert len(rows()) == 73
     assert rows()["korthikanti22-tab5-22b-full"].measured.step_time_s == 1.42
 
 

@@ -23,6 +23,31 @@ class Traffic(NamedTuple):
 
 NOTHING = Traffic(0.0, 0.0)
 
+
+class Chunks(NamedTuple):
+    """How the chunks of a rank leave computation behind their gradients, shape (rows,).
+
+    Args:
+        count: v, whose traffic is alike.
+        passes_left: micro-batches, each on all chunks, during which the step's traffic may be hidden
+            (``pipeline.passes_left``).
+    """
+
+    count: FloatArray | float
+    passes_left: FloatArray | float
+
+    def room(self, seconds: FloatArray | float, left: FloatArray) -> FloatArray:
+        """Seconds of a step's traffic that can be hidden behind ``left`` seconds of computation, shape (rows,).
+
+        The chunk that ends last (that starts first) has one micro-batch of its own alone: of traffic T behind C, v chunks hide
+        min(C, T (v - 1) / v + min(T, C / passes) / v).
+        """
+        alone = left / self.passes_left
+        return np.minimum(left, (alone + (self.count - 1.0) * seconds) / self.count)
+
+
+ONE_CHUNK = Chunks(1.0, 1.0)
+
 Moment = Literal["forward", "backward", "first", "last"]
 """Each micro-batch's passes; the first forward and the last backward of a step."""
 
@@ -48,18 +73,21 @@ def exposed_traffic(
     backward_spare: FloatArray,
     micro_batches: FloatArray,
     units: int,
+    chunks: Chunks = ONE_CHUNK,
 ) -> Exposed:
     """Hides the traffic behind what computation is left, once.
 
     Gathers hide behind the pass that they serve and per-micro-batch reductions behind backward, every micro-batch; the
     step's reduction hides behind the last backward and the gather of updated parameters behind the next first forward.
     Of n units, the last gradient is only there when backward is over, and the first forward waits for its weights: n equal
-    reductions of T / n behind n computations of C / n leave T - (n - 1) / n min(T, C) exposed.
+    reductions of T / n behind n computations of C / n leave T - (n - 1) / n min(T, C) exposed. Chunks that take turns leave
+    more computation behind all but one of them (``Chunks``).
 
     Args:
         traffic: of one occasion, by (axis, occasion).
         forward_spare, backward_spare: computation of one micro-batch that nothing hides behind yet.
         units: separately reduced parts (layers) of the rank.
+        chunks: of the rank.
     """
     shares = hidden_shares(job)
     zero = np.zeros_like(forward_spare)
@@ -80,12 +108,13 @@ def exposed_traffic(
             hidden[side] = hidden[side] + inside
     in_step: tuple[Occasion, ...] = ("step_reduce", "step_gather")
     overlapping = (units - 1) / max(units, 1)
+    left = {side: chunks.passes_left * seconds for side, seconds in left.items()}
     for occasion in in_step:
         for axis in ("dp", "edp"):
             time, copies = traffic.get((axis, occasion), NOTHING)
             moment: Moment = "last" if occasion == "step_reduce" else "first"
             side = "backward" if moment == "last" else "forward"
-            inside = overlapping * np.minimum(shares[occasion] * time, left[side])
+            inside = overlapping * np.minimum(shares[occasion] * time, chunks.room(time, left[side]))
             left[side] = left[side] - inside
             waits[moment] = waits[moment] + time - inside + copies
             result[axis] = result[axis] + time - inside + copies

@@ -155,6 +155,22 @@ def in_flight(
     )
 
 
+def passes_left(schedule: IntArray, pp: IntArray, vpp: IntArray, micro_batches: IntArray) -> FloatArray:
+    """Micro-batches that a rank still passes, in units of one on all its chunks, while a step's sums of gradients travel.
+
+    The gradients of a chunk are whole after its last micro-batch. One chunk leaves that micro-batch alone to hide them. Where
+    chunks take turns every g micro-batches, all chunks but the last to end leave g micro-batches on each chunk behind them:
+    1 / v + (v - 1) g / v in all, with g = p (interleaved 1F1B; Megatron-Core starts each chunk's sums after its last backward
+    and its gathers ahead of its first forward, `grad_sync_func` and `param_sync_func` of schedules.py) or all of them
+    (breadth-first, arXiv 2211.05953). Backwards in time the same holds of the gathers before the first forward passes.
+    """
+    p, v, m = pp.astype(float), np.maximum(vpp, 1).astype(float), micro_batches.astype(float)
+    turns = np.select(
+        [_is(schedule, "interleaved_1f1b"), _is(schedule, "looped_bfs")], [np.minimum(p, m), m], default=1.0
+    )
+    return (1.0 + (v - 1.0) * turns) / v
+
+
 def keeps_logits(schedule: IntArray) -> np.ndarray:
     """Whether all micro-batches' logits are alive at once (no backward starts before the last forward)."""
     return _is(schedule, "gpipe", "looped_bfs")

@@ -17,8 +17,8 @@ from planner.costs.elements import stored_elements
 from planner.costs.hops import exposed_hops
 from planner.costs.offload import activation_seconds, optimizer_seconds_offloaded, parameter_seconds
 from planner.costs.optimizer import update_seconds
-from planner.costs.overlap import Exposed, Traffic, exposed_traffic
-from planner.costs.pipeline import splits_backward, waiting
+from planner.costs.overlap import Chunks, Exposed, Traffic, exposed_traffic
+from planner.costs.pipeline import passes_left, splits_backward, waiting
 from planner.costs.prices import PriceRows
 from planner.costs.replicas import TRAFFIC_KNOBS, Occasion, replica_flows
 from planner.costs.shard_units import StageParts, stage_parts
@@ -136,7 +136,8 @@ def stage_time(
         group.turns * _backward_or(prices, layouts, f"{side}_spare_s", counts)
         for side in ("forward", "backward")
     ]
-    micro_batches = layouts.columns["micro_batches"].astype(np.float64)
+    c = layouts.columns
+    micro_batches = c["micro_batches"].astype(np.float64)
     own = prices.take(distinct.first)
     parts = stage_parts(job, distinct.layouts, own, stage).whole
     traffic = exposed_traffic(
@@ -146,6 +147,7 @@ def stage_time(
         spare[1],
         micro_batches,
         stage.units,
+        Chunks(np.maximum(c["vpp"], 1), passes_left(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])),
     )
     small = state_bytes(job, distinct.groups, *stored_elements(job, distinct.layouts, own, stage))
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None

@@ -17,7 +17,11 @@ class _Frozen(BaseModel):
 
 
 CorrectedField = Literal[
-    "layout.recompute", "layout.recompute_modules", "layout.grad_reduce_dtype", "layout.launch_blocking"
+    "layout.attention",
+    "layout.grad_reduce_dtype",
+    "layout.launch_blocking",
+    "layout.recompute",
+    "layout.recompute_modules",
 ]
 
 

@@ -30,12 +30,14 @@ SHORT_SIDES = 1.5
 
 @dataclass(frozen=True)
 class _Calls:
-    """Calls of one kind: executed forward FLOPs, elements of the scores, tokens of a call, whether they are masked."""
+    """Calls of one kind: executed forward FLOPs, elements of the scores, tokens of a call, whether they are masked, and all
+    scores over those that the mask leaves."""
 
     flops: FloatArray
     scores: FloatArray
     tokens: FloatArray
     causal: bool
+    square: float = 2.0
 
 
 def attention_kernel(sizes: Sizes) -> str:
@@ -101,7 +103,7 @@ def _calls(
     tokens = (min(keys, float(window)) if window and flash else keys) / ring
     contiguous = sizes.job.training.cp_balance == "contiguous"
     if not flash or not causal or window is not None or not np.any(ring > 1.0):
-        return (_Calls(executed, scores, tokens, causal),)
+        return (_Calls(executed, scores, tokens, causal, keys / seen),)
     others = executed * (_ring_steps(sizes) / ring)
     own = executed - others
     if contiguous:
@@ -126,6 +128,7 @@ def _seconds(
             backward=backward,
             tokens=part.tokens,
             causal=part.causal,
+            square=part.square,
             head_dim=head_dim,
             dropout=job.training.dropout > 0,
             fused_softmax=fused(sizes, "softmax"),

@@ -30,13 +30,14 @@ SHORT_SIDES = 1.5
 
 @dataclass(frozen=True)
 class _Calls:
-    """Calls of one kind: executed forward FLOPs, elements of the scores, tokens of a call, whether they are masked, and
-    whether positions add a bias to them."""
+    """Calls of one kind: executed forward FLOPs, elements of the scores, tokens of a call, whether they are masked, all
+    scores over those that the mask leaves, and whether positions add a bias to them."""
 
     flops: FloatArray
     scores: FloatArray
     tokens: FloatArray
     causal: bool
+    square: float = 2.0
     biased: bool = False
 
 
@@ -103,7 +104,8 @@ def _calls(
     tokens = (min(keys, float(window)) if window and flash else keys) / ring
     contiguous = sizes.job.training.cp_balance == "contiguous"
     if not flash or not causal or window is not None or not np.any(ring > 1.0):
-        return (_Calls(executed, scores, tokens, causal, bool(operator.attributes.get("biased"))),)
+        biased = bool(operator.attributes.get("biased"))
+        return (_Calls(executed, scores, tokens, causal, keys / seen, biased),)
     others = executed * (_ring_steps(sizes) / ring)
     own = executed - others
     if contiguous:
@@ -128,6 +130,7 @@ def _seconds(
             backward=backward,
             tokens=part.tokens,
             causal=part.causal,
+            square=part.square,
             head_dim=head_dim,
             dropout=job.training.dropout > 0,
             fused_softmax=fused(sizes, "softmax"),

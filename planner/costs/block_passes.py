@@ -107,15 +107,30 @@ class Part:
         return host_work(self.block, self.costs, self.launched, operators, backward=backward)
 
 
-def recomputed_operators(block: Block, policy: Recompute, *, stops_early: bool) -> tuple[Operator, ...]:
+def recomputed_operators(block: Block, policy: Recompute, framework: Framework) -> tuple[Operator, ...]:
     """Operators whose forward runs again in backward."""
     if block.kind != "layer" or policy.mode == "none":
         return ()
-    if policy.mode == "selective":
-        return tuple(o for o in block.operators if o.module in policy.modules)
-    if not stops_early:
-        return block.operators
-    return _until_last_matmul(block)
+    reached = block.operators
+    if framework.recompute_drops_unread:
+        reached = _read_by_backward(block)
+    elif framework.recompute_stops_early and policy.mode == "full":
+        reached = _until_last_matmul(block)
+    return tuple(o for o in reached if policy.mode == "full" or o.module in policy.modules)
+
+
+def _read_by_backward(block: Block) -> tuple[Operator, ...]:
+    """What a compiler leaves of a repeated layer: operators whose output backward reads, or one of these operators.
+
+    Outputs that only enter the residual sum are not read: the last product of a layer, in a parallel block of both branches.
+    """
+    read = {name for operator in block.operators for name in operator.saves}
+    left: list[Operator] = []
+    for operator in reversed(block.operators):
+        if operator.output in read:
+            left.append(operator)
+            read.update(operator.inputs)
+    return tuple(reversed(left))
 
 
 def _until_last_matmul(block: Block) -> tuple[Operator, ...]:
@@ -147,7 +162,7 @@ def _again(transfer: Transfer, again: Collection[str], framework: Framework, pol
 def price_policy(part: Part, policy: Recompute) -> BlockPrice:
     """The price of some rows of a block under a recompute policy."""
     block, sizes, framework = part.block, part.sizes, part.sizes.job.framework
-    again = {o.name for o in recomputed_operators(block, policy, stops_early=framework.recompute_stops_early)}
+    again = {o.name for o in recomputed_operators(block, policy, framework)}
     repeated = tuple(_again(t, again, framework, policy) for t in part.transfers)
     redone = [o for o in block.operators if o.name in again]
     dropped = _dropped(block, framework, policy, again)

@@ -103,6 +103,15 @@ def _adding_apart(elements: FloatArray, sizes: Sizes) -> FloatArray | float:
     return memory_bound_seconds(moved * elements, sizes.job.cluster.accelerator)
 
 
+def _ragged(rows: FloatArray, experts: FloatArray, sizes: Sizes) -> FloatArray:
+    """Slow-down of grouped matmuls whose groups share tiles (``kernels.matmul_group_rows``); a fixed capacity aligns them."""
+    accelerator, fixed = sizes.job.cluster.accelerator, sizes.job.training.moe.capacity_factor is not None
+    if accelerator.compute_units is not None or fixed:
+        return np.ones_like(rows)
+    lost = accelerator.kernels.matmul_group_rows / np.maximum(rows, 1.0)
+    return np.where(experts > 1.0, 1.0 + lost, 1.0)
+
+
 _Sizes = tuple[FloatArray, FloatArray, FloatArray]
 
 
@@ -140,7 +149,8 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     element = 4.0 if precision == "fp32" else activation_bytes(precision)
     products = _products(m / experts, _columns(n, weight, sizes), k)
     recipe = sizes.job.training.fp8_recipe
-    slowdown = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
+    scaled = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
+    slowdown = scaled * _ragged(rows, experts, sizes)
     results = (None, None, gradient_traffic(sizes))
     forward, data, weights = (
         slowdown

@@ -21,6 +21,8 @@ _SAME = (
     "matmul_wave",
     "matmul_stride",
     "matmul_traffic",
+    "matmul_array",
+    "matmul_group_rows",
     "memory_efficiency",
 )
 _SCALARS = {**{name: name for name in _SAME}, "launch": "launch_s", "floor": "floor_s"}

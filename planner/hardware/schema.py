@@ -86,6 +86,7 @@ Price = Annotated[Figure, _figure("usd/h", allow_zero=True)]
 Fraction = Annotated[Figure, _figure("1", largest=1.0)]
 Positive = Annotated[Figure, _figure("1")]
 Count = Annotated[Figure, _figure("1", smallest=1.0, largest=100_000.0)]
+Rows = Annotated[Figure, _figure("1", allow_zero=True)]
 Divisor = Annotated[Figure, _figure("1", smallest=1.0, largest=1000.0)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 
@@ -110,6 +111,8 @@ class Kernels(Strict):
     matmul_wave: Fraction | None = None
     matmul_stride: Positive | None = None
     matmul_traffic: Fraction | None = None
+    matmul_array: Count | None = None
+    matmul_group_rows: Rows | None = None
     memory_efficiency: Fraction | None = None
     eager: dict[str, Fraction] = Field(default_factory=dict)
     attention_forward: dict[str, Fraction] = Field(default_factory=dict)

@@ -63,6 +63,9 @@ class KernelConstants:
         matmul_wave: share of a started wave of tiles that is paid in full.
         matmul_stride: loss when rows of the operands lie multiples of 4 KiB apart.
         matmul_traffic: fraction of the HBM bandwidth at which operands stream.
+        matmul_array: width of the systolic arrays, to which contractions and outputs are padded; 1 where there are none.
+        matmul_group_rows: without ``compute_units``: rows that each group of a grouped matmul adds, because tiles at its ends
+            are computed for both neighbours.
         memory_efficiency: achieved fraction of the HBM bandwidth by kernels that are bound by memory.
         eager: the same of unfused kernels by operator (norm, activation, add), over ideal bytes.
         attention_forward, attention_backward: fraction of the 16-bit dense peak by generation of the kernel, long sequences
@@ -83,6 +86,8 @@ class KernelConstants:
     matmul_wave: float = 0.38
     matmul_stride: float = 0.03
     matmul_traffic: float = 0.78
+    matmul_array: float = 1.0
+    matmul_group_rows: float = 0.0
     memory_efficiency: float = 0.85
     eager: Mapping[str, float] = field(default_factory=lambda: {"norm": 0.4, "activation": 0.55, "add": 0.85})
     attention_forward: Mapping[str, float] = field(

@@ -158,6 +158,9 @@ class Framework(_Frozen):
     )
     shared_input_hook: bool = Field(True, description="one backward reduction for all consumers of an input")
     recompute_stops_early: bool = Field(False, description="full recompute skips the layer's last matmul")
+    recompute_drops_unread: bool = Field(
+        False, description="a compiler removes from what runs again all that backward does not read"
+    )
     selective_modules: tuple[str, ...] = ("core_attention",)
     selective_outputs: float | None = Field(
         None,

@@ -160,6 +160,13 @@ def test_torus_dimensions_work_together() -> None:
     assert cost(torus, "all_gather", GIB, 16, algorithm="ring") == pytest.approx(15 / 16 * GIB / 180e9)
 
 
+def test_a_group_as_long_as_a_dimension_lies_on_it() -> None:
+    """Eight on a torus of 4 x 8 x 8 close one ring of two links; four times eight behind them close two rings."""
+    torus = cluster(level(256, 540e9, 0.0, fabric="torus", shape=(4, 8, 8)), per_node=4)
+    assert cost(torus, "all_gather", GIB, 8, algorithm="ring") == pytest.approx(7 / 8 * GIB / 180e9)
+    assert cost(torus, "all_gather", GIB, 32, 8, "ring") == pytest.approx(31 / 32 * GIB / 360e9)
+
+
 def test_torus_without_wrap_or_in_part_is_a_line() -> None:
     line = cluster(level(8, 90e9, 0.0, fabric="torus", shape=(8,), wrap=False))
     assert cost(line, "all_gather", GIB, 8, algorithm="ring") == pytest.approx(7 / 8 * GIB / 45e9)

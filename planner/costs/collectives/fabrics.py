@@ -80,6 +80,9 @@ def _full_mesh(level: NetworkLevel, fraction: float, inner: int, members: Floats
 def _torus(level: NetworkLevel, fraction: float, inner: int, spread: Spread, index: int) -> Reach:
     """Every dimension works at the same time; a closed ring sends both ways round (scaling-book, "How to think about TPUs").
 
+    A mesh axis as long as a dimension lies on it, the next one behind it (``create_device_mesh`` of
+    jax/experimental/mesh_utils.py gives mesh axes whole dimensions).
+
     All-to-all is bound by the links that cut a dimension in half: with S bytes per device a closed ring of n passes
     S n / 8 over each link, an open line S n / 4.
     """
@@ -87,6 +90,30 @@ def _torus(level: NetworkLevel, fraction: float, inner: int, spread: Spread, ind
     link = (
         level.bandwidth / (2 * len(shape)) if level.per_flow_bandwidth is None else level.per_flow_bandwidth
     ) * fraction
+    neighbour, hops, worst = _along(level, shape, inner, spread, index)
+    for length in sorted(set(shape[1:]) - {shape[0], 1}):
+        rest = list(shape)
+        rest.remove(length)
+        whole = _along(level, (length, *rest), inner, spread, index)
+        lies = ((spread.stride == inner) & (spread.size == length)) | (spread.stride == inner * length)
+        neighbour, hops, worst = (
+            np.where(lies, there, here) for there, here in zip(whole, (neighbour, hops, worst), strict=True)
+        )
+    neighbour = neighbour * link
+    rows = len(spread.size)
+    members = np.maximum(spread.ranks_per_level[:, index], 1)
+    share = (members - 1) / members
+    uniform = np.where(worst > 0, link * share / np.where(worst > 0, worst, 1), link)
+    return Reach(
+        np.maximum(neighbour, link / np.maximum(spread.stride, 1)), uniform, np.full(rows, link), hops
+    )
+
+
+def _along(
+    level: NetworkLevel, shape: tuple[int, ...], inner: int, spread: Spread, index: int
+) -> tuple[Floats, Floats, Floats]:
+    """Of groups that fill the dimensions of a torus in the order of ``shape``: links in use, hops of one pass, and the passes
+    of all-to-all over the worst cut."""
     outer = spread.domains[:, index - 1] if index else spread.size
     rows = len(spread.size)
     neighbour, hops, worst = np.zeros(rows), np.zeros(rows), np.zeros(rows)
@@ -104,13 +131,8 @@ def _torus(level: NetworkLevel, fraction: float, inner: int, spread: Spread, ind
         apart = np.clip(spread.stride // below, 1, length)
         closed = level.wrap & (n * apart >= length) & (n > 2)
         spans = n > 1
-        neighbour += np.where(spans, link * np.where(closed, 2, 1) / apart, 0)
+        neighbour += np.where(spans, np.where(closed, 2, 1) / apart, 0)
         hops += np.where(spans, np.where(closed, np.floor(n / 2), n - 1) * apart, 0)
         cut = np.where(closed, np.floor(n * n / 4) / 2, np.floor(n / 2) * np.ceil(n / 2)) / n
         worst = np.maximum(worst, np.where(spans, cut * apart, 0))
-    members = np.maximum(spread.ranks_per_level[:, index], 1)
-    share = (members - 1) / members
-    uniform = np.where(worst > 0, link * share / np.where(worst > 0, worst, 1), link)
-    return Reach(
-        np.maximum(neighbour, link / np.maximum(spread.stride, 1)), uniform, np.full(rows, link), hops
-    )
+    return neighbour, hops, worst

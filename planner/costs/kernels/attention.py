@@ -74,6 +74,7 @@ def attention_seconds(
     backward: bool,
     tokens: FloatArray | float = np.inf,
     causal: bool = False,
+    square: float = 2.0,
     head_dim: float = 128.0,
     dropout: bool = False,
     fused_softmax: bool = True,
@@ -90,6 +91,7 @@ def attention_seconds(
         kernel: a generation.
         backward: the backward pass (2.5x or 2x the FLOPs).
         tokens: length of the blocks that one call computes.
+        square: scores over those that the mask leaves.
         head_dim: width of a head; unfused matmuls over one that is no multiple of 8 leave the tensor cores.
         dropout: whether probabilities are dropped.
         fused_softmax: whether unfused attention scales, masks and normalises its scores in one kernel.
@@ -103,10 +105,12 @@ def attention_seconds(
     work = flops * (backward_ratio(kernel) if backward else 1.0) / rate
     masked = causal and kernel != UNFUSED  # which computes the whole square
     short = 1.0 + shape.full_half / tokens
-    if masked:  # at worst the whole square, twice what is left of it
-        short = np.minimum(1.0 + shape.causal_half / tokens, 2.0 * short)
+    if masked:  # at worst the whole square
+        short = np.minimum(1.0 + shape.causal_half / tokens, square * short)
     if kernel != UNFUSED:
-        return work * short / _width_factor(shape, head_dim) + np.where(flops > 0, kernels.launch_s, 0.0)
+        return work * short / _width_factor(shape, head_dim, kernels.matmul_array) + np.where(
+            flops > 0, kernels.launch_s, 0.0
+        )
     if head_dim % ALIGNED:
         work = work * MISALIGNED_SLOWDOWN
     per_score, launches = SCORE_BYTES["dropout" if dropout else "plain"][backward], UNFUSED_LAUNCHES
@@ -118,6 +122,11 @@ def attention_seconds(
     return work + moved
 
 
-def _width_factor(shape: AttentionKernel, head_dim: float) -> float:
-    """Rate over that with heads of 128; between and beyond the measured widths on straight lines, no further."""
+def _width_factor(shape: AttentionKernel, head_dim: float, array: float) -> float:
+    """Rate over that with heads of 128; between and beyond the measured widths on straight lines, no further.
+
+    One side of each product is as wide as a head: the part of a systolic array that it fills works.
+    """
+    if array > 1.0:
+        return min(head_dim, array) / min(_WIDTHS[1], array)
     return float(np.interp(head_dim, _WIDTHS, (shape.width_64, 1.0, shape.width_256)))

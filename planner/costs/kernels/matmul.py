@@ -86,7 +86,14 @@ def _ramp(m: FloatArray, n: FloatArray, k: FloatArray, accelerator: Accelerator,
     kernels = accelerator.kernels
     small = 1.0 + kernels.matmul_k_half / np.maximum(k, 1.0)
     small = small + kernels.matmul_mn_half / np.maximum(np.minimum(m, n), 1.0)
-    return np.asarray(2.0 * m * n * k / rate * small)
+    across = np.minimum(_padding(m, kernels.matmul_array), _padding(n, kernels.matmul_array))
+    return np.asarray(2.0 * m * n * k / rate * small * _padding(k, kernels.matmul_array) * across)
+
+
+def _padding(size: FloatArray, array: float) -> FloatArray:
+    """Size rounded up to whole arrays, over the size: an array holds a part of one operand and the other streams through."""
+    whole = np.maximum(size, 1.0)
+    return np.asarray(np.ceil(whole / array) * array / whole) if array > 1.0 else np.ones_like(whole)
 
 
 def _tiled(

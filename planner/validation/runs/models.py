@@ -153,7 +153,13 @@ def _details(
 
 
 def _usual(model: RowModel, gated: bool) -> dict[str, Any]:
-    """GPT-2 and Llama style decoders, told apart by the gate; squared ReLU is Nemotron 4 (arXiv 2402.16819)."""
+    """GPT-2 and Llama style decoders, told apart by the gate; squared ReLU is Nemotron 4 (arXiv 2402.16819).
+
+    The decoder that MaxText had of its own in 2023, which only rows under its name have, adds attention and MLP of one norm to
+    the stream (DecoderLayer in MaxText/layers/models.py of commit 76bd53b0f, and in MaxText/layers.py of 281e04bf3).
+    """
+    if not gated and "maxtext" in (model.name or "").lower():
+        return {"norm": "rms", "positions": "rope", "biases": "none", "parallel_block": True}
     if gated:
         return {"activation": "silu", "norm": "rms", "positions": "rope", "biases": "none"}
     if _activation(model) == "relu2":

@@ -21,6 +21,10 @@ MOST_CHOICES = 64
 UNFUSED = ("megatron-lm", "megatron-deepspeed", "deepspeed")
 """Frameworks whose published runs are older than FlashAttention in them (2019 to 2022)."""
 
+_GATHERS_CONTEXT = ("maxtext",)
+"""Frameworks that can do both and gather keys and values unless told otherwise (context_parallel_strategy of configs/base.yml
+in AI-Hypercomputer/maxtext)."""
+
 _GRAPHS_SINCE = (25, 9)
 """NeMo release from which benchmarks use CUDA graphs and fused dispatchers, printed or not."""
 
@@ -180,7 +184,8 @@ def _context_kind(known: Known) -> tuple[str, ...]:
             return (kind,)
     if text == "unknown":
         return ("ring", "allgather")
-    return ("ring",) if "ring" in known.framework.features else ("allgather",)
+    rings = "ring" in known.framework.features and known.framework.name not in _GATHERS_CONTEXT
+    return ("ring",) if rings else ("allgather",)
 
 
 def _attention(known: Known) -> tuple[str, ...]:

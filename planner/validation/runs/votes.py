@@ -17,15 +17,16 @@ class _Frozen(BaseModel):
 
 
 CorrectedField = Literal[
-    "layout.recompute",
-    "layout.recompute_modules",
+    "hardware.network.gbps_per_node",
+    "layout.attention",
     "layout.grad_dtype",
     "layout.launch_blocking",
-    "hardware.network.gbps_per_node",
-    "model.position",
+    "layout.recompute",
+    "layout.recompute_modules",
     "model.embedding_norm",
-    "model.vocab",
     "model.padded_vocab",
+    "model.position",
+    "model.vocab",
 ]
 
 

@@ -108,3 +108,11 @@ def test_a_time_that_no_layout_explains_is_a_reason_for_its_sets() -> None:
     assert "half of the work" in (VOTES.order_note(odd) or "")
     assert VOTES.order_note(odd.model_copy(update={"layout": layout.model_copy(update={"tp": 2})})) is None
     assert VOTES.doubt(odd, "time") is None
+
+
+def test_the_first_maxtext_has_no_flash_attention() -> None:
+    """Only the source of the row matters here; at that commit attention is einsums around a softmax."""
+    other = next(row for row in rows().values() if row.framework == "maxtext")
+    first = other.model_copy(update={"source": "AI-Hypercomputer/maxtext@281e04bf3 (2023-04-27): README.md"})
+    assert VOTES.corrected(first).layout.attention == "unfused"
+    assert VOTES.corrected(other).layout.attention is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.validation.runs.software import framework_of, overlap_of
-from tests.validation.runs.samples import row, shelf
+from tests.validation.runs.samples import expressed, row, shelf
 
 NEMO = "nemo-24.01-gpt3-175b-pretrain-fp8-g512-gbs2048"
 DGXC = "dgxc-v24.11.1-llama3-70b-h100-bf16-g512"
@@ -42,3 +42,25 @@ def test_other_sources_leave_unnamed_switches_to_the_profile() -> None:
     table = row(SCRIPT, layout={"overlap": ...}).model_copy(update={"source": "table 3 of a paper"})
     profile, _ = framework_of(table, shelf())
     assert overlap_of(table, profile) == {}
+
+
+MAXTEXT = "tpu-ironwood-llama3.1-70b-128k-256-bf16"
+
+
+def test_maxtext_gathers_keys_and_values_unless_told_otherwise() -> None:
+    """context_parallel_strategy: "all_gather" in configs/base.yml of AI-Hypercomputer/maxtext."""
+    (variant,) = expressed(MAXTEXT).variants
+    assert (variant.layout.ring, variant.layout.cp_kind) == (4, "allgather")
+    (variant,) = expressed(MAXTEXT, layout={"cp_kind": "ring"}).variants
+    assert variant.layout.cp_kind == "ring"
+
+
+def test_maxtext_had_a_decoder_with_both_branches_side_by_side() -> None:
+    """DecoderLayer of MaxText/layers/models.py, commit 76bd53b0f: one norm, whose result attention and MLP read."""
+    widths = {"gated_mlp": False, "ffn_hidden": 28672, "kv_heads": 64}
+    (variant,) = expressed(MAXTEXT, model={"name": "MaxText 2023 default decoder", **widths}).variants
+    layer = next(block for block in variant.job.model.blocks.values() if block.kind == "layer")
+    assert [operator.kind for operator in layer.operators].count("norm") == 1
+    (variant,) = expressed(MAXTEXT, model={"name": "a decoder", **widths}).variants
+    layer = next(block for block in variant.job.model.blocks.values() if block.kind == "layer")
+    assert [operator.kind for operator in layer.operators].count("norm") == 2

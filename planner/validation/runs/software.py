@@ -99,6 +99,8 @@ def framework_of(
     profile = shelf.once(key, lambda: _profile(name, calibration, told))
     if "reuse-fp32-param" in row.layout.optimizer_memory:
         profile = shelf.once((*key, "reuse"), lambda: _reusing_master(profile))
+    if row.layout.shard_runtime is not None:
+        profile = profile.model_copy(update={"shard_runtime": row.layout.shard_runtime})
     if _before_cudnn(row):
         profile = profile.model_copy(update={"flash_kernel": {"default": "flash2"}})
     return profile, assumed

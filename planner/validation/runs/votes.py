@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.documents import load_document, validate
 from planner.validation.runs.rows import RunRow
+
+Section = TypeVar("Section", bound=BaseModel)
 
 
 class _Frozen(BaseModel):
@@ -17,7 +19,12 @@ class _Frozen(BaseModel):
 
 
 CorrectedField = Literal[
-    "layout.recompute", "layout.recompute_modules", "layout.grad_reduce_dtype", "layout.launch_blocking"
+    "hardware.network.kind",
+    "layout.recompute",
+    "layout.recompute_modules",
+    "layout.grad_reduce_dtype",
+    "layout.launch_blocking",
+    "layout.shard_runtime",
 ]
 
 
@@ -118,9 +125,7 @@ class Votes(_Frozen):
         for item in self.corrections:
             if item.concerns(row):
                 for path, value in item.values.items():
-                    part, name = path.split(".")
-                    changed = getattr(row, part).model_copy(update={name: value})
-                    row = row.model_copy(update={part: changed})
+                    row = _with(row, path.split("."), value)
         return row
 
     def family(self, row: RunRow) -> str:
@@ -149,6 +154,13 @@ def load_votes() -> Votes:
     """The packaged list."""
     with resources.as_file(resources.files("planner.validation.runs") / "exclusions.yaml") as path:
         return validate(load_document(path), Votes)
+
+
+def _with(section: Section, path: Sequence[str], value: object) -> Section:
+    """A copy of a section of a row in which the field at the end of a path has another value."""
+    name, *rest = path
+    changed = _with(getattr(section, name), rest, value) if rest else value
+    return section.model_copy(update={name: changed})
 
 
 def _value(row: RunRow, path: str) -> Any:

@@ -99,22 +99,22 @@ def test_double_binary_tree_between_two_and_more_nodes() -> None:
 
 
 def test_chunking_adds_the_square_root_term() -> None:
-    """start + L + T + 2 sqrt(L T) with 7 hops of 1 us and 7/8 GiB at 200 GB/s."""
+    """start + L + T + 2 sqrt(F T): 7 hops of 1 us, of which four slices in flight feel 4, and 7/8 GiB at 200 GB/s."""
     latency, transfer = 7e-6, 7 / 8 * GIB / 200e9
-    expected = 7e-6 + (math.sqrt(latency) + math.sqrt(transfer)) ** 2
+    expected = 7e-6 + latency + transfer + 2 * math.sqrt(4e-6 * transfer)
     priced = collective_cost("all_gather", GIB, spread(8, 1, NODES), NODES, algorithm="ring")
     assert priced.seconds[0] == pytest.approx(expected)
     assert priced.latency_s[0] == pytest.approx(7e-6 + latency)
 
 
-def test_a_ring_feels_one_hop_outside_the_node_and_eight_inside() -> None:
+def test_a_ring_feels_one_hop_outside_the_node_and_four_inside() -> None:
     transfer = 63 / 64 * GIB / 25e9
     priced = collective_cost("all_gather", GIB, spread(64, 8, WIDE), WIDE, algorithm="ring")
     assert priced.seconds[0] == pytest.approx(7e-6 + 63 * 5e-6 + transfer + 2 * math.sqrt(5e-6 * transfer))
     rack = cluster(level(64, 200e9))
     transfer = 63 / 64 * GIB / 200e9
     priced = collective_cost("all_gather", GIB, spread(64, 1, rack), rack, algorithm="ring")
-    assert priced.seconds[0] == pytest.approx(7e-6 + 63e-6 + transfer + 2 * math.sqrt(8e-6 * transfer))
+    assert priced.seconds[0] == pytest.approx(7e-6 + 63e-6 + transfer + 2 * math.sqrt(4e-6 * transfer))
 
 
 def test_no_rank_handles_less_than_one_element() -> None:

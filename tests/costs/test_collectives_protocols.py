@@ -33,15 +33,15 @@ def seconds(
 
 
 def test_a_small_message_fills_nothing_at_part_of_the_rate() -> None:
-    """7 us, 14 hops of 1 us, 1.75 x 64 KiB at 0.38 of 200 GB/s; chunked it would take 2 sqrt(14 us x T) more than at the rate."""
+    """7 us, 14 hops of 1 us, 1.75 x 64 KiB at 0.38 of 200 GB/s; chunked it would take 2 sqrt(8 us x T) more than at the rate."""
     transfer = 1.75 * 65536 / 200e9
     assert seconds(nodes(), "all_reduce", 65536, 8) == pytest.approx(7e-6 + 14e-6 + transfer / 0.38)
-    assert transfer / 0.38 < transfer + 2 * math.sqrt(14e-6 * transfer)
+    assert transfer / 0.38 < transfer + 2 * math.sqrt(8e-6 * transfer)
 
 
 def test_a_large_message_is_chunked_at_the_full_rate() -> None:
     transfer = 1.75 * GIB / 200e9
-    expected = 7e-6 + 14e-6 + transfer + 2 * math.sqrt(14e-6 * transfer)
+    expected = 7e-6 + 14e-6 + transfer + 2 * math.sqrt(8e-6 * transfer)
     assert seconds(nodes(), "all_reduce", GIB, 8) == pytest.approx(expected)
 
 
@@ -55,7 +55,7 @@ def test_the_ramp_weighs_the_square_root() -> None:
     plain = seconds(nodes(ramp=0.0), "all_reduce", GIB, 8)
     once, twice = (seconds(nodes(ramp=weight), "all_reduce", GIB, 8) - plain for weight in (1.0, 2.0))
     assert twice == pytest.approx(2 * once)
-    assert once == pytest.approx(2 * math.sqrt(14e-6 * 1.75 * GIB / 200e9))
+    assert once == pytest.approx(2 * math.sqrt(8e-6 * 1.75 * GIB / 200e9))
 
 
 def test_switches_that_add_have_a_ramp_of_their_own() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.calibration.fit.constants import Constant, Key, constant
 from planner.calibration.fit.digest import data_digest
@@ -32,7 +33,11 @@ OWN_CALLS = ("start_s", "latency_s", "ramp", "efficiency")
 MESSAGES = ("message_start_s", "efficiency")
 """Constants of a send and receive."""
 
+ISSUE = "issue_s"
+"""Of the hosts of a source, from one call to the next: fitted beside the constants of its links, and not written with them."""
+
 Progress = Callable[[float, str], None]
+BooleanArray = NDArray[np.bool_]
 
 LEAST_TIMINGS = 8
 """Timings that cross a kind of network before anything is fitted to it."""
@@ -70,10 +75,46 @@ class Priced:
         found = (self.cluster.network[index].kind for index in self.crossed)
         return frozenset(kind for kind in found if kind is not None)
 
+    @property
+    def issue(self) -> Key:
+        """The time between calls of its source's hosts."""
+        return Key("network", f"hosts of {self.sweep.labels['family']}", ISSUE)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Scopes of all constants that it may depend on."""
+        return self.kinds | {self.issue.scope}
+
+    def alone(self, values: Mapping[Key, float]) -> FloatArray:
+        """Seconds of its timings where no rank waits for the host of another."""
+        levels = tuple(with_link(level, _of_kind(values, level)) for level in self.cluster.network)
+        return replace(self.sweep, issue_s=0.0).predicted(replace(self.cluster, network=levels))
+
     def predicted(self, values: Mapping[Key, float]) -> FloatArray:
         """Seconds of its timings with these values of the constants, priors for the others."""
-        levels = tuple(with_link(level, _of_kind(values, level)) for level in self.cluster.network)
-        return self.sweep.predicted(replace(self.cluster, network=levels))
+        return self._both(values)[1]
+
+    def nearest(self, values: Mapping[Key, float]) -> FloatArray:
+        """Seconds with or without a wait, whichever is nearer to what was measured."""
+        alone, waiting = self._both(values)
+        return np.where(self._miss(waiting) < self._miss(alone), waiting, alone)
+
+    def usual(self, values: Mapping[Key, float], known: BooleanArray) -> FloatArray:
+        """Seconds with or without a wait, whichever explains the known timings better.
+
+        Args:
+            known: (timings,).
+        """
+        alone, waiting = self._both(values)
+        return waiting if self._miss(waiting)[known].sum() <= self._miss(alone)[known].sum() else alone
+
+    def _miss(self, seconds: FloatArray) -> FloatArray:
+        return np.abs(np.log(seconds / self.sweep.measured_s))
+
+    def _both(self, values: Mapping[Key, float]) -> tuple[FloatArray, FloatArray]:
+        alone = self.alone(values)
+        least = values.get(self.issue, self.sweep.issue_s) + self.sweep.launch_s
+        return alone, np.maximum(alone, least)
 
     def constants(self, *, levels: Iterable[int] | None = None) -> Iterator[Constant]:
         """Constants of the kinds of network that it crosses.
@@ -94,6 +135,8 @@ class Priced:
                     made = constant(Key("network", level.kind, name), prior)
                     if made is not None and self.responds(made):
                         yield made
+        if self.sweep.issue_s > 0.0 and (made := constant(self.issue, self.sweep.issue_s)) is not None:
+            yield made
 
     def responds(self, made: Constant) -> bool:
         """Whether a move of a constant by one spread of its prior changes a timing."""
@@ -115,7 +158,7 @@ def priced(sweeps: Iterable[Sweep]) -> list[Priced]:
 
 def fit_values(
     constants: Sequence[Constant],
-    parts: Sequence[tuple[Priced, FloatArray]],
+    parts: Sequence[tuple[Priced, BooleanArray]],
     stiffness: float = STIFFNESS,
 ) -> Mapping[Key, float]:
     """Values of constants from some timings of some sweeps; a sweep of n timings counts as sqrt(n).
@@ -124,14 +167,14 @@ def fit_values(
         parts: each with a mask of its timings.
     """
     chosen = [replace(part, sweep=part.sweep.some(mask)) for part, mask in parts]
-    uses = [[c.key for c in constants if c.key.scope in part.kinds] for part in chosen]
+    uses = [[c.key for c in constants if c.key.scope in part.scopes] for part in chosen]
     known: dict[int, tuple[tuple[float, ...], FloatArray]] = {}
 
     def predict(values: Mapping[Key, float]) -> FloatArray:
         for index, (part, keys) in enumerate(zip(chosen, uses, strict=True)):
             mine = tuple(values[key] for key in keys)
             if index not in known or known[index][0] != mine:
-                known[index] = mine, part.predicted(values)
+                known[index] = mine, part.nearest(values)
         return np.concatenate([known[index][1] for index in range(len(chosen))])
 
     measured = np.concatenate([part.sweep.measured_s for part in chosen])
@@ -175,13 +218,17 @@ def fit_priced(
     groups = _together(parts)
     for index, group in enumerate(groups):
         progress(index / len(groups), f"fitting {', '.join(sorted(group[0].kinds))}")
-        known = Counter(kind for part in group for kind in part.kinds for _ in part.sweep.timings)
+        known = Counter(scope for part in group for scope in part.scopes for _ in part.sweep.timings)
         found = (made for part in group for made in part.constants())
         constants = {made.key: made for made in found if known[made.key.scope] >= LEAST_TIMINGS}
-        whole = [(part, np.ones(len(part.sweep.timings))) for part in group]
+        whole = [(part, np.ones(len(part.sweep.timings), dtype=np.bool_)) for part in group]
         if constants:
             values = fit_values(tuple(constants.values()), whole, ACROSS_SOURCES)
-            moved = {key: made for key, made in constants.items() if _moved(made, values[key])}
+            moved = {
+                key: made
+                for key, made in constants.items()
+                if key.name != ISSUE and _moved(made, values[key])
+            }
             fitted |= _scopes(moved, values, group)
     return dict(sorted(fitted.items()))
 

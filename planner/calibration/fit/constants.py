@@ -81,6 +81,7 @@ RULES: tuple[Rule, ...] = (
     Rule("network", "latency_s.*", "factor", 1.0, 1e-7, 0.1),
     Rule("network", "*start_s.*", "factor", 1.0, 1e-7, 0.1),
     Rule("network", "ramp.*", "factor", 0.7, 0.02, 20.0),
+    Rule("network", "issue_s", "factor", 0.5, 5e-6, 2e-4),
     Rule("network", "*efficiency", "efficiency", 0.1, 0.05, 0.995),
     Rule("network", "*start_s", "factor", 0.5, 5e-7, 1e-2),
     Rule("network", "*ramp", "factor", 0.7, 0.02, 20.0),

@@ -16,7 +16,9 @@ class CollectiveConstants:
         low_latency_inside, low_latency_outside: part of the rate that the protocols for small messages reach, where a level
             states none (NCCL's caps over its bus: 87.7 of 240 GB/s on Ampere, 141 of 371 on Hopper, 282 of 722 on Blackwell;
             over two nodes 22.5 of 192, 45 of 384).
-        slots: hops inside a node that a chunked ring feels (NCCL keeps 8 chunks in flight between neighbours).
+        slots: hops inside a node that a chunked ring feels: slices in flight between neighbours (NCCL: 8 steps, 2 to a slice;
+            NCCL_STEPS and ALLREDUCE_SLICESTEPS of src/include).
+        switch_slots: members of a switch that adds whose shares of a chunk fill it as fast as one.
         pair_hops: the same of two ranks: each waits for the other's half before it can send its own on (A100 and H100 reach
             less over two ranks than over four or eight: microsoft/vidur, 148 against 166-170 GB/s busbw at 57 MiB on A100).
         tree_efficiency: of the ring's bus bandwidth (NCCL's tuner: 0.92).
@@ -43,7 +45,8 @@ class CollectiveConstants:
     pipelining: float = 1.0
     low_latency_inside: float = 0.38
     low_latency_outside: float = 0.12
-    slots: int = 8
+    slots: int = 4
+    switch_slots: int = 8
     pair_hops: int = 2
     tree_efficiency: float = 0.92
     in_switch_efficiency: float = 0.75

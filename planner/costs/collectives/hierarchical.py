@@ -52,7 +52,7 @@ def in_network(collective: Collective, nbytes: Floats, paths: Paths) -> Estimate
     times = added / np.where(reducing, efficiency, 1) + passed / constants.tree_efficiency
     transfer = (times / paths.neighbour).max(axis=1)
     hops = np.where(reducing, 4, 2 * paths.depth)
-    shares = np.where(reducing & ~paths.outside, np.maximum(paths.members / constants.slots, 1), 1)
+    shares = np.where(reducing & ~paths.outside, np.maximum(paths.members / constants.switch_slots, 1), 1)
     weight = np.where(reducing, paths.in_network_weight, paths.weight)
     fill = (hops * shares * paths.latency * weight).sum(axis=1)
     start = paths.call + np.where((reducing & ~paths.outside).any(axis=1), constants.in_switch_s, 0)

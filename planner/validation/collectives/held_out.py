@@ -27,7 +27,8 @@ def beside(sweep: Sweep) -> Mapping[str, FloatArray]:
 def half_held_out(part: Priced) -> FloatArray:
     """Every timing from constants fitted to every second other one, both ways.
 
-    Fitted are the constants of the widest level that the group crosses, those of the levels inside stay at their priors.
+    Fitted are the constants of the widest level that the group crosses, those of the levels inside stay at their priors, and
+    where kernels wait for the slowest host, its time between calls.
     """
     odd = np.argsort(np.argsort(part.sweep.sizes, kind="stable")) % 2 == 1
     constants = tuple(part.constants(levels=part.crossed[-1:]))
@@ -35,5 +36,5 @@ def half_held_out(part: Priced) -> FloatArray:
     for tested in (odd, ~odd):
         if constants:
             values = fit_values(constants, [(part, ~tested)])
-            predicted = np.where(tested, part.predicted(values), predicted)
+            predicted = np.where(tested, part.usual(values, ~tested), predicted)
     return predicted

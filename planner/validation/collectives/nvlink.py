@@ -10,6 +10,15 @@ from planner.validation.collectives.sweeps import Sweep, Timing, predicted_point
 from planner.validation.csv_rows import CsvRows
 from planner.validation.points import Comparison, printed_half_width
 
+ONE_SIDED = "send_recv"
+"""Whose sender leaves its bytes in buffers of the receiver and does not wait."""
+
+HOST_ISSUE_S = 30e-6
+"""Time from one call to the next on the host of such a table, the upper end of the 10-30 us of a launch for calls that a
+profiler watches. Each time is the median kernel of eleven collectives that PyTorch launches one after the other, as rank 0's
+profiler sees them (microsoft/vidur, vidur/profiling/collectives): where another rank's host is behind, kernels of rank 0 begin at
+once and end when that rank's do, one call apart."""
+
 
 def compare_nvlink_rows(rows: CsvRows, *, calibrated: bool = True) -> Comparison:
     """Every row against the collective model.
@@ -89,6 +98,7 @@ def _sweep(
         algorithm="auto",
         constants=None,
         launch_s=0.0,
+        issue_s=0.0 if name == ONE_SIDED else HOST_ISSUE_S,
         apart=machine.assumed or machines.doubt(node, name, machine.nodes),
         timings=tuple(
             Timing(

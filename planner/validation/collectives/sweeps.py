@@ -47,6 +47,8 @@ class Sweep:
         constants: of the library that ran; None for the priors.
         launch_s: what the benchmark adds to every call on the host.
         apart: why its points are scored apart, None where they count.
+        issue_s: the host's time from one call to the next, where kernels are timed by themselves and calls follow one another:
+            a kernel that has begun waits for that of the rank whose host is behind.
     """
 
     labels: Labels
@@ -57,6 +59,7 @@ class Sweep:
     launch_s: float
     apart: str | None
     timings: tuple[Timing, ...]
+    issue_s: float = 0.0
 
     @cached_property
     def sizes(self) -> FloatArray:
@@ -84,7 +87,7 @@ class Sweep:
         found = price(
             self.collective, self.sizes, self.machine.ranks, cluster, self.algorithm, self.constants
         )
-        return np.asarray(found.seconds + self.launch_s)
+        return np.asarray(np.maximum(found.seconds, self.issue_s) + self.launch_s)
 
     def errors(self, predicted: FloatArray) -> FloatArray:
         """Signed errors of predictions beyond the rounding of the data, over the measured times."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -115,6 +115,7 @@ class RowLayout(_Section):
     fsdp_shard_group: Degree = None
     zero_stage: Count = None
     zero_stage_as_published: Words = None
+    shard_runtime: Literal["fsdp1", "fsdp2"] | None = None
     micro_batch: Number = None
     global_batch: Degree = None
     global_batch_tokens: Number = None

@@ -108,6 +108,8 @@ def framework_of(
         profile = shelf.once(
             ("unpadded", id(padded)), lambda: padded.model_copy(update={"pads_vocabulary": 1})
         )
+    if row.layout.shard_runtime is not None:
+        profile = profile.model_copy(update={"shard_runtime": row.layout.shard_runtime})
     if _before_cudnn(row):
         profile = profile.model_copy(update={"flash_kernel": {"default": "flash2"}})
     return profile, assumed

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.documents import load_document, validate
 from planner.validation.runs.rows import RunRow
+
+Section = TypeVar("Section", bound=BaseModel)
 
 
 class _Frozen(BaseModel):
@@ -18,11 +20,13 @@ class _Frozen(BaseModel):
 
 CorrectedField = Literal[
     "hardware.network.gbps_per_node",
+    "hardware.network.kind",
     "layout.attention",
     "layout.grad_dtype",
     "layout.launch_blocking",
     "layout.recompute",
     "layout.recompute_modules",
+    "layout.shard_runtime",
     "model.embedding_norm",
     "model.padded_vocab",
     "model.position",
@@ -162,11 +166,11 @@ def load_votes() -> Votes:
         return validate(load_document(path), Votes)
 
 
-def _with(part: Any, path: Sequence[str], value: Any) -> Any:
-    """A copy in which the field at a path has another value."""
+def _with(section: Section, path: Sequence[str], value: object) -> Section:
+    """A copy of a section of a row in which the field at the end of a path has another value."""
     name, *rest = path
-    changed = _with(getattr(part, name), rest, value) if rest else value
-    return part.model_copy(update={name: changed})
+    changed = _with(getattr(section, name), rest, value) if rest else value
+    return section.model_copy(update={name: changed})
 
 
 def _value(row: RunRow, path: str) -> Any:

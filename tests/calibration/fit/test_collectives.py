@@ -58,6 +58,20 @@ def test_a_few_wrong_timings_do_not_matter(tmp_path: Path) -> None:
     assert found["efficiency"] == pytest.approx(0.7, rel=0.05)
 
 
+def test_kernels_that_waited_for_a_slow_host_say_nothing_of_the_links(tmp_path: Path) -> None:
+    """Every second kernel lasts at least the 55 us from one call to the next."""
+    lines = []
+    for ranks in (2, 4):
+        for place, size in enumerate(SIZES):
+            alone = ring_us(size, ranks, 12e-6, 0.7, 0.6)
+            micro = max(alone, 55.0) if place % 2 else alone
+            lines.append(f"h100_dgx,all_reduce,{ranks},{ranks},{size},{micro:.3f}")
+    found = values(fit_collectives([table(tmp_path, lines)]), "nvlink4-sharp")
+    assert found["start_s"] == pytest.approx(12e-6, rel=0.15)
+    assert found["efficiency"] == pytest.approx(0.7, rel=0.03)
+    assert set(found) == {"start_s", "efficiency", "ramp"}
+
+
 def test_a_send_has_a_start_of_its_own(tmp_path: Path) -> None:
     lines = [f"a100_dgx,send_recv,2,2,{size},{1e6 * (15e-6 + 1.25e-6 + size / 240e9):.3f}" for size in SIZES]
     found = values(fit_collectives([table(tmp_path, lines)]), "nvlink3")

@@ -170,6 +170,21 @@ def test_a_row_of_a_table_is_the_group_on_its_node(tmp_path: Path) -> None:
     assert points[0].half_width_s == 0.5e-6
 
 
+def test_kernels_of_a_table_follow_one_another_no_faster_than_the_host_issues_them(tmp_path: Path) -> None:
+    """NVIDIA/nccl src/graph/tuning.cc: a ring of two with LL starts in 6.6 us and hops twice in 0.6, far less than 30 us."""
+    file = tmp_path / "sweep.csv"
+    file.write_text(
+        "node,collective,ranks,ranks_per_node,bytes,time_us\n"
+        "h100_dgx,all_reduce,2,2,10240,7\nh100_dgx,all_reduce,2,2,20480,11\nh100_dgx,send_recv,2,2,10240,6\n"
+        "h100_dgx,all_reduce,2,2,16777216,74\n"
+    )
+    small, next_one, sent, large = (p.predicted_s or 0.0 for p in compare_collectives([file]).points)
+    assert small == next_one == pytest.approx(30e-6)
+    assert sent < 10e-6
+    assert large > 30e-6
+    assert large == pytest.approx(expected("h100-superpod", 2, 16 * MIB))
+
+
 @pytest.mark.parametrize(
     ("row", "field"),
     [

@@ -42,8 +42,8 @@ def curve(start_us: float, rate: float) -> list[float]:
 
 
 def test_half_of_a_smooth_sweep_gives_the_other_half(tmp_path: Path) -> None:
-    """Twice as late and half as fast as the hardware says."""
-    verdict = only(judged(tmp_path, curve(20, 180e9)))
+    """Later than the host's calls follow one another, and half as fast as the hardware says."""
+    verdict = only(judged(tmp_path, curve(40, 180e9)))
     assert [band.band for band in verdict.bands] == ["< 1 MiB", "1-64 MiB", ">= 64 MiB"]
     assert [band.n for band in verdict.bands] == [7, 6, 3]
     for band in verdict.bands:
@@ -51,7 +51,7 @@ def test_half_of_a_smooth_sweep_gives_the_other_half(tmp_path: Path) -> None:
         assert band.medians[HARDWARE] > 2 * band.medians[HALF]
         assert band.biases[HARDWARE] < 0
         assert COMMITTED in band.medians
-    assert verdict.bands[0].misses == {HARDWARE: "too fast"}
+    assert verdict.bands[1].misses == {HARDWARE: "too fast"}
 
 
 def test_a_sweep_of_two_values_is_no_curve(tmp_path: Path) -> None:
@@ -59,6 +59,14 @@ def test_a_sweep_of_two_values_is_no_curve(tmp_path: Path) -> None:
     verdict = only(judged(tmp_path, [8.0, 40.0] * 7))
     assert verdict.bands[0].scatter == pytest.approx((4.0 + 0.8) / 2, rel=0.7)
     assert "scatter" in verdict.bands[0].misses[HALF]
+
+
+def test_kernels_that_seldom_wait_are_predicted_without_a_wait(tmp_path: Path) -> None:
+    """One in eight lasts at least 60 us, from one call of the slowest host to the next."""
+    alone = curve(12, 300e9)
+    times = [max(time, 60.0) if place % 8 in (3, 4) else time for place, time in enumerate(alone)]
+    small = only(judged(tmp_path, times)).bands[0]
+    assert small.medians[HALF] < 0.15 < small.medians[HARDWARE]
 
 
 def test_a_short_sweep_is_not_judged(tmp_path: Path) -> None:
@@ -77,12 +85,12 @@ def test_sends_over_a_bridge_of_a100_exceed_the_wire_and_are_doubted(tmp_path: P
 
 
 def test_the_answer_as_json(tmp_path: Path) -> None:
-    answer = judged(tmp_path, curve(20, 180e9)).to_json()
+    answer = judged(tmp_path, curve(40, 180e9)).to_json()
     (sweep,) = answer["sweeps"]
     assert (sweep["family"], sweep["ranks"], sweep["n"]) == ("h100_dgx", 2, 16)
-    first = sweep["bands"][0]
-    assert set(first["median_ape"]) == {HARDWARE, HALF, COMMITTED}
-    assert first["misses"] == {HARDWARE: "too fast"}
+    middle = sweep["bands"][1]
+    assert set(middle["median_ape"]) == {HARDWARE, HALF, COMMITTED}
+    assert middle["misses"] == {HARDWARE: "too fast"}
     assert set(answer["rows"][0]["others"]) == {HARDWARE, HALF}
 
 

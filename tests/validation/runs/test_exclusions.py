@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from planner.validation.runs.software import framework_of
 from planner.validation.runs.votes import Exclusion, load_votes
-from tests.validation.runs.samples import rows
+from tests.validation.runs.samples import rows, shelf
 
 VOTES = load_votes()
 
@@ -85,6 +86,28 @@ def test_layers_whose_attention_is_swapped_recompute_the_rest() -> None:
     corrected = VOTES.corrected(other.model_copy(update={"source": mirror + script})).layout
     assert (other.layout.recompute, corrected.recompute) == ("none", "selective")
     assert corrected.recompute_modules == ("moe",)
+
+
+FMS = "foundation-model-stack/fms-fsdp:README.md"
+
+
+@pytest.mark.parametrize("source", [FMS, "arXiv 2304.11277 section 5.4"])
+def test_runs_of_fully_sharded_data_parallel_have_flat_parameters(source: str) -> None:
+    """FSDP1 by the script of the first source and the title of the second. The row is a stand-in's."""
+    other = next(iter(rows().values()))
+    corrected = VOTES.corrected(other.model_copy(update={"source": source}))
+    assert (other.layout.shard_runtime, corrected.layout.shard_runtime) == (None, "fsdp1")
+    assert framework_of(corrected, shelf())[0].shard_runtime == "fsdp1"
+    assert framework_of(other, shelf())[0].shard_runtime != "fsdp1"
+
+
+@pytest.mark.parametrize(("count", "kind"), [(128, "roce"), (96, "infiniband")])
+def test_links_are_rdma_where_the_authors_say_so(count: int, kind: str) -> None:
+    """Of 128 A100 they do, of 96 H100 not. The row is a stand-in's."""
+    other = next(row for row in rows().values() if row.hardware.network.kind == "infiniband")
+    hardware = other.hardware.model_copy(update={"count": count})
+    corrected = VOTES.corrected(other.model_copy(update={"source": FMS, "hardware": hardware})).hardware
+    assert corrected.network == other.hardware.network.model_copy(update={"kind": kind})
 
 
 def test_four_passes_do_not_fit_into_what_the_corrected_rows_measured() -> None:

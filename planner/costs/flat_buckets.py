@@ -8,23 +8,17 @@ closes when it holds at least the bucket size, and is padded for the ranks that 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from planner.costs.replicas import UPDATED
-from planner.costs.sizes import local_parameter
 from planner.costs.stages import StageClass, StageGroup, stage_blocks
 from planner.costs.states import gradient_bytes, shard_groups, tied_elsewhere
+from planner.costs.tensors import AXES, block_tensors
 from planner.jobs.prediction import CommunicationRow
 from planner.jobs.types import Job
 from planner.layouts.layouts import Layouts
-from planner.models.graph import Block, Parameter
-
-AXES = ("dp", "edp")
-
-Atoms = Mapping[str, list[int]]
-"""Axis -> elements of what is packed as one, in the order of the modules."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +90,17 @@ def _stage_buckets(
     groups = shard_groups(row)
     ranks = {"dp": int(groups.dense.optimizer[0]), "edp": int(groups.expert.optimizer[0])}
     tables = {parameter.name for parameter in tied_elsewhere(job.model, stage)}
-    atoms = {name: _atoms(job, block, row, tables) for name, block in job.model.blocks.items()}
+    atoms: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for name, block in job.model.blocks.items():
+        for axis, elements in block_tensors(job, block, row, tables):
+            atoms[name, axis].append(int(elements[0]))
     found: dict[str, Counter[Bucket]] = {axis: Counter() for axis in AXES}
     for blocks in chunk_blocks(job, row, group, stage):
         for axis in AXES:
             if limit is None:
-                order = [sum(atoms[name][axis]) for name in blocks]
+                order = [sum(atoms[name, axis]) for name in blocks]
             else:
-                order = [elements for name in blocks for elements in atoms[name][axis]]
+                order = [elements for name in blocks for elements in atoms[name, axis]]
             found[axis].update(packed(reversed(order), limit or 1.0, ranks[axis]))
     return found
 
@@ -114,31 +111,3 @@ def chunk_blocks(job: Job, row: Layouts, group: StageGroup, stage: StageClass) -
     shares = row.partitions[int(row.columns["partition"][0])]
     blocks = stage_blocks(job.model, group.pp * chunks, shares)
     return [blocks[index] for index in stage.virtual_stages]
-
-
-def _atoms(job: Job, block: Block, row: Layouts, tables: Collection[str]) -> Atoms:
-    """Parameters of a block; projections of one input are one where the profile fuses them.
-
-    Args:
-        tables: tied parameters that the rank stores a copy of.
-    """
-    fused = "qkv" in job.framework.fusions
-    found: dict[str, dict[str, int]] = {axis: {} for axis in AXES}
-    for name, parameter in block.parameters.items():
-        if parameter.tied_to is not None and parameter.tied_to not in tables:
-            continue
-        sizes = found["edp" if "experts" in parameter.axis_names else "dp"]
-        for key, elements in _parts(parameter, name, row, fused):
-            sizes[key] = sizes.get(key, 0) + elements
-    return {axis: list(sizes.values()) for axis, sizes in found.items()}
-
-
-def _parts(parameter: Parameter, name: str, row: Layouts, fused: bool) -> Iterator[tuple[str, int]]:
-    elements = int(local_parameter(parameter.axes, row)[0])
-    projection, _, kind = name.rpartition("_")
-    if fused:
-        yield (f"qkv_{kind}" if projection in ("q", "k", "v") else name), elements
-        return
-    halves = next((axis.size or 1 for axis in parameter.axes if axis.name == "gated"), 1)
-    count = 1 if "experts" in parameter.axis_names else halves
-    yield from ((f"{name} {part}", elements // count) for part in range(count))

@@ -9,7 +9,7 @@ where it stores gradients, and sums over the other replicas in every micro-batch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from planner.costs.collectives import CollectiveCost, collective_cost
 from planner.costs.kernels import memory_bound_seconds
 from planner.costs.shard_units import Part, StageParts, whole
 from planner.costs.sizes import BoolArray, FloatArray
+from planner.costs.stage_three import gathered_seconds, loop_seconds, scattered_seconds
 from planner.costs.states import Groups, GroupSizes, gradient_bytes, parameter_shards
 from planner.costs.transfers import strides_of
 from planner.jobs.framework import StateLaw
@@ -39,13 +40,16 @@ TRAFFIC_KNOBS = (
     "shard_secondary",
     "axis_order",
 )
-"""Knobs that the seconds of this traffic depend on, besides what the stage owns."""
+"""Knobs that the seconds of this traffic depend on, besides what the stage owns; of DeepSpeed's stage 3 ``recompute`` too."""
 
 USED = "parameters"
 """What is gathered for a pass that uses it."""
 
 UPDATED = "updated parameters"
 """What is gathered after the optimizer's update of shards."""
+
+SMALL = "small parameters"
+"""What DeepSpeed's stage 3 keeps gathered from one update to the next."""
 
 Occasion = Literal["forward_gather", "backward_gather", "micro_reduce", "step_reduce", "step_gather"]
 
@@ -85,7 +89,10 @@ class _Members:
 
 @dataclass(frozen=True)
 class _Request:
-    """A collective asked for: every ``first``-th rank of the group, ``size`` of them, ``nbytes`` in ``calls`` pieces."""
+    """A collective asked for: every ``first``-th rank of the group, ``size`` of them, ``nbytes`` in ``calls`` pieces.
+
+    ``tensors``: that the pieces hold, if not one each. ``before_s``: seconds on its stream before it starts, of all calls.
+    """
 
     what: str
     occasion: Occasion
@@ -94,6 +101,8 @@ class _Request:
     size: FloatArray
     nbytes: FloatArray
     calls: FloatArray | float
+    tensors: FloatArray | float | None = None
+    before_s: FloatArray | float = 0.0
 
 
 def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts) -> tuple[Flow, ...]:
@@ -132,7 +141,7 @@ def _requests(job: Job, parts: Sequence[Part], sizes: GroupSizes, once: BoolArra
     bucket = job.training.overlap.get("bucket_bytes", job.framework.buffers.bucket_bytes)
     for part in (whole(parts),) if bucket else parts:
         travelling = part.elements * gradient_bytes(job)[1]
-        calls = np.maximum(np.ceil(travelling / bucket), 1.0) if bucket else float(part.count)
+        calls = np.maximum(np.ceil(travelling / bucket), 1.0) if bucket else part.count
         asked += _in_step(job, part, sizes, calls, once)
     return [request for request in asked if bool((request.nbytes > 0).any())]
 
@@ -144,22 +153,29 @@ def _in_passes(job: Job, part: Part, sizes: GroupSizes, held: BoolArray) -> list
     back = np.where(sizes.secondary > 0, sizes.secondary, sizes.parameters)
     scattered = np.where((sizes.gradients > 1) & ~held, part.elements * gradient_bytes(job)[1], 0.0)
     summed = np.where(fsdp & (sizes.replicas > reduced), scattered / reduced, 0.0)
-    first = np.where((source > 1) & ~(held & (sizes.parameters == 1)), _ahead(job, part), 0.0)
-    second = np.where(sizes.parameters > 1, (part.elements - part.kept) * law.gathered, 0.0)
-    others, calls = sizes.replicas / reduced, float(part.count)
+    first = np.where((source > 1) & ~(held & (sizes.parameters == 1)), _ahead(job, part.sharded), 0.0)
+    anew = np.where(sizes.secondary > 0, part.anew, 0.0)
+    backward = (part.sharded - part.kept + part.again - anew) * law.gathered
+    second = np.where(sizes.parameters > 1, backward, 0.0)
+    others, calls = sizes.replicas / reduced, part.count + part.small_count
+    anew_calls = np.where(sizes.secondary > 0, part.anew_count, 0.0)
+    gathers = part.count - part.kept_count + part.again_count - anew_calls
+    filled = scattered_seconds(job, scattered) + loop_seconds(job, calls, reduced)
+    before = np.where(sizes.parameters > 1, filled, 0.0)
     return [
-        _Request("gradients", "micro_reduce", "reduce_scatter", 1.0, reduced, scattered, calls),
+        _Request("gradients", "micro_reduce", "reduce_scatter", 1.0, reduced, scattered, calls, None, before),
         _Request("gradients of other replicas", "micro_reduce", "all_reduce", reduced, others, summed, calls),
-        _Request(USED, "forward_gather", "all_gather", 1.0, source, first, calls),
-        _Request(USED, "backward_gather", "all_gather", 1.0, back, second, calls - float(part.kept_count)),
+        _Request(USED, "forward_gather", "all_gather", 1.0, source, first, part.count),
+        _Request(USED, "backward_gather", "all_gather", 1.0, back, second, gathers),
+        _Request(USED, "backward_gather", "all_gather", 1.0, source, _ahead(job, anew), anew_calls),
     ]
 
 
-def _ahead(job: Job, part: Part) -> FloatArray:
-    """Bytes of the parameters as forward gathers them."""
+def _ahead(job: Job, elements: FloatArray) -> FloatArray:
+    """Bytes of parameters as forward gathers them."""
     quantised = job.training.parameter_gather_bytes
     law = job.framework.state_law(job.training.precision)
-    return part.elements * (law.gathered if quantised is None else quantised)
+    return elements * (law.gathered if quantised is None else quantised)
 
 
 def _in_step(
@@ -173,13 +189,15 @@ def _in_step(
     summed = np.where((sizes.replicas > reduced) & ~(fsdp & often), travelling / reduced, 0.0)
     target = parameter_shards(job, sizes)
     updated = np.where(sizes.optimizer > target, part.elements * law.gathered / target, 0.0)
-    kept = np.where(held & (target > 1) & (sizes.parameters == 1), _ahead(job, part), 0.0)
+    kept = np.where(held & (target > 1) & (sizes.parameters == 1), _ahead(job, part.elements), 0.0)
+    small = np.where(sizes.parameters > 1, part.small * law.gathered, 0.0)
     others, wider = sizes.replicas / reduced, sizes.optimizer / target
     return [
         _Request("gradients", "step_reduce", "reduce_scatter", 1.0, reduced, once, calls),
         _Request("gradients of other replicas", "step_reduce", "all_reduce", reduced, others, summed, calls),
         _Request(UPDATED, "step_gather", "all_gather", target, wider, updated, calls),
         _Request(USED, "step_gather", "all_gather", 1.0, target, kept, calls),
+        _Request(SMALL, "step_gather", "all_gather", 1.0, target, small, 1.0, part.small_count),
     ]
 
 
@@ -204,8 +222,12 @@ def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _R
     first = np.broadcast_to(request.first, size.shape).astype(np.int64)
     reach = _reach(job, members, first, size)
     moves = request.nbytes > 0
-    per_call = request.nbytes / request.calls
+    calls = np.maximum(request.calls, 1.0)
+    per_call = request.nbytes / calls
     cost = collective_cost(request.collective, per_call, reach, job.cluster)
+    if np.any(request.before_s):
+        each = request.before_s / calls
+        cost = replace(cost, seconds=cost.seconds + each, latency_s=cost.latency_s + each)
     return Flow(
         what=request.what,
         axis=axis,
@@ -223,14 +245,18 @@ def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _R
 
 
 def _copies(job: Job, request: _Request) -> FloatArray:
-    """Seconds of the kernels that bring parameters and gradients into and out of the buffers of FSDP2's collectives, (rows,).
+    """Seconds of what brings parameters and gradients into and out of the buffers of collectives between the passes, (rows,).
 
-    Both run on the stream of the passes, so nothing hides them: a gathered buffer is cut into parameters (read and written),
-    and gradients are put together rank by rank, in the type in which they travel (foreach_all_gather_copy_out and
+    Of FSDP2 both run on the stream of the passes, so nothing hides them: a gathered buffer is cut into parameters (read and
+    written), and gradients are put together rank by rank, in the type in which they travel (foreach_all_gather_copy_out and
     foreach_reduce_scatter_copy_in, torch/distributed/fsdp/_fully_shard/_fsdp_collectives.py). FSDP1's flat parameters and
-    gradients lie in such buffers already.
+    gradients lie in such buffers already. The first releases of DeepSpeed's stage 3 hold up the passes while they gather.
     """
     scattered = request.collective == "reduce_scatter"
+    if job.framework.stage_three is not None and request.collective == "all_gather":
+        tensors = request.calls if request.tensors is None else request.tensors
+        stalled = gathered_seconds(job, request.nbytes) + loop_seconds(job, tensors, request.size)
+        return np.where(request.nbytes > 0, stalled, 0.0)
     if job.framework.shard_runtime != "fsdp2" or not (scattered or request.collective == "all_gather"):
         return np.zeros_like(request.nbytes)
     law = job.framework.state_law(job.training.precision)

@@ -93,8 +93,9 @@ class _Distinct:
     groups: Groups
 
     @staticmethod
-    def of(layouts: Layouts) -> _Distinct:
-        first, inverse = layouts.unique(TRAFFIC_KNOBS)
+    def of(job: Job, layouts: Layouts) -> _Distinct:
+        more = () if job.framework.stage_three is None else ("recompute",)
+        first, inverse = layouts.unique((*TRAFFIC_KNOBS, *more))
         small = layouts.take(first)
         return _Distinct(small, first, inverse, shard_groups(small))
 
@@ -273,7 +274,7 @@ class StepTime:
 
 def stage_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> tuple[StageTime, ...]:
     """Seconds of every stage class of a group by itself."""
-    distinct = _Distinct.of(layouts)
+    distinct = _Distinct.of(job, layouts)
     times: dict[object, StageTime] = {}
     for stage in group.classes:
         if stage.owned not in times:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from planner.errors import PlannerError, suggest
 from planner.hardware.calibration import applied_calibration
 from planner.hardware.types import Accelerator, Generation
+from planner.jobs.stage_three import StageThree
+
+if TYPE_CHECKING:
+    from planner.documents.reading import Document
 
 FRAMEWORKS = (
     "megatron-lm",
     "megatron-core",
     "megatron-deepspeed",
     "deepspeed",
+    "deepspeed-2021",
+    "deepspeed-2023",
     "fsdp",
     "torchtitan",
     "composer-fsdp",
@@ -172,6 +179,7 @@ class Framework(_Frozen):
         "zero",
         description="who moves sharded states: FSDP1 or FSDP2 of PyTorch, or a ZeRO-like distributed optimizer",
     )
+    stage_three: StageThree | None = Field(None, description="what DeepSpeed's stage 3 does besides")
     scatters_hops: bool = Field(
         False,
         description="without sequence parallelism each tp rank sends its part of the stream to the next stage",
@@ -305,8 +313,20 @@ def load_framework(
         raise PlannerError(
             f"unknown framework '{name}'; {suggest(name, FRAMEWORKS)}", file=file, line=line, field=field
         )
-    from planner.documents import load_document, validate
+    from planner.documents import validate
+
+    return validate(_profile(name), Framework)
+
+
+def _profile(name: str) -> Document:
+    """A profile's file over that of the profile which it says to be based on: another release of the same software."""
+    from planner.documents import load_document
 
     path = resources.files("planner.jobs") / "frameworks" / f"{name}.yaml"
     with resources.as_file(path) as file_path:
-        return validate(load_document(file_path), Framework)
+        document = load_document(file_path)
+    base = document.data.get("base")
+    if base is None:
+        return document
+    own = {key: value for key, value in document.data.items() if key != "base"}
+    return replace(document, data={**_profile(base).data, **own})

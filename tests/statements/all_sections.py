@@ -13,6 +13,7 @@ from tests.statements import (
     ptd_p,
     search_finds,
     sequence_parallel,
+    stage_three,
     ulysses_ring,
     zero_plus_plus,
 )
@@ -23,6 +24,7 @@ SECTIONS: Mapping[str, Mapping[str, Compute]] = {
     "ptd_p": ptd_p.STATEMENTS,
     "sequence_parallel": sequence_parallel.STATEMENTS,
     "zero_plus_plus": zero_plus_plus.STATEMENTS,
+    "stage_three": stage_three.STATEMENTS,
     "context_parallel": context_parallel.STATEMENTS,
     "ulysses_ring": ulysses_ring.STATEMENTS,
     "folding": folding.STATEMENTS,

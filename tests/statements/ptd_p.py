@@ -96,7 +96,7 @@ def zero_3_tflops() -> Figures:
     cells |= {("megatron-530b", 640, 4), ("megatron-530b", 1120, 2), ("megatron-530b", 2240, 1)}
     figures: dict[str, float] = {}
     for model, devices, b in sorted(cells):
-        work = job(model, CLUSTER, devices, devices * b, **(MEGATRON_2021 | {"framework": "deepspeed"}))
+        work = job(model, CLUSTER, devices, devices * b, **(MEGATRON_2021 | {"framework": "deepspeed-2021"}))
         step = seconds(work, f"zero_stage=3,micro_batch={b},recompute=full")
         figures[f"{model.split('-')[1].upper()} {devices}"] = hardware_tflops(work, step)
     return figures

@@ -32,7 +32,7 @@ def tflops(model: str, gbps: int, tokens: int) -> tuple[float, float]:
     layers, hidden, heads = MODELS[model]
     shape = gpt(layers, hidden, heads, vocab=50257, seq_len=SEQ_LEN)
     batch = DEVICES * tokens // SEQ_LEN
-    plain = MEGATRON_2021 | {"framework": "deepspeed"}
+    plain = MEGATRON_2021 | {"framework": "deepspeed-2023"}
     knobs = f"micro_batch={tokens // SEQ_LEN},recompute=full,"
     whole = f"parameters:{DEVICES},gradients:{DEVICES},optimizer:{DEVICES}"
     result = []

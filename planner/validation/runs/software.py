@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,10 @@ _CUDNN_SINCE = (24, 9)
 config.yaml of NVIDIA/NeMo-Framework-Launcher, tags 24.01 to 24.07; removed in commit 04b8d098), and Transformer Engine, which
 prefers cuDNN on Hopper, runs FlashAttention 2 there (transformer_engine/pytorch/attention.py, v1.3 to v1.9)."""
 
+_STAGE_THREE = (((0, 6), (22, 3), "deepspeed-2021"), ((0, 10, 2), (23, 8), "deepspeed-2023"))
+"""Profiles of DeepSpeed's stage 3 before a release and its month: the one that gathers ahead (deepspeedai/DeepSpeed pull request
+1453), and the one that gathers recomputed layers from all ranks once (4232)."""
+
 _OVERLAP_FLAGS = {
     "overlap-grad-reduce": ("dp_reduce",),
     "overlap_comm": ("dp_reduce",),
@@ -97,6 +102,8 @@ def framework_of(
     name = row.framework if told else _nearest(row)
     why = "software not told" if row.framework == "unknown" else f"framework '{row.framework}' has no profile"
     assumed = () if told else (f"{why}: profile {name}",)
+    if name == "deepspeed" and row.layout.zero_stage == 3:
+        name = _of_its_time(row)
     key = ("framework", name, calibration, told)
     profile = shelf.once(key, lambda: _profile(name, calibration, told))
     if "reuse-fp32-param" in row.layout.optimizer_memory:
@@ -118,6 +125,16 @@ def framework_of(
 def _profile(name: str, calibration: str | None, told: bool) -> Framework:
     profile = calibrated_framework(load_framework(name), calibration)
     return profile if told else profile.model_copy(update={"calibrated": None})
+
+
+def _of_its_time(row: RunRow) -> str:
+    """The profile of DeepSpeed's stage 3 in the release of a row, or at the latest when its paper came out (arXiv's number)."""
+    release, paper = release_of(row), re.search(r"\b(\d\d)(\d\d)\.\d{5}\b", row.source or "")
+    month = (int(paper[1]), int(paper[2])) if paper else (99, 1)
+    for since, released, old in _STAGE_THREE:
+        if (release < since) if release else (month < released):
+            return old
+    return "deepspeed"
 
 
 def _before_cudnn(row: RunRow) -> bool:

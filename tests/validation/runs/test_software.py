@@ -64,3 +64,33 @@ def test_maxtext_had_a_decoder_with_both_branches_side_by_side() -> None:
     (variant,) = expressed(MAXTEXT, model={"name": "a decoder", **widths}).variants
     layer = next(block for block in variant.job.model.blocks.values() if block.kind == "layer")
     assert [operator.kind for operator in layer.operators].count("norm") == 2
+
+
+@pytest.mark.parametrize(
+    ("release", "stage", "name"),
+    [
+        ("0.3.16", 3, "deepspeed-2021"),
+        ("0.5.9", 3, "deepspeed-2021"),
+        ("0.5.9", 2, "deepspeed"),
+        ("0.6.0", 3, "deepspeed-2023"),
+        ("0.10.1", 3, "deepspeed-2023"),
+        ("0.10.2", 3, "deepspeed"),
+        (None, 3, "deepspeed"),
+    ],
+)
+def test_profile_of_deepspeed_by_release(release: str | None, stage: int, name: str) -> None:
+    """Pull request 1453 is in v0.6.0 of deepspeedai/DeepSpeed and not in v0.5.9, 4232 in v0.10.2 and not in v0.10.1."""
+    changes = {"framework": "deepspeed", "release": release, "source": "a page"}
+    profile, _ = framework_of(row(NEMO, layout={"zero_stage": stage}).model_copy(update=changes), shelf())
+    assert profile.name == name
+
+
+@pytest.mark.parametrize(
+    ("paper", "name"),
+    [("2104.04473", "deepspeed-2021"), ("2306.10209", "deepspeed-2023"), ("2309.14509", "deepspeed")],
+)
+def test_paper_is_not_of_a_later_release(paper: str, name: str) -> None:
+    """v0.6.0 is of March 2022, v0.10.2 of August 2023."""
+    changes = {"framework": "deepspeed", "release": None, "source": f"arXiv {paper}, table 2"}
+    profile, _ = framework_of(row(NEMO, layout={"zero_stage": 3}).model_copy(update=changes), shelf())
+    assert profile.name == name

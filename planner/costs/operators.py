@@ -86,12 +86,12 @@ def _group(operator: Operator, block: Block, sizes: Sizes) -> tuple[Operator, ..
 def gradient_traffic(sizes: Sizes) -> float | None:
     """HBM bytes per element of a weight's gradient, None for those of a 16-bit result.
 
-    Where fp32 gradients live beside the weights and travel in fp32 the product adds to them: read and written (Megatron's
-    gradient_accumulation_fusion).
+    Where a profile's fp32 gradients live beside the weights and travel in fp32 the product adds to them, in the type that the
+    job stores them in: read and written (Megatron's gradient_accumulation_fusion).
     """
     law = sizes.job.framework.state_law(sizes.job.training.precision)
     kept = min(law.gradients, law.reduced) >= 4.0 and law.master > 0.0
-    return 2.0 * law.gradients if kept and not law.accumulation else None
+    return 2.0 * gradient_bytes(sizes.job)[0] if kept and not law.accumulation else None
 
 
 def _adding_apart(elements: FloatArray, sizes: Sizes) -> FloatArray | float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from planner.costs.attention_core import attention_cost
 from planner.costs.kernels import (
+    CAST_BYTES,
     LOW_PRECISIONS,
     RECIPE_SLOWDOWN,
     attention_seconds,
@@ -131,11 +132,12 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
             experts = np.maximum(1.0, float(axis.size or 1) / sizes.degrees["ep"])
     accelerator = sizes.job.cluster.accelerator
     precision = matmul_precision(operator, sizes)
-    element = 4.0 if precision == "fp32" else activation_bytes(precision)
+    whole = activation_bytes(precision)
+    element = CAST_BYTES.get(precision, whole)
     rows = m / experts
     recipe = sizes.job.training.fp8_recipe
     slowdown = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
-    results = (None, None, gradient_traffic(sizes))
+    results = (whole, whole, gradient_traffic(sizes) or whole)
     forward, data, weights = (
         slowdown
         * matmul_seconds(

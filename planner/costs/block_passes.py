@@ -22,6 +22,7 @@ from planner.layouts.layout import Recompute
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
 
+
 @dataclass(frozen=True)
 class Part:
     """Rows of a block whose collectives are the same, with all that no recompute policy changes.

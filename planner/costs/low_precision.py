@@ -10,9 +10,9 @@ from planner.models.graph import Block, Operator
 
 
 def multiplied_low(operator: Operator, sizes: Sizes) -> bool:
-    """Whether an operator is a matmul whose operands the framework casts and keeps in 8 bits or fewer."""
-    keeps = sizes.job.framework.buffers.keeps_low_precision and sizes.job.training.precision in CAST_BYTES
-    return keeps and operator.kind == "einsum" and matmul_precision(operator, sizes) in LOW_PRECISIONS
+    """Whether an operator is a matmul whose operands are cast to 8 bits or fewer."""
+    cast = sizes.job.training.precision in CAST_BYTES
+    return cast and operator.kind == "einsum" and matmul_precision(operator, sizes) in LOW_PRECISIONS
 
 
 def gathered_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> float | None:
@@ -20,9 +20,10 @@ def gathered_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> float | No
 
     Transformer Engine casts the rank's part and gathers the copy, in forward, again for the weight gradient, and of the
     gradients of row-parallel outputs (``gather_along_first_dim`` with a quantizer, ``grad_output_preprocess``; NVIDIA/
-    TransformerEngine, transformer_engine/pytorch/distributed.py and module/base.py). Reductions stay in 16 bits.
+    TransformerEngine, transformer_engine/pytorch/distributed.py and module/base.py). torchtitan does with one scale per tensor
+    (``Float8ColwiseParallel`` and ``Float8RowwiseParallel`` of pytorch/ao). Reductions stay in 16 bits.
     """
-    if exchange.axis != "tp" or exchange.collective != "all_gather":
+    if exchange.axis != "tp" or exchange.collective != "all_gather" or not _gathers_casts(sizes):
         return None
     name, precision = exchange.tensors[0], sizes.job.training.precision
     if exchange.pass_ == "forward" or exchange.regather:
@@ -34,3 +35,8 @@ def gathered_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> float | No
     if not matmuls or not all(multiplied_low(operator, sizes) for operator in matmuls):
         return None
     return copies * CAST_BYTES[precision]
+
+
+def _gathers_casts(sizes: Sizes) -> bool:
+    habit, recipe = sizes.job.framework.cast_gathers, sizes.job.training.fp8_recipe
+    return habit == "all" or (habit == "tensorwise" and recipe == "tensorwise")

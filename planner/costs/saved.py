@@ -123,7 +123,7 @@ def _width(item: Saved, block: Block, sizes: Sizes) -> float:
     whole = sizes.element_bytes(block.tensors[item.tensor])
     users = [operator for operator in block.operators if operator.name in item.users]
     casts = [operator for operator in users if multiplied_low(operator, sizes)]
-    if not casts:
+    if not casts or not sizes.job.framework.buffers.keeps_low_precision:
         return whole
     return CAST_BYTES[sizes.job.training.precision] + (whole if len(casts) < len(users) else 0.0)
 

@@ -13,6 +13,7 @@ from planner.costs.block import price_block
 from planner.costs.block_price import BlockPrice
 from planner.costs.kernels import cast_seconds
 from planner.hardware.accelerators import load_accelerator
+from planner.jobs.framework import load_framework
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout, Recompute
 from planner.layouts.layouts import from_layouts
@@ -67,11 +68,13 @@ def test_reductions_stay_in_16_bits(make_job: Any) -> None:
     assert scattered == [2.0 * STREAM] * 4
 
 
-def test_frameworks_that_keep_16_bits_gather_them(make_job: Any) -> None:
-    job = on_blackwell(make_job, "fp8")
-    buffers = job.framework.buffers.model_copy(update={"keeps_low_precision": False})
-    job = replace(job, framework=job.framework.model_copy(update={"buffers": buffers}))
-    assert {width for _, width in gathers(job)} == {2.0}
+@pytest.mark.parametrize(("recipe", "width"), [("tensorwise", 1.0), ("rowwise", 2.0)])
+def test_torchtitan_gathers_as_cast_with_one_scale_per_tensor(
+    make_job: Any, recipe: str, width: float
+) -> None:
+    """Scales of rows would have to travel too (Float8ColwiseParallel of pytorch/ao); nothing is gathered again."""
+    job = replace(on_blackwell(make_job, "fp8", fp8_recipe=recipe), framework=load_framework("torchtitan"))
+    assert gathers(job) == {("forward", width): 2, ("backward", width): 2}
 
 
 @pytest.mark.parametrize(

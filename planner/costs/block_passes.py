@@ -16,16 +16,11 @@ from planner.costs.operators import OperatorCost
 from planner.costs.saved import BlockMemory, block_memory, fixed_memory
 from planner.costs.sizes import FloatArray, Sizes
 from planner.costs.transfers import Transfer
+from planner.costs.windows import BULK_SHARE, product_s
 from planner.jobs.framework import Framework
 from planner.layouts.layout import Recompute
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
-
-BULK_SHARE = 0.4
-"""Hidden part of tp traffic that leaves the innermost domain. Kernels that interleave a matmul with its own gather or scatter
-write to the memory of all peers, so they need NVLink between them (NVIDIA/TransformerEngine, issue 1071). Across nodes only
-4 of a layer's 10 collectives overlap, beside a matmul that they do not feed: column-parallel inputs gathered again during the
-input gradient, and its reduction during the weight gradient."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +221,7 @@ def _pass(
         seconds = sum((t.seconds for t in mine), zero)
         share = float(overlap.get(axis, getattr(hidden_share, "ep" if axis == "etp" else axis)))
         stated = axis in overlap
-        able = sum((_able(t, share, stated) for t in mine), zero)
+        able = sum((_able(t, part, share, stated) for t in mine), zero)
         limit = np.minimum(spare, window) if axis == "cp" else spare
         hidden = np.minimum(able, limit)
         exposed[axis] = seconds - hidden
@@ -242,10 +237,11 @@ def _pass(
     return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)
 
 
-def _able(transfer: Transfer, share: float, stated: bool) -> FloatArray:
+def _able(transfer: Transfer, part: Part, share: float, stated: bool) -> FloatArray:
     """Seconds of a transfer that overlap with computation as far as there is some, by the user's or the profile's share."""
     if transfer.exchange.axis == "ulysses":
         return np.zeros_like(transfer.seconds)
     if transfer.axis != "tp" or stated:
         return share * transfer.seconds
-    return np.where(transfer.inside, share, min(share, BULK_SHARE)) * transfer.seconds
+    beside = np.minimum(transfer.seconds, product_s(transfer.exchange, part.block, part.costs))
+    return np.where(transfer.inside, share * beside, min(share, BULK_SHARE) * transfer.seconds)

@@ -8,6 +8,7 @@ import numpy as np
 
 from planner.costs.attention_core import attention_cost
 from planner.costs.kernels import (
+    CAST_BYTES,
     LOW_PRECISIONS,
     RECIPE_SLOWDOWN,
     attention_seconds,
@@ -86,12 +87,12 @@ def _group(operator: Operator, block: Block, sizes: Sizes) -> tuple[Operator, ..
 def gradient_traffic(sizes: Sizes) -> float | None:
     """HBM bytes per element of a weight's gradient, None for those of a 16-bit result.
 
-    Where fp32 gradients live beside the weights and travel in fp32 the product adds to them: read and written (Megatron's
-    gradient_accumulation_fusion).
+    Where a profile's fp32 gradients live beside the weights and travel in fp32 the product adds to them, in the type that the
+    job stores them in: read and written (Megatron's gradient_accumulation_fusion).
     """
     law = sizes.job.framework.state_law(sizes.job.training.precision)
     kept = min(law.gradients, law.reduced) >= 4.0 and law.master > 0.0
-    return 2.0 * law.gradients if kept and not law.accumulation else None
+    return 2.0 * gradient_bytes(sizes.job)[0] if kept and not law.accumulation else None
 
 
 def _adding_apart(elements: FloatArray, sizes: Sizes) -> FloatArray | float:
@@ -146,12 +147,14 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
             experts = np.maximum(1.0, float(axis.size or 1) / sizes.degrees["ep"])
     accelerator = sizes.job.cluster.accelerator
     precision = matmul_precision(operator, sizes)
-    element = 4.0 if precision == "fp32" else activation_bytes(precision)
-    products = _products(m / experts, _columns(n, weight, sizes), k)
+    whole = activation_bytes(precision)
+    element = CAST_BYTES.get(precision, whole)
+    rows = m / experts
+    products = _products(rows, _columns(n, weight, sizes), k)
     recipe = sizes.job.training.fp8_recipe
     scaled = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
     slowdown = scaled * _ragged(rows, experts, sizes)
-    results = (None, None, gradient_traffic(sizes))
+    results = (whole, whole, gradient_traffic(sizes) or whole)
     forward, data, weights = (
         slowdown
         * matmul_seconds(

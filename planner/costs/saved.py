@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.costs.kept_outputs import kept_outputs
-from planner.costs.kernels import LOW_PRECISIONS
-from planner.costs.operators import fused, matmul_precision
+from planner.costs.kernels import CAST_BYTES
+from planner.costs.low_precision import multiplied_low
+from planner.costs.operators import fused
 from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
 from planner.layouts.layouts import Layouts
 from planner.layouts.sharding import Derivation, Saved
 from planner.models.graph import Block, Operator
-
-CAST_BYTES: Mapping[str, float] = {"fp8": 1.0, "mxfp8": 1.0 + 1.0 / 32.0, "nvfp4": 0.5 + 1.0 / 16.0}
-"""Bytes of a cast matmul input per element, block scales included (one byte per 32 elements of mxfp8, per 16 of nvfp4)."""
 
 DENSE_DISPATCH_BYTES = 27.0
 """Bytes per element of the tokens x experts x capacity tensors of dense dispatch (masks, combine weights, gradients):
@@ -123,16 +121,11 @@ def _saved_bytes(
 def _width(item: Saved, block: Block, sizes: Sizes) -> float:
     """Bytes per element of a kept tensor: its own, or those of the cast copy when only such matmuls keep it, or both."""
     whole = sizes.element_bytes(block.tensors[item.tensor])
-    if not sizes.job.framework.buffers.keeps_low_precision or sizes.job.training.precision not in CAST_BYTES:
-        return whole
     users = [operator for operator in block.operators if operator.name in item.users]
-    casts = [
-        operator
-        for operator in users
-        if operator.kind == "einsum" and matmul_precision(operator, sizes) in LOW_PRECISIONS
-    ]
-    copy = CAST_BYTES[sizes.job.training.precision] if casts else 0.0
-    return copy + (whole if len(casts) < len(users) else 0.0)
+    casts = [operator for operator in users if multiplied_low(operator, sizes)]
+    if not casts or not sizes.job.framework.buffers.keeps_low_precision:
+        return whole
+    return CAST_BYTES[sizes.job.training.precision] + (whole if len(casts) < len(users) else 0.0)
 
 
 def _output_bytes(

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from planner.costs.collectives import DEVICE_INITIATED, CollectiveConstants, CollectiveCost, collective_cost
+from planner.costs.low_precision import gathered_bytes
 from planner.costs.sizes import BoolArray, FloatArray, Sizes, activation_bytes, local_parameter
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
@@ -185,6 +186,7 @@ def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray
             * width
         )
     total = np.zeros(len(sizes.layouts))
+    cast = gathered_bytes(exchange, block, sizes)
     for name in exchange.tensors:
         tensor = block.tensors[name]
         if exchange.per_token:
@@ -193,7 +195,7 @@ def exchange_bytes(exchange: Exchange, block: Block, sizes: Sizes) -> FloatArray
             continue
         sent = sizes.elements(tensor, exchange.source)
         got = sizes.elements(tensor, exchange.target)
-        width = 4.0 if exchange.dtype == "fp32" else sizes.element_bytes(tensor)
+        width = 4.0 if exchange.dtype == "fp32" else cast or sizes.element_bytes(tensor)
         total = total + np.maximum(sent, got) * width
     if exchange.axis == "ep" and exchange.collective != "all_to_all":
         return total * sizes.degrees["ep"]  # the tokens of all ranks; the stream itself is not cut over ep

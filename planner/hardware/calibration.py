@@ -33,7 +33,11 @@ HALF = "16bit"
 MATMUL = "matmul"
 """Name of the plateau in the table ``alone``."""
 
-_FAMILIES: Mapping[str, tuple[str, ...]] = {HALF: ("bf16", "fp16")}
+EIGHT = "8bit"
+"""Family of fp8 and mxfp8: the same operands through the same units at the same rate, whatever the grain of their scales
+(``tcgen05.mma`` has one shape for ``kind::f8f6f4`` and ``kind::mxf8f6f4``, PTX ISA)."""
+
+_FAMILIES: Mapping[str, tuple[str, ...]] = {HALF: ("bf16", "fp16"), EIGHT: ("fp8", "mxfp8")}
 _TABLES = ("matmul_efficiency", "attention_forward", "attention_backward", "eager", "alone")
 _ATTENTION = "attention"
 
@@ -78,7 +82,8 @@ def with_kernels(accelerator: Accelerator, values: Mapping[str, float]) -> Accel
     """The accelerator with some kernel constants replaced.
 
     Args:
-        values: by name: a field of ``KernelConstants`` or ``table.key`` (``matmul_efficiency.16bit`` for bf16 and fp16);
+        values: by name: a field of ``KernelConstants`` or ``table.key`` (``matmul_efficiency.16bit`` for bf16 and fp16,
+            ``8bit`` for fp8 and mxfp8);
             ``attention.<generation>`` is its forward rate, which its backward rate follows in proportion.
     """
     if not values:
@@ -146,6 +151,12 @@ def alone(cluster: Cluster) -> Cluster:
     return replace(
         cluster, network=tuple(with_link(level, {"in_step_efficiency": 1.0}) for level in cluster.network)
     )
+
+
+def plateau_name(precision: str) -> str:
+    """The constant that holds the plateau of matmuls in a precision."""
+    family = next((name for name, members in _FAMILIES.items() if precision in members), precision)
+    return f"matmul_efficiency.{family}"
 
 
 def kernel_value(accelerator: Accelerator, name: str) -> float | None:

@@ -160,6 +160,10 @@ class Framework(_Frozen):
     hidden: Hidden = Hidden()
     host: HostCosts = HostCosts()
     buffers: Buffers = Buffers()
+    cast_gathers: Literal["none", "tensorwise", "all"] = Field(
+        "none",
+        description="recipes of matmuls in 8 bits or fewer under which tensor parallelism gathers their tensors as cast",
+    )
     regather_inputs: bool = Field(
         True, description="sequence-parallel inputs are stored sharded and gathered again in backward"
     )

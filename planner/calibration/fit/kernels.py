@@ -16,13 +16,13 @@ from planner.calibration.fit.scopes import Values, accelerator_with
 from planner.errors import PlannerError
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import (
-    HALF,
     MATMUL,
     CalibratedScope,
     Calibration,
     FittedConstant,
     kernel_value,
     kernels_alone,
+    plateau_name,
 )
 from planner.hardware.types import Accelerator
 from planner.validation.csv_rows import CsvRows, read_rows
@@ -126,7 +126,7 @@ def _constants_of(table: Timings, priors: Mapping[str, Accelerator]) -> Iterator
             continue
         if table.kind == "matmul":
             yield Key("architecture", architecture, "launch_s"), kernels.launch_s
-            in_step = kernel_value(accelerator, f"matmul_efficiency.{HALF}")
+            in_step = kernel_value(accelerator, plateau_name("bf16"))
             plateau = kernels.alone.get(MATMUL, in_step)
             if plateau is not None:
                 yield Key("accelerator", chip, f"alone.{MATMUL}"), plateau

@@ -11,9 +11,9 @@ import numpy as np
 from planner.calibration.fit.constants import IN_STEP_PRIOR, Key, chip_of, links_of
 from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import (
-    HALF,
     calibrated_accelerator,
     kernel_value,
+    plateau_name,
     with_attention,
     with_kernels,
     with_link,
@@ -45,9 +45,9 @@ def constants_of(job: Job, layouts: Layouts) -> Iterator[tuple[Key, float]]:
 
 def _kernel_names(job: Job) -> Iterator[str]:
     precision, attention = job.training.precision, job.training.attention
-    yield f"matmul_efficiency.{HALF if precision in ('bf16', 'fp16') else precision}"
+    yield plateau_name(precision)
     if precision in ("fp8", "mxfp8", "nvfp4", "int8"):
-        yield f"matmul_efficiency.{HALF}"  # of the head
+        yield plateau_name("bf16")  # of the head
         yield "cast_factor"
     if job.cluster.accelerator.compute_units is None:
         yield from ("matmul_k_half", "matmul_mn_half")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from planner.calibration.fit.problem import FloatArray, Problem
 from planner.calibration.fit.solve import targets
 from planner.costs.uncertainty import NORMAL_80, Support, loads, log_spread, ratio_spread
-from planner.hardware.calibration import HALF
+from planner.hardware.calibration import plateau_name
 from planner.hardware.spreads import Spreads
 
 Flags = NDArray[np.bool_]
@@ -112,7 +112,7 @@ def _support(problem: Problem, row: int, known: Flags, needs: Flags) -> Support:
     """What other measurements tell about the constants that one needs."""
     job = problem.batches[problem.measurements[row].places[0][0]].job
     precision = job.training.precision
-    matmul = f"matmul_efficiency.{HALF if precision in ('bf16', 'fp16') else precision}"
+    matmul = plateau_name(precision)
     keys = [(problem.constants[i].key, bool(known[i])) for i in np.flatnonzero(needs)]
     return Support(
         kernels=any(fitted for key, fitted in keys if key.name == matmul),

@@ -9,7 +9,7 @@ from typing import Any
 from planner.calibration.fit.constants import Constant, Key, Rule, chip_of
 from planner.calibration.measure.grid import BLOCK_FRAMEWORKS
 from planner.calibration.measure.shapes import profile_of
-from planner.hardware.calibration import HALF, MATMUL, kernel_value
+from planner.hardware.calibration import MATMUL, kernel_value, plateau_name
 from planner.hardware.types import Accelerator
 from planner.jobs.framework import FRAMEWORKS, HOST_FACTOR, Framework, load_framework
 from planner.validation.trainer.settings import PYTORCH_PROFILES
@@ -58,9 +58,9 @@ def _keys(
             yield Key("accelerator", chip, name), prior
 
     for precision in dict.fromkeys(str(point["precision"]) for point in points):
-        name = f"matmul_efficiency.{HALF if precision in ('bf16', 'fp16') else precision}"
+        name = plateau_name(precision)
         yield from named(name, kernel_value(accelerator, name))
-    half = kernel_value(accelerator, f"matmul_efficiency.{HALF}")
+    half = kernel_value(accelerator, plateau_name("bf16"))
     if alone and "matmul" in kinds and half is not None:
         yield from named(f"alone.{MATMUL}", kernels.alone.get(MATMUL, half))
     if accelerator.compute_units is None:

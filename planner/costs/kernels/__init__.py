@@ -2,10 +2,18 @@
 
 from planner.costs.kernels.attention import attention_seconds, backward_ratio, backward_widths
 from planner.costs.kernels.matmul import RECIPE_SLOWDOWN, matmul_rate, matmul_seconds
-from planner.costs.kernels.memory_bound import cast_seconds, memory_bound_seconds, optimizer_seconds
+from planner.costs.kernels.memory_bound import (
+    BOTH_WAYS,
+    CAST_BYTES,
+    cast_seconds,
+    memory_bound_seconds,
+    optimizer_seconds,
+)
 from planner.costs.kernels.rates import LOW_PRECISIONS, FloatArray, peak_flops
 
 __all__ = [
+    "BOTH_WAYS",
+    "CAST_BYTES",
     "LOW_PRECISIONS",
     "RECIPE_SLOWDOWN",
     "FloatArray",

@@ -108,7 +108,7 @@ def test_constants_per_accelerator_stay_few() -> None:
     folder = default_calibration()
     assert folder is not None
     calibration = load_calibration(folder)
-    other_families = ("fp8", "mxfp8", "nvfp4")
+    other_families = ("8bit", "fp8", "mxfp8", "nvfp4")
     for part in calibration.parts:
         for chip, scope in part.accelerators.items():
             fitted = calibration.values("accelerator", scope.members[0])

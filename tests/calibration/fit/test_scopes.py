@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from planner.calibration.fit.constants import RULES, Constant, Key, chip_of, constant, links_of, members_of
 from planner.calibration.fit.problem import Problem, vote_weights
 from planner.calibration.fit.scopes import at_priors, constants_of, with_values
+from planner.hardware.accelerators import load_accelerator
+from planner.hardware.calibration import plateau_name, with_kernels
 from planner.jobs.framework import load_framework, with_constants
 from tests.calibration.fit.problems import published
 
@@ -36,6 +38,21 @@ def test_links_of_one_device_share_a_constant() -> None:
         "hccs-910b",
         "hccn-910b",
     )
+
+
+def test_fp8_and_mxfp8_share_a_plateau() -> None:
+    """One family, as bf16 and fp16 are; nvfp4 and int8 have other units or rates."""
+    plain = load_accelerator("gb200-nvl72")
+    assert [plateau_name(p) for p in ("bf16", "fp16", "fp8", "mxfp8")] == [
+        "matmul_efficiency.16bit",
+        "matmul_efficiency.16bit",
+        "matmul_efficiency.8bit",
+        "matmul_efficiency.8bit",
+    ]
+    assert plateau_name("nvfp4") == "matmul_efficiency.nvfp4"
+    changed = with_kernels(plain, {"matmul_efficiency.8bit": 0.6}).kernels.matmul_efficiency
+    assert (changed["fp8"], changed["mxfp8"]) == (0.6, 0.6)
+    assert changed["nvfp4"] == plain.kernels.matmul_efficiency["nvfp4"]
 
 
 def test_values_of_other_scopes_leave_a_job_alone(sample: Problem) -> None:

@@ -28,12 +28,12 @@ class Chunks(NamedTuple):
     """How the chunks of a rank leave computation behind their gradients, shape (rows,).
 
     Args:
-        count: v, whose traffic is alike.
+        number: v, whose traffic is alike.
         passes_left: micro-batches, each on all chunks, during which the step's traffic may be hidden
             (``pipeline.passes_left``).
     """
 
-    count: FloatArray | float
+    number: FloatArray | float
     passes_left: FloatArray | float
 
     def room(self, seconds: FloatArray | float, left: FloatArray) -> FloatArray:
@@ -43,7 +43,7 @@ class Chunks(NamedTuple):
         min(C, T (v - 1) / v + min(T, C / passes) / v).
         """
         alone = left / self.passes_left
-        return np.minimum(left, (alone + (self.count - 1.0) * seconds) / self.count)
+        return np.minimum(left, (alone + (self.number - 1.0) * seconds) / self.number)
 
 
 ONE_CHUNK = Chunks(1.0, 1.0)

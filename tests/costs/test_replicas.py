@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from planner.costs.offload import tier_rates
-from planner.costs.overlap import Traffic, exposed_traffic
+from planner.costs.overlap import Chunks, Traffic, exposed_traffic
+from planner.costs.pipeline import passes_left
 from planner.costs.replicas import replica_flows
 from planner.costs.shard_units import Part, StageParts
 from planner.costs.states import gradient_bytes, optimizer_bytes, shard_groups, state_bytes, tier_fraction
 from planner.hardware.types import Host
 from planner.layouts.knobs import parse_layout
+from planner.layouts.layout import SCHEDULES
 from planner.layouts.layouts import from_layouts
 from tests.costs.samples import DENSE, MOE
 
@@ -210,3 +212,45 @@ def test_nothing_hides_the_copies(make_job: Any) -> None:
         job, {("dp", "forward_gather"): Traffic(2.0 * one, 0.25 * one)}, 3.0 * one, one, 4.0 * one, 8
     )
     assert (exposed.by_axis["dp"][0], exposed.waits["forward"][0], exposed.hidden_s[0]) == (1.0, 0.25, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "passes", "hidden"),
+    [
+        # one chunk: nothing beyond the last micro-batch's 3 s
+        (10.0, None, 3.0),
+        # three chunks of 3 s each in turns of 4 micro-batches: two have 8 and 4 thirds of 3 s behind them and hide whole, the
+        # last one has a third of a micro-batch, 1 s
+        (9.0, 4, 7.0),
+        # 60 s: all computation that is left, 1/3 + 2 x 4 / 3 micro-batches, hides its length
+        (60.0, 4, 9.0),
+        # all of it where little travels
+        (2.0, 4, 2.0),
+    ],
+)
+def test_chunks_leave_computation_behind_them(
+    make_job: Any, seconds: float, passes: int | None, hidden: float
+) -> None:
+    """What a step's sums hide behind a backward of 3 s per micro-batch on all chunks, very many units."""
+    job = make_job(DENSE, devices=16, training={"overlap": {"dp_reduce": 1.0}})
+    one = np.ones(1)
+    chunks = {} if passes is None else {"chunks": Chunks(3.0, (1.0 + 2.0 * passes) / 3.0)}
+    traffic = {("dp", "step_reduce"): Traffic(seconds * one, 0.0 * one)}
+    exposed = exposed_traffic(job, traffic, one, 3.0 * one, 8.0 * one, 10**9, **chunks)
+    assert float(exposed.hidden_s[0]) == pytest.approx(hidden, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "pp", "vpp", "micro_batches", "left"),
+    [
+        ("1f1b", 8, 1, 64, 1.0),
+        ("interleaved_1f1b", 4, 3, 16, 3.0),
+        ("interleaved_1f1b", 8, 2, 6, 3.5),
+        ("looped_bfs", 4, 2, 16, 8.5),
+        ("zb_v", 4, 2, 16, 1.0),
+    ],
+)
+def test_passes_left_behind_chunks(schedule: str, pp: int, vpp: int, micro_batches: int, left: float) -> None:
+    """Of two chunks in turns of four the first one to end leaves four micro-batches on one chunk of two."""
+    columns = [np.array([n]) for n in (SCHEDULES.index(schedule), pp, vpp, micro_batches)]
+    assert float(passes_left(*columns)[0]) == pytest.approx(left)

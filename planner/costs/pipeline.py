@@ -165,10 +165,11 @@ def passes_left(schedule: IntArray, pp: IntArray, vpp: IntArray, micro_batches: 
     (breadth-first, arXiv 2211.05953). Backwards in time the same holds of the gathers before the first forward passes.
     """
     p, v, m = pp.astype(float), np.maximum(vpp, 1).astype(float), micro_batches.astype(float)
-    turns: FloatArray = np.select(
+    turns = np.select(
         [_is(schedule, "interleaved_1f1b"), _is(schedule, "looped_bfs")], [np.minimum(p, m), m], default=1.0
     )
-    return (1.0 + (v - 1.0) * turns) / v
+    left: FloatArray = (1.0 + (v - 1.0) * turns) / v
+    return left
 
 
 def keeps_logits(schedule: IntArray) -> np.ndarray:

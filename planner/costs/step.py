@@ -139,6 +139,7 @@ def stage_time(
     ]
     c = layouts.columns
     micro_batches = c["micro_batches"].astype(np.float64)
+    often = passes_left(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
     own = prices.take(distinct.first)
     parts = stage_parts(job, distinct.layouts, own, stage).whole
     traffic = exposed_traffic(
@@ -148,7 +149,7 @@ def stage_time(
         spare[1],
         micro_batches,
         stage.units,
-        Chunks(np.maximum(c["vpp"], 1), passes_left(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])),
+        Chunks(np.maximum(c["vpp"], 1), often),
     )
     small = state_bytes(job, distinct.groups, *stored_elements(job, distinct.layouts, own, stage))
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
@@ -156,10 +157,10 @@ def stage_time(
     paced = (forward + traffic.waits["forward"], backward + traffic.waits["backward"])
     slowed = {moment: slowdown * seconds for moment, seconds in traffic.hidden.items()}
     windows = (
-        (paced[0] + slowed["forward"], traffic.waits["first"] + slowed["first"]),
-        (paced[1] + slowed["backward"], traffic.waits["last"] + slowed["last"]),
+        (paced[0], slowed["forward"], traffic.waits["first"] + slowed["first"]),
+        (paced[1], slowed["backward"], traffic.waits["last"] + slowed["last"]),
     )
-    offload, stalls = _offload(job, layouts, prices, stage, states, windows, micro_batches)
+    offload, stalls = _offload(job, layouts, prices, stage, states, windows, micro_batches, often)
     update = update_seconds(job, distinct.layouts, stage, distinct.groups, small)[
         distinct.inverse
     ] * tier_fraction(layouts, "optimizer", "hbm")
@@ -223,15 +224,16 @@ def _offload(
     prices: PriceRows,
     stage: StageClass,
     states: StateBytes | None,
-    windows: tuple[tuple[FloatArray, FloatArray], ...],
+    windows: tuple[tuple[FloatArray, FloatArray, FloatArray], ...],
     micro_batches: FloatArray,
+    often: FloatArray,
 ) -> tuple[FloatArray, list[FloatArray]]:
-    """Exposed seconds per step, and those of one micro-batch's forward and backward: activations (out in forward, back in
-    backward), parameters fetched for each pass, and the optimizer's state streamed through.
+    """Exposed seconds per step, and by how much a micro-batch's forward and backward set the pace later: activations (out in
+    forward, back in backward), parameters fetched for each pass, and the optimizer's state streamed through.
 
-    ``windows``: of a micro-batch's forward and backward, the whole pass as hidden traffic slows it down and its wait for
-    data-parallel traffic (the host link is not the network: both transfer at the same time), and what the first forward and
-    the last backward of the step take besides.
+    ``windows``: of a micro-batch's forward and backward, the whole pass with its wait for data-parallel traffic (the host link
+    is not the network: both transfer at the same time), by how much hidden traffic slows it down, and what the first forwards
+    and the last backwards of the step take besides; ``often``: how many of these there are (``pipeline.passes_left``).
     """
     if not any(policy != Offload() for policy in layouts.offload):
         return np.zeros(len(layouts)), [np.zeros(len(layouts))] * 2
@@ -242,11 +244,12 @@ def _offload(
         out = out + parameter_seconds(job, layouts, states)
         step = optimizer_seconds_offloaded(job, layouts, states)
     share = float(job.training.overlap.get("offload", job.framework.hidden.offload))
-    stalls = [out - np.minimum(share * out, window) for window, _ in windows]
     exposed = step
-    for stall, (window, once) in zip(stalls, windows, strict=True):
-        exposed = exposed + (micro_batches - 1.0) * stall + out - np.minimum(share * out, window + once)
-    return exposed, stalls
+    for paced, slowed, once in windows:
+        stall = out - np.minimum(share * out, paced + slowed)
+        beside = out - np.minimum(share * out, paced + slowed + once / often)
+        exposed = exposed + (micro_batches - often) * stall + often * beside
+    return exposed, [out - np.minimum(share * out, paced) for paced, _, _ in windows]
 
 
 def beside_others(passes: FloatArray, wait: FloatArray, sharing: float) -> FloatArray:

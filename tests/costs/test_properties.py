@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from planner.costs.evaluate import evaluate
@@ -80,6 +80,8 @@ UPGRADES: dict[str, Callable[[Job, float], Job]] = {
 @pytest.mark.parametrize("name", UPGRADES)
 @EXAMPLES
 @given(choice=Jobs, factor=Factors)
+@example(choice=(DENSE, "torchtitan", (16, 32, 4), 2195), factor=2.0)
+@example(choice=(DENSE, "ideal", (16, 32, 4), 0), factor=2.0)
 def test_better_hardware_is_never_slower(
     make_job: Any, name: str, choice: tuple[Any, ...], factor: float
 ) -> None:

@@ -58,3 +58,15 @@ def test_how_the_published_ones_compare(problem: CoupledProblem) -> None:
     best = step_s(problem, DENSE_FIRST)
     assert step_s(problem, ONE_IN_BETWEEN) == pytest.approx(best, rel=1e-3)
     assert 1.002 < step_s(problem, EVEN) / best < 1.02
+
+
+def test_what_a_heavier_loss_costs(problem: CoupledProblem) -> None:
+    """Ranks hold eight layers. The loss alone on its stage leaves its rank room for two more; beside the MTP layer, whose own
+    loss weighs like it, that rank is full. So a loss heavier by one layer makes nine of eight there, a little more as ranks
+    that work on other chunks wait for it, and nothing elsewhere."""
+    stages = problem.stages
+    experts_s = stages.seconds[0, stages.layers[3], 0]
+    heavier = stages.fixed_s + np.where(np.arange(32) == 31, experts_s, 0.0)
+    heavy = replace(problem, stages=replace(stages, fixed_s=heavier))
+    assert step_s(heavy, DENSE_FIRST) / step_s(problem, DENSE_FIRST) < 1.002
+    assert 9 / 8 <= step_s(heavy, EVEN) / step_s(heavy, DENSE_FIRST) < 9 / 8 + 0.03

@@ -31,7 +31,7 @@ SHORT_SIDES = 1.5
 @dataclass(frozen=True)
 class _Calls:
     """Calls of one kind: executed forward FLOPs, elements of the scores, tokens of a call, whether they are masked, all
-    scores over those that the mask leaves, and whether positions add a bias to them."""
+    scores over those that the mask leaves, whether positions add a bias to them, and whether the mask leaves a triangle."""
 
     flops: FloatArray
     scores: FloatArray
@@ -39,6 +39,7 @@ class _Calls:
     causal: bool
     square: float = 2.0
     biased: bool = False
+    triangle: bool = False
 
 
 def attention_kernel(sizes: Sizes) -> str:
@@ -105,7 +106,7 @@ def _calls(
     contiguous = sizes.job.training.cp_balance == "contiguous"
     if not flash or not causal or window is not None or not np.any(ring > 1.0):
         biased = bool(operator.attributes.get("biased"))
-        return (_Calls(executed, scores, tokens, causal, keys / seen, biased),)
+        return (_Calls(executed, scores, tokens, causal, keys / seen, biased, causal and window is None),)
     others = executed * (_ring_steps(sizes) / ring)
     own = executed - others
     if contiguous:
@@ -135,6 +136,7 @@ def _seconds(
             dropout=job.training.dropout > 0,
             fused_softmax=fused(sizes, "softmax"),
             biased=part.biased,
+            triangle=part.triangle and "causal_softmax" in job.framework.fusions,
         )
         for part in calls
     ]

@@ -150,6 +150,7 @@ class Framework(_Frozen):
             "rope",
             "dropout_add",
             "softmax",
+            "causal_softmax",
             "cross_entropy",
             "qkv",
             "expert_bias",

@@ -10,6 +10,7 @@ import pytest
 from planner.costs.operators import OperatorCost, operator_cost
 from planner.costs.predict import predict
 from planner.costs.sizes import Sizes
+from planner.hardware.types import AttentionKernel
 from planner.jobs.types import Dispatcher, Job, MoeOptions
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
@@ -138,6 +139,20 @@ def test_a_vocabulary_is_padded_where_the_framework_pads_it(make_job: Any) -> No
         found.append(float(_cost(job, "einsum", of="head").forward_s[0]))
     assert found[0] == found[1]
     assert found[2] / found[1] == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_triangle_of_scores_is_read_half(make_job: Any) -> None:
+    """The fused softmax skips half of the scores, of 2 bytes; backward half of their gradients and of the probabilities."""
+    job = make_job(DENSE, devices=8, seq_len=TOKENS, framework="megatron-lm")
+    job = replace(job, training=replace(job.training, attention="unfused"))
+    whole = _with(job, fusions=job.framework.fusions - {"causal_softmax"})
+    plain, skipping = (_cost(one, "attention") for one in (whole, job))
+    kernels, scores = job.cluster.accelerator.kernels, 16 * TOKENS**2
+    rate = job.cluster.accelerator.memory_bandwidth * kernels.memory_efficiency
+    short = 1.0 + kernels.attention_kernels.get("unfused", AttentionKernel()).full_half / TOKENS
+    for name, nbytes in (("forward_s", 1.0), ("input_gradient_s", 2.0)):
+        saved = getattr(plain, name)[0] - getattr(skipping, name)[0]
+        assert saved == pytest.approx(nbytes * scores * short / rate)
 
 
 def test_biased_scores_cost_time_in_unfused_attention_only(make_job: Any) -> None:

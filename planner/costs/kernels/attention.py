@@ -45,6 +45,11 @@ EAGER_SOFTMAX_BYTES, EAGER_SOFTMAX_LAUNCHES = (32.0, 34.0), 4.0
 of Megatron-LM's fused_softmax.py): conversions of 6 bytes at both ends and passes of 8 between, 36 instead of the fused
 kernel's 4; backward 40 instead of 6."""
 
+TRIANGLE_BYTES = (1.0, 2.0)
+"""HBM bytes per score that a fused softmax under a causal mask saves: it reads what the mask leaves, half of the scores forward,
+of the gradients and of the probabilities backward, and writes zeros to the rest (Megatron-LM's
+megatron/fused_kernels/scaled_upper_triang_masked_softmax.h)."""
+
 _WIDTHS = (64.0, 128.0, 256.0)
 
 
@@ -79,6 +84,7 @@ def attention_seconds(
     dropout: bool = False,
     fused_softmax: bool = True,
     biased: bool = False,
+    triangle: bool = False,
 ) -> FloatArray:
     """Seconds of the attention core of one micro-batch and layer.
 
@@ -96,6 +102,7 @@ def attention_seconds(
         dropout: whether probabilities are dropped.
         fused_softmax: whether unfused attention scales, masks and normalises its scores in one kernel.
         biased: whether positions add a bias to the scores, which fused kernels make on the way.
+        triangle: whether the fused softmax of unfused attention reads only what a causal mask leaves.
     """
     kernels = accelerator.kernels
     table = kernels.attention_backward if backward else kernels.attention_forward
@@ -116,6 +123,8 @@ def attention_seconds(
     per_score, launches = SCORE_BYTES["dropout" if dropout else "plain"][backward], UNFUSED_LAUNCHES
     if not fused_softmax:
         per_score, launches = per_score + EAGER_SOFTMAX_BYTES[backward], launches + EAGER_SOFTMAX_LAUNCHES
+    elif triangle:
+        per_score = per_score - TRIANGLE_BYTES[backward]
     if biased and not backward:
         per_score, launches = per_score + BIAS_BYTES, launches + 1.0
     moved = memory_bound_seconds(scores * per_score * short, accelerator, launches=launches)

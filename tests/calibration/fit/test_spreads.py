@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner.calibration.fit.coverage import coverage, crossed_coverage
 from planner.calibration.fit.problem import FloatArray, Measurement, Problem
 from planner.calibration.fit.spreads import (
     LeftOut,
-    coverage,
-    crossed_coverage,
     fit_layout_spread,
     fit_spreads,
 )

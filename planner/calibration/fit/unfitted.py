@@ -52,7 +52,7 @@ def unfitted_errors(
     corrected = [votes.corrected(row) for row in rows]
     chosen = [item for row in corrected if (item := _open(row, votes, seen, shelf)) is not None]
     values = {c.key: c.value(float(at)) for c, at in zip(problem.constants, position, strict=True)}
-    stated = {variant.key: variant.job for item in chosen for variant in item.expressed.variants}
+    stated: dict[Hashable, Job] = {v.key: v.job for item in chosen for v in item.expressed.variants}
     priors = {key: at_priors(job, shelf.once) for key, job in stated.items()}
     jobs = {key: with_values(job, values) for key, job in priors.items()}
     answers = answer([_with_jobs(item.expressed, jobs) for item in chosen])

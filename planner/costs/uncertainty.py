@@ -78,7 +78,12 @@ def loads(
     Args:
         shares: of each part in the step. unseen: features of each row that no run supports.
     """
-    fitted = {"compute": support.kernels, "communication": support.links, "host": support.framework}
+    fitted = {
+        "compute": support.kernels,
+        # what of the traffic is exposed is the links' rate and the profile's hidden shares
+        "communication": support.links and support.framework,
+        "host": support.framework,
+    }
     squares = {part: np.asarray(share) ** 2 for part, share in shares.items()}
     priors = {f"{part}_prior": squares[part] for part, known in fitted.items() if not known}
     whole = {

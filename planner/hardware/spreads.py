@@ -12,7 +12,8 @@ Spread = Annotated[float, Field(ge=0, le=2)]
 class Spreads(BaseModel):
     """Standard deviations of the logarithm of parts of a step: widths of the priors until a fit replaces them.
 
-    A part of the step weighs by its share of it. ``_prior`` comes in addition where the constants behind it were not fitted.
+    A part of the step weighs by its share of it. ``_prior`` comes in addition where constants behind it were not fitted: of
+    traffic the links' or the profile's.
 
     Args:
         compute, communication, host: kernels, exposed traffic, waiting for the host; optimizer, bubble: the update, and

@@ -53,6 +53,16 @@ def test_what_was_not_fitted_widens_the_interval(missing: str) -> None:
     assert spread_of(lacking, Spreads(), split) > spread_of(FITTED, Spreads(), split)
 
 
+@pytest.mark.parametrize("missing", ["links", "framework"])
+def test_exposed_traffic_rests_on_links_and_on_what_the_profile_hides(missing: str) -> None:
+    """Either of the two unfitted: the spread of the prior comes in once, and nothing else of the traffic's."""
+    spreads = SPREADS.model_copy(update={"communication_prior": 0.3, "framework_prior": 0.0})
+    lacking = replace(FITTED, **{missing: False})
+    assert spread_of(lacking, spreads, shares(0.0, 1.0)) == pytest.approx(math.hypot(0.2, 0.3))
+    both = replace(FITTED, links=False, framework=False)
+    assert spread_of(both, spreads, shares(0.0, 1.0)) == pytest.approx(math.hypot(0.2, 0.3))
+
+
 def test_features_without_data_widen_the_interval(make_job: Any) -> None:
     job = small(make_job)
     plan = search(job, top=1).plans[0]

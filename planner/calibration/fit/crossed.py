@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner.calibration.fit.coverage import Coverage, crossed_coverage
 from planner.calibration.fit.folds import Method, family_folds, left_out, model_folds
 from planner.calibration.fit.predictor import Predictor, batch_shares
 from planner.calibration.fit.problem import FloatArray, Problem, Progress
 from planner.calibration.fit.result import GroupErrors, group_errors, macro_errors
 from planner.calibration.fit.solve import Fit, Linear, descend
 from planner.calibration.fit.spreads import (
-    Coverage,
     LeftOut,
-    crossed_coverage,
+    Unfitted,
     fit_layout_spread,
     fit_spreads,
     left_out_errors,
@@ -43,8 +43,9 @@ class Crossed:
     Args:
         model_out, family_out: log seconds, shape (measurements,); ``linear``: macro errors of the cheap way (model, family).
         stiffness: of priors with a model, and with a family left out: the best of ``tried``.
-        spreads: fitted to all left-out errors; coverage: by family, of model and of family left out, with spreads that
-            were fitted without the family; width: median over measurements with a model left out.
+        spreads: fitted to all left-out errors and those of unfitted sources.
+        coverage: by family, of model and of family left out, with spreads that were fitted without the family.
+        width: median over measurements with a model left out.
     """
 
     method: Method
@@ -69,6 +70,7 @@ def cross_validate(
     stiffness: float,
     method: Method,
     *,
+    unfitted: Unfitted | None = None,
     workers: int | None = None,
     progress: Progress = lambda done, message: None,
 ) -> Crossed:
@@ -76,6 +78,7 @@ def cross_validate(
 
     Args:
         stiffness: of the full fit; the grid is in multiples of it.
+        unfitted: errors of sources that are not in the problem, for the spreads.
         workers: processes, None for one per core.
     """
     folds = (model_folds(problem), family_folds(problem))
@@ -103,8 +106,8 @@ def cross_validate(
                 progress=_from(progress, 0.2 + 0.4 * kind, 0.4),
             )
     found = _errors(problem, fit, chosen, folds)
-    spreads = fit_layout_spread(problem, found[0], fit_spreads(problem, found))
-    covered = crossed_coverage(problem, found)
+    spreads = fit_layout_spread(problem, found[0], fit_spreads(problem, found, unfitted))
+    covered = crossed_coverage(problem, found, unfitted)
     return Crossed(
         method,
         chosen[0],

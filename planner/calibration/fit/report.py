@@ -19,6 +19,7 @@ from planner.calibration.fit.result import (
     group_errors,
 )
 from planner.calibration.fit.solve import STIFFNESS, Fit, solve
+from planner.calibration.fit.unfitted import unfitted_errors
 from planner.errors import PlannerError
 from planner.hardware.calibration import Calibration
 from planner.validation.runs.reading import read_rows, row_files
@@ -70,7 +71,8 @@ def fit_runs(
     """
     options = options or FitOptions()
     rows = list(read_rows(paths))
-    problem = build_problem(rows, load_votes(), lambda done, message: progress(0.05 * done, message))
+    votes = load_votes()
+    problem = build_problem(rows, votes, lambda done, message: progress(0.05 * done, message))
     if not problem.measurements:
         raise PlannerError("no complete row measured a step time, so nothing can be fitted")
     fit = solve(
@@ -86,6 +88,7 @@ def fit_runs(
             fit,
             options.stiffness,
             options.left_out,
+            unfitted=unfitted_errors(rows, votes, problem, fit.linear.position),
             workers=options.workers,
             progress=lambda done, message: progress(0.5 + 0.5 * done, message),
         )

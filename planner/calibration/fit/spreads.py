@@ -1,9 +1,10 @@
-"""How far left-out predictions are off: spreads by maximum likelihood, and the coverage of the intervals that they give.
+"""How far predictions are off that the fit has not seen: spreads by maximum likelihood.
 
 Every measurement was predicted twice by constants that had not seen it: without its model and without its family. Its log
 error has the variance that ``planner.costs.uncertainty`` states, with whatever was still fitted once it was left out. Errors
 have long tails, so the likelihood is that of Student's t with four degrees of freedom (Lange, Little and Taylor 1989);
-spreads are then widened to those of the normal distribution with the same 80 % interval.
+spreads are then widened to those of the normal distribution with the same 80 % interval. Sources of which no row was fitted
+join in: each row counts the mean likelihood of what it may have been.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.calibration.fit.constants import Key
 from planner.calibration.fit.problem import FloatArray, Problem
 from planner.calibration.fit.solve import targets
 from planner.costs.uncertainty import NORMAL_80, Support, loads, log_spread, ratio_spread
 from planner.hardware.calibration import plateau_name
 from planner.hardware.spreads import Spreads
+from planner.jobs.types import Job
+from planner.layouts.layouts import IntArray
 
 Flags = NDArray[np.bool_]
 
@@ -73,11 +77,42 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """Share of measurements inside their 80 % interval, and median width (upper over lower end, less one)."""
+class Unfitted:
+    """Errors of sources of which nothing was fitted, because every row leaves settings open.
 
-    inside: float
-    width: float
+    Args:
+        errors: log of predicted over measured of each reading, those of a row one after the other, shape (readings,).
+        counted: what each spread counts in the variance of each reading, shape (readings,) by name.
+        starts: first reading of each row, shape (rows,).
+        families: of each row.
+    """
+
+    errors: FloatArray
+    counted: Mapping[str, FloatArray]
+    starts: IntArray
+    families: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What one kind of errors says about the fitted spreads.
+
+    Args:
+        errors: of each reading; design: what each spread of ``FITTED`` counts in its variance, shape (readings, spreads);
+            rest: variance of the others; starts: first reading of each row; votes: of each row.
+    """
+
+    errors: FloatArray
+    design: FloatArray
+    rest: FloatArray
+    starts: IntArray
+    votes: FloatArray
+
+    def cost(self, variances: FloatArray) -> float:
+        """Negative log likelihood at squared spreads; a row's is the mean over its readings."""
+        each = surprise(self.errors, self.design @ variances + self.rest)
+        readings = np.diff(self.starts, append=len(each))
+        return float(self.votes @ (np.log(readings) - np.logaddexp.reduceat(-each, self.starts)))
 
 
 def left_out_errors(
@@ -100,20 +135,28 @@ def left_out_errors(
         for row in fold:
             source = problem.measurements[row].group[0] in families
             supports[row] = replace(_support(problem, row, depends[row] & known, depends[row]), source=source)
-    counted = {name: np.zeros(len(problem.measurements)) for name in Spreads.model_fields}
-    for row, support in supports.items():
-        for name, load in loads(support, {part: share[row] for part, share in shares.items()}).items():
-            counted[name][row] = load
     ordered = tuple(supports[row] for row in range(len(problem.measurements)))
-    return LeftOut(predicted - targets(problem), ordered, shares, counted)
+    return LeftOut(predicted - targets(problem), ordered, shares, counts(ordered, shares))
+
+
+def counts(supports: Sequence[Support], shares: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """What each spread counts in the variance of each prediction, shape (predictions,) by name."""
+    result = {name: np.zeros(len(supports)) for name in Spreads.model_fields}
+    for row, support in enumerate(supports):
+        for name, load in loads(support, {part: share[row] for part, share in shares.items()}).items():
+            result[name][row] = load
+    return result
 
 
 def _support(problem: Problem, row: int, known: Flags, needs: Flags) -> Support:
     """What other measurements tell about the constants that one needs."""
     job = problem.batches[problem.measurements[row].places[0][0]].job
-    precision = job.training.precision
-    matmul = plateau_name(precision)
-    keys = [(problem.constants[i].key, bool(known[i])) for i in np.flatnonzero(needs)]
+    return support_by(job, [(problem.constants[i].key, bool(known[i])) for i in np.flatnonzero(needs)])
+
+
+def support_by(job: Job, keys: Sequence[tuple[Key, bool]]) -> Support:
+    """What supports a job, by the constants that it needs and whether each was fitted."""
+    matmul = plateau_name(job.training.precision)
     return Support(
         kernels=any(fitted for key, fitted in keys if key.name == matmul),
         links=all(fitted for key, fitted in keys if key.kind == "network"),
@@ -129,35 +172,54 @@ def surprise(errors: FloatArray, variance: FloatArray) -> FloatArray:
     return np.asarray(np.log(squares) / 2.0 + (FREEDOM + 1.0) / 2.0 * np.log1p(errors**2 / squares / FREEDOM))
 
 
-def fit_spreads(problem: Problem, found: Sequence[LeftOut], without: str | None = None) -> Spreads:
-    """The likeliest spreads of left-out errors, each family one vote.
+def fit_spreads(
+    problem: Problem,
+    found: Sequence[LeftOut],
+    unfitted: Unfitted | None = None,
+    *,
+    without: str | None = None,
+) -> Spreads:
+    """The likeliest spreads of left-out errors and of those of unfitted sources, each family one vote.
 
     Args:
         without: a family whose errors are not used.
     """
     from scipy.optimize import minimize
 
-    weights = _family_votes(problem) * np.array([m.group[0] != without for m in problem.measurements])
     default = Spreads()
     centre = np.log([getattr(default, name) for name in FITTED])
-    fixed = [_fixed_variance(item, default) for item in found]
-    designs = [np.stack([item.counted[name] for name in FITTED], axis=1) for item in found]
+    samples = _samples(problem, found, unfitted, without)
 
     def cost(position: FloatArray) -> float:
-        total = float(np.sum((position - centre) ** 2)) / (2.0 * PRIOR_SD**2)
-        for item, design, rest in zip(found, designs, fixed, strict=True):
-            variance = (design @ np.exp(2.0 * position) + rest) * (NORMAL_80 / T_80) ** 2
-            loss = np.log(variance) / 2.0 + (FREEDOM + 1.0) / 2.0 * np.log1p(
-                item.errors**2 / variance / FREEDOM
-            )
-            total += float(weights @ loss)
-        return total
+        prior = float(np.sum((position - centre) ** 2)) / (2.0 * PRIOR_SD**2)
+        return prior + sum(sample.cost(np.exp(2.0 * position)) for sample in samples)
 
     bounds = [(value - np.log(FURTHEST), value + np.log(FURTHEST)) for value in centre]
     best = minimize(cost, centre, method="L-BFGS-B", bounds=bounds).x
     return default.model_copy(
         update={name: float(f"{value:.3g}") for name, value in zip(FITTED, np.exp(best), strict=True)}
     )
+
+
+def _samples(
+    problem: Problem, found: Sequence[LeftOut], unfitted: Unfitted | None, without: str | None
+) -> list[_Sample]:
+    families = [measurement.group[0] for measurement in problem.measurements]
+    votes = _family_votes(families, problem.weights, without)
+    rows = np.arange(len(families))
+    samples = [_sample(item.errors, item.counted, rows, votes) for item in found]
+    if unfitted is not None:
+        votes = _family_votes(unfitted.families, np.ones(len(unfitted.families)), without)
+        samples.append(_sample(unfitted.errors, unfitted.counted, unfitted.starts, votes))
+    return samples
+
+
+def _sample(
+    errors: FloatArray, counted: Mapping[str, FloatArray], starts: IntArray, votes: FloatArray
+) -> _Sample:
+    design = np.stack([counted[name] for name in FITTED], axis=1)
+    rest = {name: load for name, load in counted.items() if name not in FITTED}
+    return _Sample(errors, design, np.asarray(log_spread(Spreads(), rest) ** 2), starts, votes)
 
 
 def fit_layout_spread(problem: Problem, found: LeftOut, spreads: Spreads) -> Spreads:
@@ -195,40 +257,14 @@ def _pairs(problem: Problem, found: LeftOut, spreads: Spreads) -> tuple[FloatArr
     return errors, variances, votes
 
 
-def _fixed_variance(item: LeftOut, spreads: Spreads) -> FloatArray:
-    rest = {name: load for name, load in item.counted.items() if name not in FITTED}
-    return np.asarray(log_spread(spreads, rest) ** 2)
-
-
-def _family_votes(problem: Problem) -> FloatArray:
-    families = [measurement.group[0] for measurement in problem.measurements]
-    sums = {
-        name: sum(w for w, f in zip(problem.weights, families, strict=True) if f == name)
-        for name in set(families)
-    }
-    return np.array([VOTES * w / sums[f] for w, f in zip(problem.weights, families, strict=True)])
-
-
-def coverage(problem: Problem, item: LeftOut, spreads: Spreads) -> dict[str, Coverage]:
-    """By family: how much of it the 80 % intervals of these spreads hold."""
-    widths = log_spread(spreads, item.counted) * NORMAL_80
-    families = np.array([measurement.group[0] for measurement in problem.measurements])
-    result = {}
-    for name in sorted(set(families.tolist())):
-        mine = families == name
-        inside = np.abs(item.errors[mine]) <= widths[mine]
-        votes = problem.weights[mine]
-        result[name] = Coverage(
-            float(votes @ inside / votes.sum()), float(np.median(np.exp(2.0 * widths[mine]) - 1.0))
-        )
-    return result
-
-
-def crossed_coverage(problem: Problem, found: Sequence[LeftOut]) -> list[dict[str, Coverage]]:
-    """``coverage`` of each kind of leaving out, every family by spreads that were fitted without its errors."""
-    result: list[dict[str, Coverage]] = [{} for _ in found]
-    for name in sorted({measurement.group[0] for measurement in problem.measurements}):
-        spreads = fit_spreads(problem, found, without=name)
-        for item, inside in zip(found, result, strict=True):
-            inside[name] = coverage(problem, item, spreads)[name]
-    return result
+def _family_votes(families: Sequence[str], weights: FloatArray, without: str | None) -> FloatArray:
+    """Votes of each row; none for those of the family ``without``."""
+    sums: dict[str, float] = defaultdict(float)
+    for name, weight in zip(families, weights, strict=True):
+        sums[name] += float(weight)
+    return np.array(
+        [
+            VOTES * weight / sums[name] if name != without else 0.0
+            for name, weight in zip(families, weights, strict=True)
+        ]
+    )

@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner.calibration.fit.coverage import coverage, crossed_coverage
 from planner.calibration.fit.problem import FloatArray, Measurement, Problem
 from planner.calibration.fit.spreads import (
     LeftOut,
-    coverage,
-    crossed_coverage,
+    Unfitted,
+    counts,
     fit_layout_spread,
     fit_spreads,
 )
-from planner.costs.uncertainty import PARTS, Support, loads
+from planner.costs.uncertainty import PARTS, Support
 from planner.hardware.spreads import Spreads
 
 ROWS = 4000
@@ -31,11 +32,9 @@ def drawn(
         Measurement(str(i), (f"family {i % 4}", "x"), "m", "s", str(i), 1.0, ((0, i),))
         for i in range(len(errors))
     )
-    counted = {name: np.zeros(len(errors)) for name in Spreads.model_fields}
-    for row, support in enumerate(supports):
-        for name, load in loads(support, {part: share[row] for part, share in shares.items()}).items():
-            counted[name][row] = load
-    return Problem((), rows, (), np.ones(len(rows))), LeftOut(errors, tuple(supports), shares, counted)
+    return Problem((), rows, (), np.ones(len(rows))), LeftOut(
+        errors, tuple(supports), shares, counts(supports, shares)
+    )
 
 
 def shares(rows: int, **given: float) -> dict[str, FloatArray]:
@@ -85,6 +84,44 @@ def test_a_family_of_one_sided_errors_widens_the_others_not_itself() -> None:
     assert inside["family 2"].inside == 0.0
     assert inside["family 0"].inside == 1.0
     assert inside["family 0"].width > inside["family 2"].width
+
+
+def unfitted(errors: FloatArray, readings: int) -> Unfitted:
+    """Rows of four sources without fitted runs in turn, ``readings`` errors each, all compute."""
+    supports = [replace(FITTED, source=False)] * len(errors)
+    starts = np.arange(0, len(errors), readings)
+    families = tuple(f"source {i % 4}" for i in range(len(starts)))
+    return Unfitted(errors, counts(supports, shares(len(errors), compute=1.0)), starts, families)
+
+
+def test_sources_without_fitted_runs_tell_how_far_a_source_is_off() -> None:
+    """What was fitted errs by 5 %, rows of other sources by 15 %: the spread of a source is the rest."""
+    rng = np.random.default_rng(4)
+    problem, found = drawn([FITTED] * ROWS, shares(ROWS, compute=1.0), rng.normal(size=ROWS) * 0.05)
+    spreads = fit_spreads(problem, [found], unfitted(rng.normal(size=ROWS) * 0.15, 1))
+    assert spreads.compute == pytest.approx(0.05, rel=0.15)
+    assert np.hypot(spreads.compute, spreads.source) == pytest.approx(0.15, rel=0.15)
+
+
+def test_what_a_row_leaves_open_is_no_error_of_the_model() -> None:
+    """One of three readings is right within 5 %, the others are far off: a source adds next to nothing."""
+    rng = np.random.default_rng(5)
+    problem, found = drawn([FITTED] * ROWS, shares(ROWS, compute=1.0), rng.normal(size=ROWS) * 0.05)
+    right = rng.normal(size=ROWS) * 0.05
+    readings = np.stack([right, right + 1.0, right - 0.7], axis=1).ravel()
+    spreads = fit_spreads(problem, [found], unfitted(readings, 3))
+    assert np.hypot(spreads.compute, spreads.source) == pytest.approx(0.05, rel=0.15)
+
+
+def test_a_source_that_is_left_out_says_nothing() -> None:
+    """Three of four sources agree with what was fitted, the fourth is 40 % off."""
+    rng = np.random.default_rng(6)
+    problem, found = drawn([FITTED] * ROWS, shares(ROWS, compute=1.0), rng.normal(size=ROWS) * 0.05)
+    errors = rng.normal(size=ROWS) * 0.05
+    wild = unfitted(np.where(np.arange(ROWS) % 4 == 3, errors + 0.4, errors), 1)
+    without = fit_spreads(problem, [found], wild, without="source 3")
+    assert without.source < fit_spreads(problem, [found], wild).source
+    assert np.hypot(without.compute, without.source) == pytest.approx(0.05, rel=0.15)
 
 
 def test_noise_between_layouts_is_found_again() -> None:

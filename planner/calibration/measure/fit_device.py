@@ -154,20 +154,20 @@ def _calibration(
 ) -> Calibration:
     source = f"{machine['host']} {machine['processes']} processes"
     sections: dict[str, dict[str, FittedConstant]] = {"accelerator": {}, "architecture": {}}
-    profiles: dict[Key, FittedConstant] = {}
+    blocks: dict[Key, FittedConstant] = {}
     for index, made in enumerate(constants):
         rows = int(np.count_nonzero(fit.responses[:, index]))
         if not rows:
             continue
         stated = _stated(made, fit.values[made.key], rows)
         if made.key.kind == "framework":
-            profiles[made.key] = stated
+            blocks[made.key] = stated
         else:
             sections[made.key.kind][made.key.name] = stated
     shared: defaultdict[str, dict[str, FittedConstant]] = defaultdict(dict)
     for key, source_key, value in of_profiles(fit.values, profiles):
-        if source_key in profiles:
-            shared[key.scope][key.name] = profiles[source_key].model_copy(
+        if source_key in blocks:
+            shared[key.scope][key.name] = blocks[source_key].model_copy(
                 update={"value": float(f"{value:.5g}")}
             )
     return Calibration(

@@ -33,8 +33,9 @@ demo: $(VENV)/.runtime
 	@mkdir -p $(dir $(PICTURE))
 	$(BIN)/plan search examples/llama3-70b-h100.yaml --plot $(PICTURE)
 
+# A file's tests share runs and traces, so each file belongs to one worker.
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 validate: $(VENV)/.test
 	$(BIN)/plan validate structure --workers 2

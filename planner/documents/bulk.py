@@ -1,4 +1,4 @@
-"""Large lists of records in YAML files (published measurements): the guarded tree, from a parser in C."""
+"""YAML files from a parser in C: the guarded tree of long lists (published measurements) and of the catalogue's own files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Record:
 
 
 def load_bulk(path: Path) -> Document:
-    """A long YAML file as a document, like ``load_document`` but from the parser in C.
+    """A long or often read YAML file as a document, like ``load_document`` but from the parser in C.
 
     Raises:
         PlannerError: the file is missing, unreadable or no YAML.

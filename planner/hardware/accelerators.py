@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from planner.documents import Document, fault, load_document, validate
+from planner.documents import Document, fault, validate
 from planner.documents.bulk import load_bulk
 from planner.errors import PlannerError
 from planner.hardware import catalogue
@@ -46,7 +46,7 @@ def load_accelerator(
             path = catalogue.find(catalogue.ACCELERATORS, reference)
         except PlannerError as error:
             raise fault(document, at, error.message) from None
-        document, at = load_document(path), ()
+        document, at = load_bulk(path), ()
     elif document is None:
         document = Document(None, reference)
     return _build(validate(document, AcceleratorFile, at), document, at)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.documents import Document, fault, load_document, validate
+from planner.documents import Document, fault, validate
+from planner.documents.bulk import load_bulk
 from planner.errors import PlannerError
 from planner.hardware import catalogue
 from planner.hardware.evidence import evidence, value
@@ -36,7 +37,7 @@ def load_network_kind(name: str) -> NetworkFile:
     Raises:
         PlannerError: no such kind; the nearest one is suggested.
     """
-    return validate(load_document(catalogue.find(catalogue.NETWORKS, name)), NetworkFile)
+    return validate(load_bulk(catalogue.find(catalogue.NETWORKS, name)), NetworkFile)
 
 
 def build_level(

@@ -325,11 +325,11 @@ def load_framework(
 
 def _profile(name: str) -> Document:
     """A profile's file over that of the profile which it says to be based on: another release of the same software."""
-    from planner.documents import load_document
+    from planner.documents.bulk import load_bulk
 
     path = resources.files("planner.jobs") / "frameworks" / f"{name}.yaml"
     with resources.as_file(path) as file_path:
-        document = load_document(file_path)
+        document = load_bulk(file_path)
     base = document.data.get("base")
     if base is None:
         return document

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.documents import Document, fault, load_document, validate
+from planner.documents.bulk import load_bulk
 from planner.errors import suggest
 from planner.models.build import build_graph
 from planner.models.graph import ModelGraph
@@ -59,12 +60,13 @@ def load_spec(
     if not isinstance(reference, str):
         raise fault(document, at, "a preset name, a path or a mapping is accepted")
     if reference in list_models():
-        return _from_file(PRESETS / f"{reference}.yaml")
+        return _from_document(load_bulk(PRESETS / f"{reference}.yaml"), reference)
     path = (base or Path()) / reference
     folder, there = _found(path)
     named = path.suffix in (".yaml", ".yml", ".json") or "/" in reference
     if there or (named and document is None):
-        return _from_file(path / "config.json" if folder else path)
+        path = path / "config.json" if folder else path
+        return _from_document(load_document(path), path.stem)
     if named:
         raise fault(document, at, f"the model file {_shown(str(path))} does not exist")
     raise fault(document, at, _unknown(reference))
@@ -82,8 +84,7 @@ def _shown(name: str) -> str:
     return repr(name if len(name) <= 100 else name[:97] + "...")
 
 
-def _from_file(path: Path) -> ModelSpec:
-    document = load_document(path)
+def _from_document(document: Document, name: str) -> ModelSpec:
     data = document.data
     if not isinstance(data, Mapping):
         raise fault(document, (), "a mapping of model fields is accepted")
@@ -91,7 +92,6 @@ def _from_file(path: Path) -> ModelSpec:
         from planner.models.huggingface import import_config
 
         return import_config(document)
-    name = path.stem
     return _from_mapping(data, document, (), name=name)
 
 
@@ -111,7 +111,7 @@ def _preset_data(preset: object, document: Document, at: tuple[str | int, ...]) 
     """Fields of a preset, without what is only true of the published model."""
     if not isinstance(preset, str) or preset not in list_models():
         raise fault(document, (*at, "preset"), _unknown(str(preset)))
-    data = dict(load_document(PRESETS / f"{preset}.yaml").data)
+    data = dict(load_bulk(PRESETS / f"{preset}.yaml").data)
     data.setdefault("name", preset)
     return {key: value for key, value in data.items() if key not in _PUBLISHED}
 

@@ -11,7 +11,7 @@ from planner.calibration.measure.grid import BLOCK_FRAMEWORKS
 from planner.calibration.measure.shapes import profile_of
 from planner.hardware.calibration import MATMUL, kernel_value, plateau_name
 from planner.hardware.types import Accelerator
-from planner.jobs.framework import FRAMEWORKS, HOST_FACTOR, Framework, load_framework
+from planner.jobs.framework import HOST_FACTOR, Framework, load_framework
 from planner.validation.trainer.settings import PYTORCH_PROFILES
 
 ELEMENTWISE_FACTOR = "elementwise_factor"
@@ -90,18 +90,23 @@ def _constant(key: Key, prior: float) -> Constant:
     return Constant(key, min(max(prior, rule.lower * margin), rule.upper / margin), rule)
 
 
-def of_profiles(values: Mapping[Key, float]) -> Iterator[tuple[Key, Key, float]]:
+def of_profiles(
+    values: Mapping[Key, float], profiles: Mapping[str, Framework]
+) -> Iterator[tuple[Key, Key, float]]:
     """Constants of every profile on this host: the key, that of the block which measured it, the value.
 
     A profile is like the one whose layers the trainer builds alike: its operators take the same seconds of the host, whatever
     the published ones are, and its element-wise operators the same part of their bytes' time.
+
+    Args:
+        profiles: every profile by name, as its file states it.
     """
-    for name in FRAMEWORKS:
+    for name, profile in profiles.items():
         block = BLOCK_FRAMEWORKS[name not in PYTORCH_PROFILES]
         host, elementwise = (Key("framework", block, figure) for figure in (HOST_FACTOR, ELEMENTWISE_FACTOR))
-        stated = load_framework(name).host.forward_operator_s
+        stated = profile.host.forward_operator_s
         if host in values and stated > 0.0:
-            measured = values[host] * load_framework(block).host.forward_operator_s
+            measured = values[host] * profiles[block].host.forward_operator_s
             yield Key("framework", name, HOST_FACTOR), host, measured / stated
         if elementwise in values:
             yield Key("framework", name, ELEMENTWISE_FACTOR), elementwise, values[elementwise]

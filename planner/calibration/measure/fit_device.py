@@ -25,7 +25,7 @@ from planner.hardware.accelerators import load_accelerator
 from planner.hardware.calibration import kernels_alone
 from planner.hardware.calibration_files import CalibratedScope, Calibration, FittedConstant
 from planner.hardware.types import Accelerator
-from planner.jobs.framework import Framework, load_framework
+from planner.jobs.framework import FRAMEWORKS, Framework, load_framework
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 
@@ -43,7 +43,8 @@ def fit_device(record: Path, *, name: str = "own device") -> MeasuredFit:
     """
     machine, points = read_record(record, "kernels")
     accelerator = load_accelerator(str(machine["accelerator"]))
-    framework = load_framework(BLOCK_FRAMEWORK)
+    profiles = {name: load_framework(name) for name in FRAMEWORKS}
+    framework = profiles[BLOCK_FRAMEWORK]
     constants = device_constants(points, accelerator, framework)
     jobs = [block_job(point, _one(accelerator)) if point["kind"] == "block" else None for point in points]
     jobs = [None if job is None else replace(job, framework=_as_here(job)) for job in jobs]
@@ -56,7 +57,7 @@ def fit_device(record: Path, *, name: str = "own device") -> MeasuredFit:
     )
 
     def seconds(values: Values) -> FloatArray:
-        return _seconds(points, jobs, accelerator_with(accelerator, values), values, framework)
+        return _seconds(points, jobs, accelerator_with(accelerator, values), values, profiles)
 
     fit = fit_points(constants, seconds, measured, weights)
     predicted = seconds(fit.values)
@@ -64,7 +65,8 @@ def fit_device(record: Path, *, name: str = "own device") -> MeasuredFit:
         Residual(str(point["kind"]), _subject(point), float(m), float(p), bool(point["noisy"]))
         for point, m, p in zip(points, measured, predicted, strict=True)
     )
-    return MeasuredFit(_calibration(record, machine, points, accelerator, constants, fit, name), residuals)
+    calibration = _calibration(record, machine, points, accelerator, constants, fit, profiles, name)
+    return MeasuredFit(calibration, residuals)
 
 
 def _one(accelerator: Accelerator) -> Mapping[str, Any]:
@@ -87,11 +89,11 @@ def _seconds(
     jobs: Sequence[Job | None],
     accelerator: Accelerator,
     values: Values,
-    framework: Framework,
+    profiles: Mapping[str, Framework],
 ) -> FloatArray:
     alone = accelerator if accelerator.synchronous else kernels_alone(accelerator)
-    generation = framework.attention_generation("flash", accelerator.architecture)
-    whole = {**values, **{key: value for key, _, value in of_profiles(values)}}
+    generation = profiles[BLOCK_FRAMEWORK].attention_generation("flash", accelerator.architecture)
+    whole = {**values, **{key: value for key, _, value in of_profiles(values, profiles)}}
     return np.array(
         [
             _kernel(point, alone, generation) if job is None else block_seconds(with_values(job, whole))
@@ -147,24 +149,25 @@ def _calibration(
     accelerator: Accelerator,
     constants: Sequence[Constant],
     fit: PointsFit,
+    profiles: Mapping[str, Framework],
     name: str,
 ) -> Calibration:
     source = f"{machine['host']} {machine['processes']} processes"
     sections: dict[str, dict[str, FittedConstant]] = {"accelerator": {}, "architecture": {}}
-    profiles: dict[Key, FittedConstant] = {}
+    blocks: dict[Key, FittedConstant] = {}
     for index, made in enumerate(constants):
         rows = int(np.count_nonzero(fit.responses[:, index]))
         if not rows:
             continue
         stated = _stated(made, fit.values[made.key], rows)
         if made.key.kind == "framework":
-            profiles[made.key] = stated
+            blocks[made.key] = stated
         else:
             sections[made.key.kind][made.key.name] = stated
     shared: defaultdict[str, dict[str, FittedConstant]] = defaultdict(dict)
-    for key, source_key, value in of_profiles(fit.values):
-        if source_key in profiles:
-            shared[key.scope][key.name] = profiles[source_key].model_copy(
+    for key, source_key, value in of_profiles(fit.values, profiles):
+        if source_key in blocks:
+            shared[key.scope][key.name] = blocks[source_key].model_copy(
                 update={"value": float(f"{value:.5g}")}
             )
     return Calibration(

@@ -12,8 +12,9 @@ from planner.calibration.measure.machine import this_machine
 from planner.calibration.measure.start import Device, accelerator_here
 from planner.documents import load_document
 from planner.errors import PlannerError
-from planner.jobs.loader import load_job
+from planner.jobs.loader import open_job, resolve
 from planner.jobs.plan import read_plan
+from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job
 from planner.layouts.knobs import parse_layout
 from planner.layouts.layout import Layout
@@ -62,17 +63,22 @@ def built_in(
         data = load_document(file).data
     chosen = (entry for entry in data["cases"] if entry.get("short", False) or not short)
     accelerator = accelerator_here(device)
-    return [_case(entry, data, calibrations or {}, accelerator) for entry in chosen]
+    shelf = Shelf()
+    return [_case(entry, data, calibrations or {}, accelerator, shelf) for entry in chosen]
 
 
 def _case(
-    entry: Mapping[str, Any], data: Mapping[str, Any], calibrations: Mapping[int, Path], accelerator: str
+    entry: Mapping[str, Any],
+    data: Mapping[str, Any],
+    calibrations: Mapping[int, Path],
+    accelerator: str,
+    shelf: Shelf,
 ) -> Case:
     knobs = str(entry["layout"])
     processes = _processes(knobs)
     section = {**data["training"], **entry.get("training", {}), "framework": entry["framework"]}
     model = {"name": entry["model"], "seq_len": section["seq_len"], **data["models"][entry["model"]]}
-    job = load_job(
+    place = open_job(
         {
             "name": entry["name"],
             "model": model,
@@ -81,6 +87,7 @@ def _case(
             "training": section,
         }
     )
+    job = resolve(place, shelf=shelf)
     return Case(entry["name"], job, parse_layout(knobs, job), entry.get("short", False))
 
 

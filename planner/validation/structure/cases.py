@@ -9,8 +9,9 @@ from typing import Any
 
 from planner.documents import load_document
 from planner.errors import PlannerError, suggest
-from planner.jobs.loader import load_job
+from planner.jobs.loader import open_job, resolve
 from planner.jobs.plan import read_plan
+from planner.jobs.shelf import Shelf
 from planner.jobs.types import Job
 from planner.layouts.groups import group_array
 from planner.layouts.knobs import parse_layout
@@ -55,14 +56,15 @@ def built_in(*, short: bool = False, names: Iterable[str] = ()) -> list[Case]:
                 f"no built-in case is called '{name}'; {suggest(name, entries)}", field="--case"
             )
     chosen = (entries[name] for name in wanted if entries[name].get("short", False) or not short)
-    return [_case(entry, data) for entry in chosen]
+    shelf = Shelf()
+    return [_case(entry, data, shelf) for entry in chosen]
 
 
-def _case(entry: Mapping[str, Any], data: Mapping[str, Any]) -> Case:
+def _case(entry: Mapping[str, Any], data: Mapping[str, Any], shelf: Shelf) -> Case:
     devices, model = entry["devices"], entry["model"]
     batch = {"global_batch": entry.get("global_batch", devices), "framework": entry["framework"]}
     stated = {**data["training"], **batch, **entry.get("training", {})}
-    job = load_job(
+    place = open_job(
         {
             "name": entry["name"],
             "model": {"preset": model, "layers": entry["layers"]} if "layers" in entry else model,
@@ -71,6 +73,7 @@ def _case(entry: Mapping[str, Any], data: Mapping[str, Any]) -> Case:
             "training": stated,
         }
     )
+    job = resolve(place, shelf=shelf)
     layout = parse_layout(entry["layout"], job)
     require_legal(job, layout)
     return Case(entry["name"], job, layout, entry.get("pipeline_rank", 0), entry.get("short", False))

@@ -65,6 +65,20 @@ def test_a_fit_finds_plateau_and_bandwidth(tmp_path: Path) -> None:
     assert "host here" in found.calibration.provenance["device"]
 
 
+def test_blocks_teach_every_profile_built_alike(tmp_path: Path) -> None:
+    path = device_record(tmp_path / "my.device.yaml", 0.6, 0.25)
+    record = open_record(path, "kernels", MACHINE, {})
+    for hidden in (64, 128, 256):
+        point: Point = {"kind": "block", "precision": "fp32", "hidden": hidden, "batch": 1, "sequence": 32}
+        record.add(point, Summary(hidden * 1e-5, 0.01, 5, 0.0))
+    found = fit_device(path).calibration.frameworks
+    assert set(found) == {"fsdp", "torchtitan", "composer-fsdp"}
+    assert {name for scope in found.values() for name in scope.constants} == {
+        "elementwise_factor",
+        "host_factor",
+    }
+
+
 def test_a_fit_finds_start_and_rate_of_a_network(tmp_path: Path) -> None:
     found = fit_network(network_record(tmp_path / "my.network.yaml"))
     assert max(abs(residual.error) for residual in found.residuals) < 0.15

@@ -12,7 +12,7 @@ from planner.calibration.measure.constants import of_profiles
 from planner.calibration.measure.lockstep import Measured, measure_points
 from planner.calibration.measure.record import open_record, read_record
 from planner.calibration.measure.shapes import block_job
-from planner.jobs.framework import load_framework
+from planner.jobs.framework import FRAMEWORKS, load_framework
 from planner.validation.processes.worker import Place
 
 POINT = {"kind": "block", "precision": "fp32", "hidden": 64, "batch": 1, "sequence": 32}
@@ -25,7 +25,8 @@ def test_profiles_built_alike_share_what_their_block_measured() -> None:
         Key("framework", "megatron-core", "host_factor"): 3.0,
         Key("framework", "megatron-core", "elementwise_factor"): 4.0,
     }
-    found = {key: value for key, _, value in of_profiles(values)}
+    profiles = {name: load_framework(name) for name in FRAMEWORKS}
+    found = {key: value for key, _, value in of_profiles(values, profiles)}
     assert found[Key("framework", "torchtitan", "elementwise_factor")] == 1.5
     assert found[Key("framework", "deepspeed", "elementwise_factor")] == 4.0
     for name, block, factor in (("torchtitan", "fsdp", 2.0), ("deepspeed", "megatron-core", 3.0)):

@@ -13,7 +13,7 @@ from planner.costs.flat_buckets import chunk_blocks, in_buckets
 from planner.costs.hops import hop_times
 from planner.costs.pipeline import hop_count, splits_backward
 from planner.costs.prices import PriceRows
-from planner.costs.replicas import USED, Flow, Occasion, replica_flows
+from planner.costs.replicas import USED, Flow, Occasion, flows_of_ranks
 from planner.costs.shard_units import stage_parts
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import shard_groups
@@ -179,8 +179,8 @@ def _replica_rows(job: Job, row: Layouts, prices: PriceRows, stage: StageClass) 
     """Traffic of the shared states: calls and bytes by unit, seconds those of the step, which knows units of one size."""
     m = float(row.columns["micro_batches"][0])
     groups, parts = shard_groups(row), stage_parts(job, row, prices, stage)
-    flows = replica_flows(job, row, groups, parts)
-    priced, listed = _by_kind(replica_flows(job, row, groups, parts.whole)), _by_kind(flows)
+    flows, whole = flows_of_ranks(job, row, groups, [parts, parts.whole])
+    priced, listed = _by_kind(whole), _by_kind(flows)
     for flow in flows:
         if flow.calls[0]:
             times = 1.0 if flow.occasion.startswith("step") else m

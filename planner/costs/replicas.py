@@ -8,8 +8,8 @@ where it stores gradients, and sums over the other replicas in every micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -105,6 +105,16 @@ class _Request:
     before_s: FloatArray | float = 0.0
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request of one of several ranks, for the first ranks of the members of an axis."""
+
+    rank: int
+    axis: Literal["dp", "edp"]
+    members: _Members
+    request: _Request
+
+
 def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts) -> tuple[Flow, ...]:
     """All data-parallel collectives of one pipeline rank.
 
@@ -113,17 +123,35 @@ def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts)
         groups: shard groups of the rows.
         parts: the rank's parameters; units of several sizes give a flow for each.
     """
+    (flows,) = flows_of_ranks(job, layouts, groups, [parts])
+    return flows
+
+
+def flows_of_ranks(
+    job: Job, layouts: Layouts, groups: Groups, ranks: Sequence[StageParts]
+) -> list[tuple[Flow, ...]]:
+    """``replica_flows`` of several ranks of the same rows; collectives of one kind are priced together.
+
+    Args:
+        ranks: the parameters of each.
+    """
     strides = strides_of(layouts)
     one = np.ones(len(layouts), dtype=np.int64)
     attention = _two_axes(layouts.cp, strides["cp"], layouts.columns["dp"], strides["dp"])
     experts = _Members(layouts.edp, strides["edp"], one, one)
-    flows: list[Flow] = []
     once = holds_back(job, layouts)
-    for request in _requests(job, parts.dense, groups.dense, once):
-        flows.append(_priced(job, "dp", attention, request))
-    for request in _requests(job, parts.expert, groups.expert, once):
-        flows.append(_priced(job, "edp", experts, request))
-    return tuple(flows)
+    asked: list[_Asked] = []
+    for rank, parts in enumerate(ranks):
+        dense = _requests(job, parts.dense, groups.dense, once)
+        routed = _requests(job, parts.expert, groups.expert, once)
+        asked += [_Asked(rank, "dp", attention, request) for request in dense]
+        asked += [_Asked(rank, "edp", experts, request) for request in routed]
+    priced: dict[int, Flow] = {}
+    for collective in dict.fromkeys(one.request.collective for one in asked):
+        alike = [place for place, one in enumerate(asked) if one.request.collective == collective]
+        priced |= zip(alike, _priced(job, [asked[place] for place in alike]), strict=True)
+    flows = [(asked[place].rank, priced[place]) for place in range(len(asked))]
+    return [tuple(flow for of, flow in flows if of == rank) for rank in range(len(ranks))]
 
 
 def holds_back(job: Job, layouts: Layouts) -> BoolArray:
@@ -217,20 +245,37 @@ def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) 
     )
 
 
-def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _Request) -> Flow:
-    size = np.maximum(np.round(request.size), 1).astype(np.int64)
-    first = np.broadcast_to(request.first, size.shape).astype(np.int64)
-    reach = _reach(job, members, first, size)
+def _priced(job: Job, asked: Sequence[_Asked]) -> Iterator[Flow]:
+    """Requests of the same collective, in their order."""
+    sizes = [np.maximum(np.round(one.request.size), 1).astype(np.int64) for one in asked]
+    firsts = [
+        np.broadcast_to(one.request.first, size.shape).astype(np.int64)
+        for one, size in zip(asked, sizes, strict=True)
+    ]
+    members = _Members(
+        *(np.concatenate([getattr(one.members, item.name) for one in asked]) for item in fields(_Members))
+    )
+    per_call = [one.request.nbytes / np.maximum(one.request.calls, 1.0) for one in asked]
+    first, nbytes = np.concatenate(firsts), np.concatenate(per_call)
+    reach = _reach(job, members, first, np.concatenate(sizes))
+    cost = collective_cost(asked[0].request.collective, nbytes, reach, job.cluster)
+    rows = len(sizes[0])
+    for place, one in enumerate(asked):
+        own = slice(place * rows, (place + 1) * rows)
+        yield _flow(job, one, first[own], nbytes[own], reach.take(own), cost.take(own))
+
+
+def _flow(
+    job: Job, asked: _Asked, first: IntArray, per_call: FloatArray, reach: Spread, cost: CollectiveCost
+) -> Flow:
+    request = asked.request
     moves = request.nbytes > 0
-    calls = np.maximum(request.calls, 1.0)
-    per_call = request.nbytes / calls
-    cost = collective_cost(request.collective, per_call, reach, job.cluster)
     if np.any(request.before_s):
-        each = request.before_s / calls
+        each = request.before_s / np.maximum(request.calls, 1.0)
         cost = replace(cost, seconds=cost.seconds + each, latency_s=cost.latency_s + each)
     return Flow(
         what=request.what,
-        axis=axis,
+        axis=asked.axis,
         occasion=request.occasion,
         collective=request.collective,
         first=first,

@@ -31,9 +31,7 @@ def hop_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
 
     Ranks that share a node exchange faster than those that do not; with several chunks the last rank also sends to the first.
     """
-    stream = np.zeros(len(layouts))
-    for stage in group.classes:
-        stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
+    stream = stream_bytes(prices, group)
     names = ("pp", "tp", "sp", "ulysses", "ring", "dp", "micro_batch", "axis_order", "vpp")
     first, inverse = layouts.unique(names)
     small = layouts.take(first)
@@ -57,6 +55,14 @@ def hop_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
         times.append((total + (v - 1.0) * around) / hops)
     seconds, latency = times
     return HopTimes(seconds[inverse], np.maximum(seconds - latency, 0.0)[inverse])
+
+
+def stream_bytes(prices: PriceRows, group: StageGroup) -> FloatArray:
+    """Bytes of one message: the widest residual stream of any rank, shape (rows,)."""
+    stream = np.zeros(len(prices.position))
+    for stage in group.classes:
+        stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
+    return stream
 
 
 def exposed_hops(

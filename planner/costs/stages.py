@@ -47,6 +47,11 @@ class StageClass:
         return tuple(self.recomputed.items()), tuple(self.plain.items())
 
     @property
+    def content(self) -> object:
+        """The same in whatever order."""
+        return frozenset(self.recomputed.items()), frozenset(self.plain.items())
+
+    @property
     def units(self) -> int:
         """Blocks of one member: parts that are gathered and reduced on their own."""
         return sum(self.recomputed.values()) + sum(self.plain.values())

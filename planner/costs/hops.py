@@ -31,30 +31,38 @@ def hop_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) 
 
     Ranks that share a node exchange faster than those that do not; with several chunks the last rank also sends to the first.
     """
-    stream = np.zeros(len(layouts))
-    for stage in group.classes:
-        stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
+    stream = stream_bytes(prices, group)
     names = ("pp", "tp", "sp", "ulysses", "ring", "dp", "micro_batch", "axis_order", "vpp")
     first, inverse = layouts.unique(names)
     small = layouts.take(first)
     reach = spread(small.columns["pp"], strides_of(small)["pp"], job.cluster)
     v = np.maximum(small.columns["vpp"], 1).astype(np.float64)
-    seconds, latency = np.zeros(len(small)), np.zeros(len(small))
-    inside = reach.size
-    for level in range(reach.domains.shape[1]):
-        crossing = np.broadcast_to(np.arange(reach.domains.shape[1]) < level, reach.domains.shape)
-        pair = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.where(crossing, 2, 1))
-        pairs = inside - reach.domains[:, level]
-        if pairs.any():
-            cost = collective_cost("send_recv", stream[first], pair, job.cluster)
-            seconds, latency = seconds + v * pairs * cost.seconds, latency + v * pairs * cost.latency_s
-        inside = reach.domains[:, level]
-    ends = Spread(np.minimum(reach.size, 2), reach.stride, reach.devices, np.minimum(reach.domains, 2))
-    around = collective_cost("send_recv", stream[first], ends, job.cluster)
+    pairs = -np.diff(reach.domains, axis=1, prepend=reach.size[:, None])
+    crossed = [level for level in range(pairs.shape[1]) if pairs[:, level].any()]
+    crossing = [np.where(np.arange(pairs.shape[1]) < level, 2, np.ones_like(pairs)) for level in crossed]
+    ways = np.concatenate([*crossing, np.minimum(reach.domains, 2)])
+    shape = (len(crossed) + 1, len(small))
+    size, stride, nbytes = (
+        np.broadcast_to(values, shape).ravel()
+        for values in (np.minimum(reach.size, 2), reach.stride, stream[first])
+    )
+    cost = collective_cost("send_recv", nbytes, Spread(size, stride, reach.devices, ways), job.cluster)
     hops = np.maximum(reach.size * v - 1.0, 1.0)
-    seconds = (seconds + (v - 1.0) * around.seconds) / hops
-    latency = (latency + (v - 1.0) * around.latency_s) / hops
+    times = []
+    for part in (cost.seconds, cost.latency_s):
+        *between, around = part.reshape(shape)
+        total = sum((v * pairs[:, level] * one for level, one in zip(crossed, between, strict=True)), 0.0)
+        times.append((total + (v - 1.0) * around) / hops)
+    seconds, latency = times
     return HopTimes(seconds[inverse], np.maximum(seconds - latency, 0.0)[inverse])
+
+
+def stream_bytes(prices: PriceRows, group: StageGroup) -> FloatArray:
+    """Bytes of one message: the widest residual stream of any rank, shape (rows,)."""
+    stream = np.zeros(len(prices.position))
+    for stage in group.classes:
+        stream = np.maximum(stream, prices.largest(("stream",), stage.recomputed, stage.plain))
+    return stream
 
 
 def exposed_hops(

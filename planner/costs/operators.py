@@ -116,10 +116,15 @@ def _ragged(rows: FloatArray, experts: FloatArray, sizes: Sizes) -> FloatArray:
 _Sizes = tuple[FloatArray, FloatArray, FloatArray]
 
 
-def _products(m: FloatArray, n: FloatArray, k: FloatArray) -> tuple[tuple[_Sizes, _Sizes], ...]:
-    """(m, n, k) of a matmul, of its input gradient and of its weight gradient, each with the strides of A, B and C: the
-    rows of all tensors are features, n or k wide."""
-    return ((m, n, k), (k, k, n)), ((m, k, n), (n, k, k)), ((k, n, m), (k, n, n))
+def _products(m: FloatArray, n: FloatArray, k: FloatArray) -> tuple[_Sizes, _Sizes]:
+    """(m, n, k) of a matmul, then of its input gradient, then of its weight gradient, with the strides of A, B and C: the rows
+    of all tensors are features, n or k wide; shape (3 rows,)."""
+    sizes = ((m, m, k), (n, k, n), (k, n, m))
+    strides = ((k, n, k), (k, k, n), (n, k, n))
+    return (
+        (np.concatenate(sizes[0]), np.concatenate(sizes[1]), np.concatenate(sizes[2])),
+        (np.concatenate(strides[0]), np.concatenate(strides[1]), np.concatenate(strides[2])),
+    )
 
 
 def _columns(n: FloatArray, weight: Parameter, sizes: Sizes) -> FloatArray:
@@ -150,18 +155,20 @@ def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     whole = activation_bytes(precision)
     element = CAST_BYTES.get(precision, whole)
     rows = m / experts
-    products = _products(rows, _columns(n, weight, sizes), k)
     recipe = sizes.job.training.fp8_recipe
     scaled = RECIPE_SLOWDOWN.get(recipe or "", 1.0) if precision in LOW_PRECISIONS else 1.0
     slowdown = scaled * _ragged(rows, experts, sizes)
-    results = (whole, whole, gradient_traffic(sizes) or whole)
-    forward, data, weights = (
-        slowdown
-        * matmul_seconds(
-            *shape, accelerator, precision, element, result_bytes=result, groups=experts, strides=strides
-        )
-        for (shape, strides), result in zip(products, results, strict=True)
+    shapes, strides = _products(rows, _columns(n, weight, sizes), k)
+    seconds = matmul_seconds(
+        *shapes,
+        accelerator,
+        precision,
+        element,
+        result_bytes=np.repeat([whole, whole, gradient_traffic(sizes) or whole], len(rows)),
+        groups=np.tile(experts, 3),
+        strides=strides,
     )
+    forward, data, weights = (slowdown * product for product in np.split(seconds, 3))
     flops = 2.0 * m * n * k
     forward = forward + cast_seconds(m * k, accelerator, precision, recipe)
     data = data + cast_seconds(m * n, accelerator, precision, recipe)

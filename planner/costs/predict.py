@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from planner.costs.assemble import assemble
 from planner.costs.block import pattern_of
-from planner.costs.breakdown import communication_kind, rank_communication, rank_flops, rank_time
+from planner.costs.breakdown import rank_flops, rank_time
 from planner.costs.evaluate import fits, memory_totals
 from planner.costs.instants import INSTANTS
 from planner.costs.memory import StageMemory, stage_memory
 from planner.costs.pipeline import CLOSED_FORMS
-from planner.costs.prices import PriceRows, Prices, price_model
+from planner.costs.prices import PriceRows, price_model
+from planner.costs.rank_communication import Traffic, communication_kind, rank_communication, traffic_of
 from planner.costs.stages import StageGroup, stage_groups
 from planner.costs.step import StepTime, step_time
 from planner.errors import PlannerError
@@ -26,16 +27,34 @@ from planner.layouts.layouts import Layouts, from_layouts
 from planner.layouts.legality import require_legal
 
 
-def predict(job: Job, layout: Layout, *, rank: int | None = None, prices: Prices | None = None) -> Prediction:
+def predict(job: Job, layout: Layout, *, rank: int | None = None) -> Prediction:
     """Everything that is predicted for one layout.
 
     Args:
         rank: its place in a ranking, None when it stands alone.
-        prices: that cover this layout, all of the same pattern of collectives (``pattern_of``); computed here when None.
 
     Raises:
         PlannerError: the layout is illegal (the first violated rule), or its schedule has no closed form.
     """
+    _require_priced(job, layout)
+    (found,) = _predicted(job, from_layouts([layout]), [rank])
+    return found
+
+
+def predict_ranking(job: Job, layouts: Layouts) -> tuple[Prediction, ...]:
+    """``predict`` of every row, ranked in their order; layouts with the same kinds of collectives are priced together."""
+    every = [layouts.row(place) for place in range(len(layouts))]
+    for layout in every:
+        _require_priced(job, layout)
+    found: dict[int, Prediction] = {}
+    for _, rows in pattern_of(layouts, job):
+        some = from_layouts(every[place] for place in rows)
+        ranks = (rows + 1).tolist()
+        found |= zip(ranks, _predicted(job, some, ranks), strict=True)
+    return tuple(found[place + 1] for place in range(len(every)))
+
+
+def _require_priced(job: Job, layout: Layout) -> None:
     require_legal(job, layout)
     if layout.schedule not in CLOSED_FORMS:
         raise PlannerError(
@@ -43,87 +62,100 @@ def predict(job: Job, layout: Layout, *, rank: int | None = None, prices: Prices
             f"priced here: {', '.join(CLOSED_FORMS)}",
             field="layout.schedule",
         )
-    row = from_layouts([layout])
-    table = price_model(job, row) if prices is None else prices
-    found = table.rows(row)
-    worst = next(stage_groups(row, job.model))
-    step = step_time(job, row, found, worst)
-    total_s = float(step.total[0])
-    group = next(stage_groups(row, job.model, every_rank=True))
-    ranks = _ranks(job, row, found, group, _Classes.of(job, row, found, worst, step))
-    flops = [rank_flops(row, found, stage, group) for stage in group.classes]
-    executed = sum(total for total, _ in flops) / sum(total - again for total, again in flops)
-    top = max(ranks, key=lambda item: (item.time.total_s - item.time.bubble_s, -item.pipeline_rank))
-    peaks = [item.memory.peak_bytes for item in ranks]
-    fullest = ranks[peaks.index(max(peaks))].memory
-    every_fits = bool(memory_totals(job, row, table).fits[0])
-    memory = dataclasses.replace(fullest, fits=every_fits, by_rank=tuple(peaks))
-    return assemble(job, layout, rank, total_s, top, memory, ranks, executed)
 
 
-def predict_ranking(job: Job, layouts: Layouts) -> tuple[Prediction, ...]:
-    """``predict`` of every row, ranked in their order; layouts with the same kinds of collectives are priced together."""
-    every = [layouts.row(place) for place in range(len(layouts))]
-    tables: dict[int, Prices] = {}
-    for _, rows in pattern_of(layouts, job):
-        table = price_model(job, from_layouts(every[place] for place in rows))
-        tables |= dict.fromkeys(rows.tolist(), table)
-    return tuple(
-        predict(job, layout, rank=place + 1, prices=tables[place]) for place, layout in enumerate(every)
-    )
+def _predicted(job: Job, layouts: Layouts, ranks: Sequence[int | None]) -> tuple[Prediction, ...]:
+    """Predictions of layouts of the same pattern of collectives; ``ranks``: their places in a ranking."""
+    table = price_model(job, layouts)
+    prices, fit = table.rows(layouts), memory_totals(job, layouts, table).fits
+    found: dict[int, Prediction] = {}
+    for group in stage_groups(layouts, job.model):
+        alike = _Alike.of(job, layouts.take(group.rows), prices.take(group.rows), group)
+        for place, row in enumerate(group.rows.tolist()):
+            found[row] = alike.prediction(place, ranks[row], every_fits=bool(fit[row]))
+    return tuple(found[row] for row in range(len(layouts)))
 
 
 @dataclass(frozen=True)
-class _Classes:
-    """What equal pipeline ranks of a single layout share.
+class _Alike:
+    """Layouts with the same stage classes and the same pattern of collectives, priced together.
 
     Args:
-        step: with a time for each class; place: rank -> its class.
-        memory: of each class, one row for each member.
+        step: with a time for each class. classes: pipeline rank -> its class.
+        memory: of each class, the members of the first layout, then those of the next.
     """
 
-    step: StepTime
-    place: Mapping[int, int]
+    job: Job
+    layouts: Layouts
+    prices: PriceRows
     group: StageGroup
+    step: StepTime
+    classes: Mapping[int, int]
     memory: tuple[StageMemory, ...]
+    traffic: Traffic
 
     @staticmethod
-    def of(job: Job, row: Layouts, prices: PriceRows, group: StageGroup, step: StepTime) -> _Classes:
+    def of(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> _Alike:
         memory = []
         for stage in group.classes:
-            members = np.zeros(stage.count, dtype=np.int64)
-            each = np.array(stage.ranks, dtype=np.int64)
-            memory.append(stage_memory(job, row.take(members), prices.take(members), stage, each))
-        place = {rank: index for index, stage in enumerate(group.classes) for rank in stage.ranks}
-        return _Classes(step, place, group, tuple(memory))
+            members = np.repeat(np.arange(len(layouts)), stage.count)
+            each = np.tile(np.array(stage.ranks, dtype=np.int64), len(layouts))
+            memory.append(stage_memory(job, layouts.take(members), prices.take(members), stage, each))
+        step, traffic = step_time(job, layouts, prices, group), traffic_of(job, layouts, prices, group)
+        classes = {rank: index for index, stage in enumerate(group.classes) for rank in stage.ranks}
+        return _Alike(job, layouts, prices, group, step, classes, tuple(memory), traffic)
 
+    def prediction(self, place: int, rank: int | None, *, every_fits: bool) -> Prediction:
+        """The prediction of one of the layouts.
 
-def _ranks(
-    job: Job, row: Layouts, prices: PriceRows, group: StageGroup, classes: _Classes
-) -> tuple[RankPrediction, ...]:
-    step, total_s = classes.step, float(classes.step.total[0])
-    alike: dict[object, tuple[CommunicationRow, ...]] = {}
-    result = []
-    for stage in group.classes:
-        rank = stage.ranks[0]
-        index = classes.place[rank]
-        breakdown = rank_time(row, prices, stage, group, step.stages[index], float(step.hops[0]), total_s)
-        sent = communication_kind(job, row, group, stage)
-        if sent not in alike:
-            alike[sent] = rank_communication(job, row, prices, group, stage, breakdown)
-        member = classes.group.classes[index].ranks.index(rank)
-        result.append(
-            RankPrediction(
-                pipeline_rank=rank,
-                virtual_stages=stage.virtual_stages,
-                layers=stage.layers(job.model),
-                flops=rank_flops(row, prices, stage, group)[0],
-                time=breakdown,
-                memory=memory_breakdown(job, classes.memory[index], member),
-                communication=alike[sent],
+        Args:
+            place: of the layout. rank: its place in a ranking. every_fits: whether all of its ranks fit.
+        """
+        only = np.array([place])
+        row, prices = self.layouts.take(only), self.prices.take(only)
+        alone = next(stage_groups(row, self.job.model, every_rank=True))
+        ranks = self._ranks(place, row, prices, alone)
+        flops = [rank_flops(row, prices, stage, alone) for stage in alone.classes]
+        executed = sum(total for total, _ in flops) / sum(total - again for total, again in flops)
+        top = max(ranks, key=lambda item: (item.time.total_s - item.time.bubble_s, -item.pipeline_rank))
+        peaks = [item.memory.peak_bytes for item in ranks]
+        fullest = ranks[peaks.index(max(peaks))].memory
+        memory = dataclasses.replace(fullest, fits=every_fits, by_rank=tuple(peaks))
+        total_s = float(self.step.total[place])
+        return assemble(self.job, row.row(0), rank, total_s, top, memory, ranks, executed)
+
+    def _ranks(
+        self, place: int, row: Layouts, prices: PriceRows, alone: StageGroup
+    ) -> tuple[RankPrediction, ...]:
+        """Every pipeline rank of a layout; ``row``, ``prices``, ``alone``: the layout by itself."""
+        total_s, hops_s = float(self.step.total[place]), float(self.step.hops[place])
+        known: dict[object, tuple[CommunicationRow, ...]] = {}
+        result = []
+        for stage in alone.classes:
+            rank = stage.ranks[0]
+            index = self.classes[rank]
+            time = rank_time(row, prices, stage, alone, self.step.stages[index], hops_s, total_s, place)
+            sent = communication_kind(self.job, row, alone, stage)
+            if sent not in known:
+                known[sent] = rank_communication(
+                    self.job, row, prices, alone, stage, time, self.traffic, place
+                )
+            members = self.group.classes[index].ranks
+            memory = memory_breakdown(
+                self.job, self.memory[index], place * len(members) + members.index(rank)
             )
-        )
-    return tuple(result)
+            result.append(
+                RankPrediction(
+                    pipeline_rank=rank,
+                    virtual_stages=stage.virtual_stages,
+                    layers=stage.layers(self.job.model),
+                    flops=rank_flops(row, prices, stage, alone)[0],
+                    time=time,
+                    memory=memory,
+                    communication=known[sent],
+                )
+            )
+        return tuple(result)
 
 
 def memory_breakdown(job: Job, memory: StageMemory, row: int) -> MemoryBreakdown:

@@ -8,14 +8,15 @@ where it stores gradients, and sums over the other replicas in every micro-batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
 
 from planner.costs.collectives import CollectiveCost, collective_cost
 from planner.costs.kernels import memory_bound_seconds
+from planner.costs.shard_reach import Members, reach_of, two_axes
 from planner.costs.shard_units import Part, StageParts, whole
 from planner.costs.sizes import BoolArray, FloatArray
 from planner.costs.stage_three import gathered_seconds, loop_seconds, scattered_seconds
@@ -24,7 +25,7 @@ from planner.costs.transfers import strides_of
 from planner.jobs.framework import StateLaw
 from planner.jobs.types import Job
 from planner.layouts.layouts import IntArray, Layouts
-from planner.layouts.mesh import Spread, spread
+from planner.layouts.mesh import Spread
 
 TRAFFIC_KNOBS = (
     "tp",
@@ -78,16 +79,6 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class _Members:
-    """A two-axis group (inner axis, outer axis) of which the first n ranks form a shard group."""
-
-    inner: IntArray
-    inner_stride: IntArray
-    outer: IntArray
-    outer_stride: IntArray
-
-
-@dataclass(frozen=True)
 class _Request:
     """A collective asked for: every ``first``-th rank of the group, ``size`` of them, ``nbytes`` in ``calls`` pieces.
 
@@ -105,6 +96,16 @@ class _Request:
     before_s: FloatArray | float = 0.0
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request of one of several ranks, for the first ranks of the members of an axis."""
+
+    rank: int
+    axis: Literal["dp", "edp"]
+    members: Members
+    request: _Request
+
+
 def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts) -> tuple[Flow, ...]:
     """All data-parallel collectives of one pipeline rank.
 
@@ -113,17 +114,35 @@ def replica_flows(job: Job, layouts: Layouts, groups: Groups, parts: StageParts)
         groups: shard groups of the rows.
         parts: the rank's parameters; units of several sizes give a flow for each.
     """
+    (flows,) = flows_of_ranks(job, layouts, groups, [parts])
+    return flows
+
+
+def flows_of_ranks(
+    job: Job, layouts: Layouts, groups: Groups, ranks: Sequence[StageParts]
+) -> list[tuple[Flow, ...]]:
+    """``replica_flows`` of several ranks of the same rows; collectives of one kind are priced together.
+
+    Args:
+        ranks: the parameters of each.
+    """
     strides = strides_of(layouts)
     one = np.ones(len(layouts), dtype=np.int64)
-    attention = _two_axes(layouts.cp, strides["cp"], layouts.columns["dp"], strides["dp"])
-    experts = _Members(layouts.edp, strides["edp"], one, one)
-    flows: list[Flow] = []
+    attention = two_axes(layouts.cp, strides["cp"], layouts.columns["dp"], strides["dp"])
+    experts = Members(layouts.edp, strides["edp"], one, one)
     once = holds_back(job, layouts)
-    for request in _requests(job, parts.dense, groups.dense, once):
-        flows.append(_priced(job, "dp", attention, request))
-    for request in _requests(job, parts.expert, groups.expert, once):
-        flows.append(_priced(job, "edp", experts, request))
-    return tuple(flows)
+    asked: list[_Asked] = []
+    for rank, parts in enumerate(ranks):
+        dense = _requests(job, parts.dense, groups.dense, once)
+        routed = _requests(job, parts.expert, groups.expert, once)
+        asked += [_Asked(rank, "dp", attention, request) for request in dense]
+        asked += [_Asked(rank, "edp", experts, request) for request in routed]
+    priced: dict[int, Flow] = {}
+    for collective in dict.fromkeys(one.request.collective for one in asked):
+        alike = [place for place, one in enumerate(asked) if one.request.collective == collective]
+        priced |= zip(alike, _priced(job, [asked[place] for place in alike]), strict=True)
+    flows = [(asked[place].rank, priced[place]) for place in range(len(asked))]
+    return [tuple(flow for of, flow in flows if of == rank) for rank in range(len(ranks))]
 
 
 def holds_back(job: Job, layouts: Layouts) -> BoolArray:
@@ -206,31 +225,37 @@ def _reduced(law: StateLaw, sizes: GroupSizes) -> FloatArray:
     return sizes.gradients if law.sums_whole else np.maximum(sizes.gradients, sizes.optimizer)
 
 
-def _two_axes(a: IntArray, a_stride: IntArray, b: IntArray, b_stride: IntArray) -> _Members:
-    """The axis with the smaller stride inside."""
-    swap = b_stride < a_stride
-    return _Members(
-        np.where(swap, b, a),
-        np.where(swap, b_stride, a_stride),
-        np.where(swap, a, b),
-        np.where(swap, a_stride, b_stride),
+def _priced(job: Job, asked: Sequence[_Asked]) -> Iterator[Flow]:
+    """Requests of the same collective, in their order."""
+    sizes = [np.maximum(np.round(one.request.size), 1).astype(np.int64) for one in asked]
+    firsts = [
+        np.broadcast_to(one.request.first, size.shape).astype(np.int64)
+        for one, size in zip(asked, sizes, strict=True)
+    ]
+    members = Members(
+        *(np.concatenate([getattr(one.members, item.name) for one in asked]) for item in fields(Members))
     )
+    per_call = [one.request.nbytes / np.maximum(one.request.calls, 1.0) for one in asked]
+    first, nbytes = np.concatenate(firsts), np.concatenate(per_call)
+    reach = reach_of(job, members, first, np.concatenate(sizes))
+    cost = collective_cost(asked[0].request.collective, nbytes, reach, job.cluster)
+    rows = len(sizes[0])
+    for place, one in enumerate(asked):
+        own = slice(place * rows, (place + 1) * rows)
+        yield _flow(job, one, first[own], nbytes[own], reach.take(own), cost.take(own))
 
 
-def _priced(job: Job, axis: Literal["dp", "edp"], members: _Members, request: _Request) -> Flow:
-    size = np.maximum(np.round(request.size), 1).astype(np.int64)
-    first = np.broadcast_to(request.first, size.shape).astype(np.int64)
-    reach = _reach(job, members, first, size)
+def _flow(
+    job: Job, asked: _Asked, first: IntArray, per_call: FloatArray, reach: Spread, cost: CollectiveCost
+) -> Flow:
+    request = asked.request
     moves = request.nbytes > 0
-    calls = np.maximum(request.calls, 1.0)
-    per_call = request.nbytes / calls
-    cost = collective_cost(request.collective, per_call, reach, job.cluster)
     if np.any(request.before_s):
-        each = request.before_s / calls
+        each = request.before_s / np.maximum(request.calls, 1.0)
         cost = replace(cost, seconds=cost.seconds + each, latency_s=cost.latency_s + each)
     return Flow(
         what=request.what,
-        axis=axis,
+        axis=asked.axis,
         occasion=request.occasion,
         collective=request.collective,
         first=first,
@@ -262,28 +287,3 @@ def _copies(job: Job, request: _Request) -> FloatArray:
     law = job.framework.state_law(job.training.precision)
     other = law.gathered / gradient_bytes(job)[1] if scattered else 1.0
     return memory_bound_seconds((1.0 + other) * request.nbytes, job.cluster.accelerator)
-
-
-def _reach(job: Job, members: _Members, first: IntArray, size: IntArray) -> Spread:
-    """Spread of every ``first``-th rank, ``size`` of them, of a two-axis group.
-
-    Where the two axes are not adjacent the group spans at most the product of what each part spans.
-    """
-    adjacent = (members.inner_stride * members.inner == members.outer_stride) | (members.outer == 1)
-    start_inner = first < members.inner
-    inside = np.where(start_inner, np.minimum(size, np.maximum(members.inner // np.maximum(first, 1), 1)), 1)
-    simple = adjacent | (size <= inside)
-    stride = np.where(
-        start_inner | adjacent, members.inner_stride * first, members.outer_stride * (first // members.inner)
-    )
-    size_simple = np.where(simple, size, 1)
-    near = spread(size_simple, np.where(simple, stride, 1), job.cluster)
-    if bool(simple.all()):
-        return near
-    inner = spread(
-        np.where(simple, 1, inside), np.where(simple, 1, members.inner_stride * first), job.cluster
-    )
-    rest = np.maximum(size // np.maximum(inside, 1), 1)
-    outer = spread(np.where(simple, 1, rest), np.where(simple, 1, members.outer_stride), job.cluster)
-    product = np.minimum(inner.domains * outer.domains, size[:, None])
-    return Spread(size, stride, near.devices, np.where(simple[:, None], near.domains, product))

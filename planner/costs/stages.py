@@ -47,6 +47,11 @@ class StageClass:
         return tuple(self.recomputed.items()), tuple(self.plain.items())
 
     @property
+    def content(self) -> object:
+        """The same in whatever order."""
+        return frozenset(self.recomputed.items()), frozenset(self.plain.items())
+
+    @property
     def units(self) -> int:
         """Blocks of one member: parts that are gathered and reduced on their own."""
         return sum(self.recomputed.values()) + sum(self.plain.values())
@@ -128,14 +133,12 @@ def stage_blocks(model: ModelGraph, stages: int, shares: tuple[int, ...] | None)
     """
     layers = model.layers
     counts = shares if shares is not None else (layers // stages,) * stages
-    bounds = np.cumsum((0, *counts))
+    is_layer = np.array([model.blocks[name].kind == "layer" for name in model.order])
+    before = np.cumsum(is_layer) - is_layer
+    dealt = np.searchsorted(np.cumsum((0, *counts)), before, side="right") - 1
     result: list[list[str]] = [[] for _ in range(stages)]
-    position = 0
-    for name in model.order:
-        stage = min(int(np.searchsorted(bounds, position, side="right")) - 1, stages - 1)
+    for name, stage in zip(model.order, np.minimum(dealt, stages - 1).tolist(), strict=True):
         result[stage].append(name)
-        if model.blocks[name].kind == "layer":
-            position += 1
     return result
 
 

@@ -7,7 +7,7 @@ T = hops + max over ranks (m t + wait + traffic + optimizer).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,8 @@ from planner.costs.optimizer import update_seconds
 from planner.costs.overlap import Chunks, Exposed, Traffic, exposed_traffic
 from planner.costs.pipeline import passes_left, splits_backward, waiting
 from planner.costs.prices import PriceRows
-from planner.costs.replicas import TRAFFIC_KNOBS, Occasion, replica_flows
-from planner.costs.shard_units import StageParts, stage_parts
+from planner.costs.replicas import TRAFFIC_KNOBS, Flow, Occasion, flows_of_ranks
+from planner.costs.shard_units import stage_parts
 from planner.costs.sizes import FloatArray, local_parameter
 from planner.costs.stages import StageClass, StageGroup
 from planner.costs.states import (
@@ -128,9 +128,19 @@ def _backward_or(
 
 
 def stage_time(
-    job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup, stage: StageClass, distinct: _Distinct
+    job: Job,
+    layouts: Layouts,
+    prices: PriceRows,
+    group: StageGroup,
+    stage: StageClass,
+    distinct: _Distinct,
+    flows: Sequence[Flow],
 ) -> StageTime:
-    """Time of a stage class for the rows of a group."""
+    """Time of a stage class for the rows of a group.
+
+    Args:
+        flows: its data-parallel traffic, of the distinct rows.
+    """
     counts = (stage.recomputed, stage.plain)
     forward, backward, weight = pass_seconds(layouts, prices, group, counts)
     spare = [
@@ -140,17 +150,16 @@ def stage_time(
     c = layouts.columns
     micro_batches = c["micro_batches"].astype(np.float64)
     often = passes_left(c["schedule"], c["pp"], c["vpp"], c["micro_batches"])
-    own = prices.take(distinct.first)
-    parts = stage_parts(job, distinct.layouts, own, stage).whole
     traffic = exposed_traffic(
         job,
-        _traffic(job, distinct, parts),
+        _traffic(distinct, flows),
         spare[0],
         spare[1],
         micro_batches,
         stage.units,
         Chunks(np.maximum(c["vpp"], 1), often),
     )
+    own = prices.take(distinct.first)
     small = state_bytes(job, distinct.groups, *stored_elements(job, distinct.layouts, own, stage))
     states = spread_states(small, distinct.inverse) if moves_states(layouts) else None
     slowdown = job.framework.overlap_slowdown
@@ -179,10 +188,10 @@ def stage_time(
     )
 
 
-def _traffic(job: Job, distinct: _Distinct, parts: StageParts) -> Mapping[tuple[str, Occasion], Traffic]:
+def _traffic(distinct: _Distinct, flows: Sequence[Flow]) -> Mapping[tuple[str, Occasion], Traffic]:
     """(axis, occasion) -> traffic of one occasion, shape (rows,)."""
     result: dict[tuple[str, Occasion], Traffic] = {}
-    for flow in replica_flows(job, distinct.layouts, distinct.groups, parts):
+    for flow in flows:
         key = (flow.axis, flow.occasion)
         known = result.get(key, Traffic(0.0, 0.0))
         result[key] = Traffic(known.seconds + flow.seconds, known.copies_s + flow.copies_s)
@@ -198,16 +207,18 @@ def _tied(job: Job, layouts: Layouts, stage: StageClass) -> FloatArray:
 
 def tied_sums(job: Job, layouts: Layouts, stage: StageClass) -> list[CollectiveCost]:
     """Sums of tied tables' gradients between their owner's stage and the stage that holds a copy."""
-    reach = ends_of(layouts, job)
     sizes = tied_bytes(job, layouts, stage)
+    if not sizes:
+        return []
+    reach = ends_of(layouts, job)
     return [collective_cost("all_reduce", nbytes, reach, job.cluster) for nbytes in sizes]
 
 
 def tied_bytes(job: Job, layouts: Layouts, stage: StageClass) -> list[FloatArray]:
     """Bytes of each of ``tied_sums``."""
-    shared = (*tied_elsewhere(job.model, stage), *shared_with_others(job.model, stage))
     if not (layouts.columns["pp"] > 1).any():
         return []
+    shared = (*tied_elsewhere(job.model, stage), *shared_with_others(job.model, stage))
     wire = gradient_bytes(job)[1]
     return [local_parameter(parameter.axes, layouts) * wire for parameter in shared]
 
@@ -278,10 +289,14 @@ class StepTime:
 def stage_times(job: Job, layouts: Layouts, prices: PriceRows, group: StageGroup) -> tuple[StageTime, ...]:
     """Seconds of every stage class of a group by itself."""
     distinct = _Distinct.of(job, layouts)
-    times: dict[object, StageTime] = {}
-    for stage in group.classes:
-        if stage.owned not in times:
-            times[stage.owned] = stage_time(job, layouts, prices, group, stage, distinct)
+    own = prices.take(distinct.first)
+    different = {stage.owned: stage for stage in reversed(group.classes)}
+    parts = [stage_parts(job, distinct.layouts, own, stage).whole for stage in different.values()]
+    flows = flows_of_ranks(job, distinct.layouts, distinct.groups, parts)
+    times = {
+        owned: stage_time(job, layouts, prices, group, stage, distinct, sent)
+        for (owned, stage), sent in zip(different.items(), flows, strict=True)
+    }
     return tuple(times[stage.owned] for stage in group.classes)
 
 

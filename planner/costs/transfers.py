@@ -114,6 +114,8 @@ def strides_of(layouts: Layouts) -> Mapping[str, IntArray]:
     order_column = layouts.columns["axis_order"]
     for index, order in enumerate(layouts.axis_orders):
         rows = np.flatnonzero(order_column == index)
+        if len(rows) == len(layouts):
+            return mesh_strides(order, degrees)
         if not len(rows):
             continue
         strides = mesh_strides(order, {name: column[rows] for name, column in degrees.items()})

@@ -126,10 +126,12 @@ class Layouts:
 
 def distinct_rows(columns: Sequence[IntArray], rows: int) -> tuple[IntArray, IntArray]:
     """Distinct combinations of integer columns: (row of each first occurrence, combination of every row)."""
+    if rows <= 1:
+        return np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
     key = np.zeros(rows, dtype=np.int64)
     span = 1
     for column in columns:
-        low, high = (int(column.min()), int(column.max())) if rows else (0, 0)
+        low, high = int(column.min()), int(column.max())
         if low == high:
             continue
         values, width = column - low, high - low + 1
@@ -140,7 +142,7 @@ def distinct_rows(columns: Sequence[IntArray], rows: int) -> tuple[IntArray, Int
         key = key * width + values
         span *= width
     if span == 1:
-        return np.zeros(min(rows, 1), dtype=np.int64), np.zeros(rows, dtype=np.int64)
+        return np.zeros(1, dtype=np.int64), np.zeros(rows, dtype=np.int64)
     if rows < _FEW_ROWS or span > _table_size(rows):
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         return first, inverse

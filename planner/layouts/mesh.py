@@ -154,8 +154,11 @@ def mesh_strides(order: Sequence[str], degrees: Mapping[str, ArrayLike]) -> dict
     strides = {**_nested(expert, known), **_nested(attention, known)}
     strides["ulysses"] = strides["cp"]
     strides["ring"] = strides["cp"] * known["ulysses"]
-    rows = np.broadcast_shapes(*(value.shape for value in (*strides.values(), *known.values())))
-    return {axis: np.broadcast_to(value, rows) for axis, value in strides.items()}
+    rows = np.broadcast(*strides.values(), *known.values()).shape
+    return {
+        axis: value if value.shape == rows else np.broadcast_to(value, rows)
+        for axis, value in strides.items()
+    }
 
 
 def meshes_agree(order: Sequence[str], degrees: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
@@ -204,7 +207,12 @@ def _degrees(degrees: Mapping[str, ArrayLike]) -> dict[str, Integers]:
 
 
 def _nested(order: Sequence[str], degrees: Mapping[str, Integers]) -> dict[str, Integers]:
-    return {axis: _product(degrees, order[:place]) for place, axis in enumerate(order)}
+    strides: dict[str, Integers] = {}
+    inside = np.ones(1, dtype=np.int64)
+    for axis in order:
+        strides[axis] = inside
+        inside = inside * degrees[axis]
+    return strides
 
 
 def _product(degrees: Mapping[str, Integers], axes: Sequence[str]) -> Integers:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.costs.assemble import assemble
-from planner.costs.breakdown import rank_communication, rank_flops
+from planner.costs.breakdown import rank_flops
 from planner.costs.evaluate import fits
 from planner.costs.memory import stage_memory
+from planner.costs.rank_communication import Traffic, rank_communication, traffic_of
 from planner.jobs.prediction import MemoryBreakdown, Prediction, RankPrediction
 from planner.jobs.types import Job
 from planner.simulator.analysis.memory import MemoryTimeline, memory_timelines
@@ -28,8 +29,10 @@ def to_prediction(simulation: Simulation, *, rank: int | None = None) -> Predict
     classes = time_classes(simulation.program, simulation.execution)
     chosen = busiest_actors(simulation, classes)
     memories = rank_memory(simulation, chosen)
+    priced = simulation.priced[0]
+    traffic = traffic_of(simulation.job, priced.row, priced.prices, stage_group(priced))
     ranks = tuple(
-        _rank(simulation, classes, place, actor, memory)
+        _rank(simulation, classes, traffic, place, actor, memory)
         for place, (actor, memory) in enumerate(zip(chosen, memories, strict=True))
     )
     top = max(ranks, key=lambda item: (item.time.total_s - item.time.bubble_s, -item.pipeline_rank))
@@ -73,19 +76,24 @@ def rank_memory(simulation: Simulation, actors: Sequence[int]) -> tuple[MemoryTi
 
 
 def _rank(
-    simulation: Simulation, classes: TimeClasses, place: int, actor: int, timeline: MemoryTimeline
+    simulation: Simulation,
+    classes: TimeClasses,
+    traffic: Traffic,
+    place: int,
+    actor: int,
+    timeline: MemoryTimeline,
 ) -> RankPrediction:
-    priced = simulation.priced[0]
+    job, priced = simulation.job, simulation.priced[0]
     stage, group = priced.ranks[place], stage_group(priced)
     time = classes.breakdown(actor, _recompute_s(simulation, place))
     return RankPrediction(
         pipeline_rank=place,
         virtual_stages=stage.virtual_stages,
-        layers=stage.layers(simulation.job.model),
+        layers=stage.layers(job.model),
         flops=rank_flops(priced.row, priced.prices, stage, group)[0],
         time=time,
         memory=_memory(simulation, place, timeline),
-        communication=rank_communication(simulation.job, priced.row, priced.prices, group, stage, time),
+        communication=rank_communication(job, priced.row, priced.prices, group, stage, time, traffic),
     )
 
 

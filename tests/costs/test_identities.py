@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from planner.costs.evaluate import evaluate
-from planner.costs.predict import predict
+from planner.costs.predict import predict, predict_ranking
 from planner.layouts.layouts import from_layouts
 from tests.costs.samples import DENSE, MOE, random_layouts
 
@@ -57,6 +57,22 @@ def test_parts_add_up(make_job: Any, model: dict[str, Any], framework: str) -> N
                     shared = sum(c.exposed_s for c in rank.communication if c.axis == axis)
                     assert shared == pytest.approx(seconds, rel=1e-9, abs=1e-12)
         assert max(prediction.memory.by_rank) == prediction.memory.peak_bytes
+
+
+@pytest.mark.parametrize(
+    ("model", "framework"),
+    [(DENSE, "megatron-core"), (MOE, "megatron-core"), (DENSE, "torchtitan"), (MOE, "deepspeed")],
+)
+def test_plans_of_a_ranking_are_those_of_single_layouts(
+    make_job: Any, model: dict[str, Any], framework: str
+) -> None:
+    """Whatever is priced together: times, memory and transfers of every rank, bit for bit."""
+    job = make_job(model, devices=64, global_batch=128, seq_len=2048, framework=framework)
+    rows = random_layouts(job, 60, 11)
+    ranking = predict_ranking(job, rows)
+    assert [plan.rank for plan in ranking] == list(range(1, len(rows) + 1))
+    for index, plan in enumerate(ranking):
+        assert plan == predict(job, rows.row(index), rank=index + 1)
 
 
 def test_prediction_survives_json(make_job: Any) -> None:

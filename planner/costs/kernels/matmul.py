@@ -49,7 +49,7 @@ def matmul_seconds(
     precision: str,
     element_bytes: float = 2.0,
     *,
-    result_bytes: float | None = None,
+    result_bytes: FloatArray | float | None = None,
     groups: FloatArray | float = 1.0,
     strides: tuple[FloatArray, FloatArray, FloatArray] | None = None,
 ) -> FloatArray:

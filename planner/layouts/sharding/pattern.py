@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from planner.layouts.sharding.placement import TOKENS, BlockAxis, Placement
 
@@ -42,7 +43,7 @@ class Pattern:
         """Whether the mesh axis is larger than one."""
         return bool(getattr(self, axis))
 
-    @property
+    @cached_property
     def stream(self) -> Placement:
         """Placement of the residual stream: tokens over cp, and over tp with sequence parallelism."""
         states: dict[BlockAxis, str] = {axis: TOKENS for axis in ("ulysses", "ring") if self.has(axis)}
@@ -50,7 +51,7 @@ class Pattern:
             states["tp"] = TOKENS
         return Placement.of(states)
 
-    @property
+    @cached_property
     def expert_stream(self) -> Placement:
         """Placement of tokens that have been sent to experts."""
         return Placement.of({axis: "expert_tokens" for axis in ("ep", "etp") if self.has(axis)})

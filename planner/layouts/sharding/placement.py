@@ -67,6 +67,8 @@ def conversion(source: Placement, target: Placement) -> tuple[Step, ...]:
     Slicing a replicated tensor is free. A replicated tensor never has to become partial: gradients are asked for in
     ``dual`` placements, which hold no partial state.
     """
+    if source == target:
+        return ()
     steps: list[Step] = []
     current = source
     for axis in BLOCK_AXES:

@@ -85,19 +85,27 @@ def mesh_tuples(
     options: Options, facts: Facts, objects: Objects, counts: tuple[int, ...]
 ) -> Iterator[tuple[int, ...]]:
     """Every ordered factorisation of the devices into tp, ulysses, ring, pp and dp, as rows of ``MESH_COLUMNS``."""
+    splits: dict[int, list[tuple[int, ...]]] = {}
     for devices in counts:
         for tp in options.numbers("tp", divisors(devices), cap=LARGEST_TP):
             for pp in options.numbers("pp", divisors(devices // tp)):
                 for cp in options.numbers("cp", divisors(devices // (tp * pp))):
                     dp = devices // (tp * pp * cp)
-                    if not options.accepts("dp", dp) or facts.global_batch % dp:
+                    if facts.global_batch % dp or not options.accepts("dp", dp):
                         continue
-                    for ulysses in options.numbers("ulysses", divisors(cp)):
-                        if not options.accepts("ring", cp // ulysses):
-                            continue
-                        for gather in _ring_kinds(options, facts, ulysses, cp // ulysses):
-                            for order in range(len(objects.axis_orders)):
-                                yield (tp, ulysses, cp // ulysses, pp, dp, gather, order)
+                    if cp not in splits:
+                        splits[cp] = list(_context_splits(options, facts, cp))
+                    for ulysses, ring, gather in splits[cp]:
+                        for order in range(len(objects.axis_orders)):
+                            yield (tp, ulysses, ring, pp, dp, gather, order)
+
+
+def _context_splits(options: Options, facts: Facts, cp: int) -> Iterator[tuple[int, ...]]:
+    """(ulysses, ring, kind of ring) of a degree of context parallelism."""
+    for ulysses in options.numbers("ulysses", divisors(cp)):
+        ring = cp // ulysses
+        if options.accepts("ring", ring):
+            yield from ((ulysses, ring, gather) for gather in _ring_kinds(options, facts, ulysses, ring))
 
 
 def _ring_kinds(options: Options, facts: Facts, ulysses: int, ring: int) -> tuple[int, ...]:
@@ -170,9 +178,10 @@ def _level_groups(
         if axis in ("cp", "dp"):
             break
         inside *= degrees.get(axis, 1)
+    parts = divisors(group)
     for level in cluster.network:
         within = max(1, level.size // inside)
-        size = max(d for d in divisors(group) if d <= within)
+        size = max(d for d in parts if d <= within)
         if 1 < size < group:
             yield size
 

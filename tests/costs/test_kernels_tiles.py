@@ -29,7 +29,7 @@ DEVICE = Accelerator(
     architecture="test",
     peak_flops={"bf16": 1e15, "fp8": 2e15},
     memory_bytes=80e9,
-    memory_bandwidth=1e21,
+    memory_bandwidth=1e18,
     kernels=PLAIN,
     compute_units=100,
 )
@@ -144,9 +144,9 @@ def test_a_batch_of_many_is_a_batch_of_one_each() -> None:
     assert many.tolist() == ones
 
 
-def test_products_of_experts_do_not_hide_their_traffic() -> None:
+def test_products_of_experts_hardly_hide_their_traffic() -> None:
     """A weight gradient that is added to fp32: a hundred of one tile each, whose 100 x 128 x 256 x 8 bytes take as long as
-    computing; one large product of as many tiles hides them (2^(1/4)), the products of experts add them."""
+    computing; one large product of as many tiles hides them (2^(1/4)), the products of experts do not (2^(1/1.3))."""
     sizes = np.array([1280.0]), np.array([2560.0]), np.array([8000.0])
     slow = replace(with_constants(launch_s=0.0), memory_bandwidth=1280 * 2560 * 8 / TILE)
     operands = {"element_bytes": 0.0, "result_bytes": 8.0}
@@ -154,4 +154,4 @@ def test_products_of_experts_do_not_hide_their_traffic() -> None:
     each = np.array([128.0]), np.array([256.0]), np.array([8000.0])
     experts = matmul_seconds(*each, slow, "bf16", groups=np.array([100.0]), **operands)[0]  # type: ignore[arg-type]
     assert whole == pytest.approx(2**0.25 * TILE)
-    assert experts == pytest.approx(2 * TILE)
+    assert experts == pytest.approx(2 ** (1 / 1.3) * TILE)

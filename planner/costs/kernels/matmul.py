@@ -25,9 +25,8 @@ PARTIAL_BYTES = 4.0
 
 GROUPED_SHARPNESS = 1.3
 """The same for the products of experts: each is a kernel of its own with few waves, whose operands arrive before its first
-product and whose result, with the gradient that it is added to, moves after its last, so that they nearly add up. Of 1, 1.3, 2
-and 4, refitted, it has the least error in sample over eight groups of published runs, and the least left out with 1 or 2 as
-close (docs/cost-model.md)."""
+product and whose result, with the gradient that it is added to, moves after its last, so that both nearly add up. Chosen among
+1, 1.3, 2 and 4, each refitted to published runs (docs/cost-model.md)."""
 
 STRIDE_BYTES = 4096
 """Rows of an operand that lie a multiple of this apart meet in the same memory channels and cache sets."""

@@ -22,6 +22,7 @@ CorrectedField = Literal[
     "hardware.network.gbps_per_node",
     "hardware.network.kind",
     "layout.attention",
+    "layout.compile",
     "layout.grad_dtype",
     "layout.launch_blocking",
     "layout.recompute",

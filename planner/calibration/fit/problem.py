@@ -99,10 +99,10 @@ def build_problem(
     found: list[tuple[RunRow, float, list[tuple[Hashable, int]]]] = []
     for index, row in enumerate(rows):
         progress(index / len(rows), "reading rows as jobs")
-        usable = _usable(row, votes, shelf)
-        if usable is None:
+        timed = usable(row, votes, shelf) if row.complete else None
+        if timed is None:
             continue
-        expressed, seconds = usable
+        expressed, seconds = timed
         places: list[tuple[Hashable, int]] = []
         for variant in expressed.variants:
             batch = collected.setdefault(variant.key, [])
@@ -112,8 +112,9 @@ def build_problem(
     return _assembled(found, collected, votes, shelf)
 
 
-def _usable(row: RunRow, votes: Votes, shelf: Shelf) -> tuple[Expressed, float] | None:
-    if not row.complete or votes.doubt(row, "time"):
+def usable(row: RunRow, votes: Votes, shelf: Shelf) -> tuple[Expressed, float] | None:
+    """A row with the seconds that it measured; None where these are in doubt, are not stated, or cannot be expressed."""
+    if votes.doubt(row, "time"):
         return None
     try:
         expressed = express(row, shelf)

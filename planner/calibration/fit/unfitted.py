@@ -13,18 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.calibration.fit.constants import Key
-from planner.calibration.fit.problem import FloatArray, Problem
+from planner.calibration.fit.problem import FloatArray, Problem, usable
 from planner.calibration.fit.scopes import at_priors, constants_of, with_values
 from planner.calibration.fit.spreads import Unfitted, counts, support_by
 from planner.costs.uncertainty import PARTS, Support
 from planner.jobs.framework import FRAMEWORKS
 from planner.jobs.types import Job
 from planner.layouts.layouts import from_layouts
-from planner.validation.runs.express import Expressed, express
-from planner.validation.runs.measured import measured_seconds
+from planner.validation.runs.express import Expressed
 from planner.validation.runs.predicting import answer
 from planner.validation.runs.readings import Reading
-from planner.validation.runs.refusal import Refused
 from planner.validation.runs.rows import RunRow
 from planner.validation.runs.shelf import Shelf
 from planner.validation.runs.votes import Votes
@@ -64,17 +62,10 @@ def _open(row: RunRow, votes: Votes, seen: AbstractSet[str], shelf: Shelf) -> _O
     """The row, if its source was not fitted and its readings can be trusted to hold what ran: of a model whose widths are
     not told they are guesses by its name."""
     family = votes.family(row)
-    if row.complete or family in seen or votes.doubt(row, "time"):
+    found = None if row.complete or family in seen else usable(row, votes, shelf)
+    if found is None or any("model" in variant.setting for variant in found[0].variants):
         return None
-    try:
-        expressed = express(row, shelf)
-        seconds = measured_seconds(row, expressed.variants[0].job)
-    except Refused:
-        return None
-    guessed = any("model" in variant.setting for variant in expressed.variants)
-    if seconds is None or expressed.untimed is not None or guessed:
-        return None
-    return _Open(expressed, family, seconds)
+    return _Open(found[0], family, found[1])
 
 
 def _with_jobs(item: Expressed, jobs: Mapping[Hashable, Job]) -> Expressed:

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.kernels import attention_seconds, backward_widths, memory_bound_seconds
-from planner.costs.operator_cost import OperatorCost, fused, operator_result
-from planner.costs.sizes import FloatArray, Sizes
+from planner.costs.kernels import (
+    EAGER_SOFTMAX_LAUNCHES,
+    attention_seconds,
+    backward_widths,
+    memory_bound_seconds,
+)
+from planner.costs.operator_cost import OperatorCost, fused, one_softmax, operator_result
+from planner.costs.sizes import BoolArray, FloatArray, Sizes
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator
 
@@ -26,6 +31,9 @@ ENDS_BYTES = 12.0
 
 SHORT_SIDES = 1.5
 """Of paired chunks of T tokens, blocks off the diagonal are T x T/2 and T/2 x T: the mean of 2 / T and 1 / T."""
+
+UNFUSED_CALLS = (5.0, 8.0)
+"""Launches of unfused attention with a fused softmax, forward and backward."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,16 @@ def attention_cost(operator: Operator, block: Block, derivation: Derivation, siz
     kernel, scores, steps = attention_kernel(sizes), sizes.batch * tokens * keys * heads, _ring_steps(sizes)
     square = 2.0 * scores * head_dims
     calls = _calls(operator, sizes, kernel, square, scores, keys)
-    forward, backward = (_seconds(calls, sizes, kernel, head_dims / 2.0, backward=b) for b in (False, True))
+    whole_softmax = one_softmax(sizes, sizes.batch * heads)
+    forward, backward = (
+        _seconds(calls, sizes, kernel, head_dims / 2.0, whole_softmax, backward=b) for b in (False, True)
+    )
     results = sizes.batch * tokens * heads * float(width_v)
     taken = zip((query, key, value), places[:3], strict=True)
     gradients = np.sum([sizes.elements(*part) for part in taken], axis=0)
     merge = MERGE_BYTES[fused(sizes, "ring_merge")]
-    launches = (1.0, 1.0) if kernel != "unfused" else (5.0, 8.0)
+    eager = np.where(whole_softmax, 0.0, EAGER_SOFTMAX_LAUNCHES)
+    launches = tuple(calls + eager if kernel == "unfused" else 1.0 for calls in UNFUSED_CALLS)
     blocks = 1.0 + 2.0 * steps
     return operator_result(
         sizes,
@@ -118,7 +130,13 @@ def _calls(
 
 
 def _seconds(
-    calls: Sequence[_Calls], sizes: Sizes, kernel: str, head_dim: float, *, backward: bool
+    calls: Sequence[_Calls],
+    sizes: Sizes,
+    kernel: str,
+    head_dim: float,
+    whole_softmax: BoolArray,
+    *,
+    backward: bool,
 ) -> FloatArray:
     job = sizes.job
     seconds: list[FloatArray] = [
@@ -134,7 +152,7 @@ def _seconds(
             square=part.square,
             head_dim=head_dim,
             dropout=job.training.dropout > 0,
-            fused_softmax=fused(sizes, "softmax"),
+            fused_softmax=whole_softmax,
             biased=part.biased,
             triangle=part.triangle and "causal_softmax" in job.framework.fusions,
         )

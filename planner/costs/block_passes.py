@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from planner.costs.block_price import AXES, BlockPrice, PassPrice
-from planner.costs.host import ROUTED, HostWork, host_work, routed_wait_s
+from planner.costs.host import ROUTED, HostWork, collective_launches_s, host_work, routed_wait_s
 from planner.costs.kept_outputs import kept_outputs
 from planner.costs.late import late_launches, out_of_step
 from planner.costs.operators import OperatorCost
@@ -231,7 +231,7 @@ def _pass(
     busy = compute + recompute + late + contention
     device = busy + sum(exposed.values(), zero)
     routed = part.routed + exposed["ep"] + exposed["etp"]
-    launched = host.total + out_of_step(sizes, transfers)
+    launched = host.total + collective_launches_s(sizes, transfers) + out_of_step(sizes, transfers)
     in_turns = sizes.job.cluster.accelerator.synchronous or sizes.job.training.launch_blocking
     waits = np.maximum(late_launches(device, launched, in_turns=in_turns), routed_wait_s(host, routed))
     return PassPrice(busy, recompute, contention, exposed, waits, hidden_total)

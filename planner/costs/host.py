@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from planner.costs.operators import OperatorCost
 from planner.costs.sizes import FloatArray, Sizes
+from planner.costs.transfers import Transfer
 from planner.jobs.types import CaptureScope, Training
 from planner.models.graph import Block, Operator
 
@@ -88,6 +89,26 @@ def host_work(
     replays = each * sum(1.0 for scope in _scopes(training) if _runs(scope, operators))
     waits = not backward and training.moe.capacity_factor is None
     return HostWork(share * (rest + routed + replays), share * routed if waits else zero)
+
+
+def collective_launches_s(sizes: Sizes, transfers: Iterable[Transfer]) -> FloatArray:
+    """Seconds in which the host launches the collectives of a pass, shape (rows,): each call as long as any operator.
+
+    Args:
+        transfers: of the pass; what it repeats of the forward pass is launched as there.
+    """
+    training, host = sizes.job.training, sizes.job.framework.host
+    seconds = np.zeros(len(sizes.layouts))
+    if training.capture is True:
+        return seconds
+    captured = {module for scope in _scopes(training) for module in CAPTURED[scope]}
+    for transfer in transfers:
+        if transfer.module not in captured:
+            each = (
+                host.backward_operator_s if transfer.exchange.pass_ == "backward" else host.forward_operator_s
+            )
+            seconds = seconds + each * transfer.calls
+    return seconds
 
 
 def routed_wait_s(work: HostWork, device: FloatArray) -> FloatArray:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.costs.sizes import FloatArray, Sizes
+from planner.costs.sizes import BoolArray, FloatArray, Sizes
+
+SOFTMAX_BATCH = 4
+"""Megatron-LM's fused softmax takes matrices of scores by fours; any other number goes to kernels of their own
+(``attn_batches % 4`` in is_kernel_available of megatron/model/fused_softmax.py)."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,13 @@ def fused(sizes: Sizes, what: str) -> bool:
 def one_kernel(sizes: Sizes, what: str) -> bool:
     """The same of its time: cores run operators one by one, whatever a framework fuses for GPUs (and so keeps less of)."""
     return fused(sizes, what) and not sizes.job.cluster.accelerator.synchronous
+
+
+def one_softmax(sizes: Sizes, matrices: FloatArray) -> BoolArray:
+    """Whether one kernel scales, masks and normalises the scores of unfused attention, shape (rows,).
+
+    Args:
+        matrices: of scores on the rank, one per sequence and head.
+    """
+    by = SOFTMAX_BATCH if "causal_softmax" in sizes.job.framework.fusions else 1
+    return np.asarray(fused(sizes, "softmax") & (matrices % by == 0))

@@ -24,7 +24,7 @@ from planner.costs.states import gradient_bytes
 from planner.layouts.sharding import Derivation
 from planner.models.graph import Block, Operator, Parameter
 
-__all__ = ["OperatorCost", "fused", "matmul_precision", "operator_cost"]
+__all__ = ["OperatorCost", "matmul_precision", "operator_cost"]
 
 SSD_CHUNK = 256
 """Tokens per chunk of the state-space dual form (Mamba-2, arXiv 2405.21060)."""
@@ -128,9 +128,14 @@ def _products(m: FloatArray, n: FloatArray, k: FloatArray) -> tuple[_Sizes, _Siz
 
 
 def _columns(n: FloatArray, weight: Parameter, sizes: Sizes) -> FloatArray:
-    """Columns of a product, those included with which the framework pads a vocabulary."""
-    pad = sizes.job.framework.pads_vocabulary if "vocab" in weight.axis_names else 1
-    return n if pad == 1 else np.ceil(n / pad) * pad
+    """Columns of a product, with those that pad a vocabulary, or without those that its ranks cannot share."""
+    whole = next((float(axis.size or 1) for axis in weight.axes if axis.name == "vocab"), None)
+    if whole is None:
+        return n
+    pad = sizes.job.framework.pads_vocabulary
+    if pad == 0:
+        return np.where(n < whole, np.floor(whole / sizes.degrees["tp"]), n)
+    return np.ceil(n / pad) * pad
 
 
 def _einsum(operator: Operator, block: Block, derivation: Derivation, sizes: Sizes) -> OperatorCost:

@@ -10,7 +10,7 @@ import numpy as np
 from planner.costs.kept_outputs import kept_outputs
 from planner.costs.kernels import CAST_BYTES
 from planner.costs.low_precision import multiplied_low
-from planner.costs.operators import fused
+from planner.costs.operator_cost import fused, one_softmax
 from planner.costs.sizes import FloatArray, Sizes, local_parameter, routed_copies
 from planner.jobs.types import Job
 from planner.layouts.layout import Recompute
@@ -184,14 +184,19 @@ def _scores(operator: Operator, block: Block, derivation: Derivation, sizes: Siz
     return _score_rows(operator, block, derivation, sizes) * float(np.max([sizes.axis(a) for a in keys]))
 
 
-def _score_gradient_bytes(sizes: Sizes) -> float:
+def _score_gradient_bytes(
+    operator: Operator, block: Block, derivation: Derivation, sizes: Sizes
+) -> FloatArray:
     """Bytes per score by which gradients exceed what is freed while unfused attention runs backward.
 
     One 16-bit tensor enters the softmax, whose fused kernel writes its own gradient over it; written out, softmax and
     scaling each make another. Dropout's backward has its input and its output alive together, but by then the product
     with the values has let go of the dropped probabilities (autograd releases what a node saved once it has run).
     """
-    return 2.0 + (0.0 if fused(sizes, "softmax") else 2.0)
+    query = block.tensors[operator.inputs[0]]
+    axes = [a for a in query.axes if a.name != "head_dim" and "sequence" not in a.name]
+    matrices = sizes.local(axes, derivation.rules[operator.name].inputs[0])
+    return np.where(one_softmax(sizes, matrices), 2.0, 4.0)
 
 
 def _written_out(sizes: Sizes) -> bool:
@@ -235,7 +240,7 @@ def _moment(block: Block, derivation: Derivation, sizes: Sizes, stream: FloatArr
                 entered = np.maximum(entered, sizes.bytes(tensor, rule.output.dual()))
         if operator.kind == "attention" and sizes.job.training.attention == "unfused":
             scores = _scores(operator, block, derivation, sizes)
-            largest = np.maximum(largest, _score_gradient_bytes(sizes) * scores)
+            largest = np.maximum(largest, _score_gradient_bytes(operator, block, derivation, sizes) * scores)
     return largest + entered + stream
 
 

@@ -198,7 +198,9 @@ class Framework(_Frozen):
         description="attention kernels take heads of one width: narrower values (MLA) are padded to that of the queries",
     )
     pads_vocabulary: int = Field(
-        1, description="the vocabulary is padded to a multiple of so many rows per tensor-parallel rank"
+        1,
+        description="the vocabulary is padded to a multiple of so many rows per tensor-parallel rank; 0: what the ranks "
+        "cannot share evenly is dropped",
     )
     loss_kernels: Literal["pytorch", "megatron"] = Field(
         "pytorch", description="whose cross entropy runs where it is not fused into one kernel"

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planner.costs.host import collective_launches_s
 from planner.costs.late import late_launches
 from planner.costs.prices import price_model
+from planner.costs.sizes import Sizes
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
@@ -65,6 +67,34 @@ def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:
     assert eight == pytest.approx(3.0 * two, rel=0.01)
     captured = replace(eager, training=replace(eager.training, capture=True))
     assert _waits(captured, 8) == 0.0
+
+
+def test_every_call_of_a_collective_is_launched(make_job: Any) -> None:
+    """Two all-reduces a pass, by hand: 2 x forward host time, or backward's; one graph of the iteration launches nothing."""
+    job = make_job(DENSE, devices=8)
+    host = job.framework.host.model_copy(update={"forward_operator_s": 3.0, "backward_operator_s": 5.0})
+    job = replace(job, framework=job.framework.model_copy(update={"host": host}))
+    rows = from_layouts([Layout(tp=tp, dp=8 // tp, micro_batch=1) for tp in (1, 2, 8)])
+    name, block = next((n, b) for n, b in job.model.blocks.items() if b.kind == "layer")
+    for one, of_each in ((job, 1.0), (replace(job, training=replace(job.training, capture=True)), 0.0)):
+        for row, calls in enumerate((0, 2, 2)):
+            price = price_model(one, rows.take(np.array([row]))).blocks[name][-1]
+            sizes = Sizes(rows.take(np.array([row])), one, block)
+            for pass_, seconds in (("forward", 3.0), ("backward", 5.0)):
+                moved = [t for t in price.transfers if t.exchange.pass_ == pass_]
+                assert collective_launches_s(sizes, moved) == pytest.approx([of_each * calls * seconds])
+
+
+def test_collectives_inside_a_captured_part_are_not_launched(make_job: Any) -> None:
+    """Graphs of attention take one of the two all-reduces of a pass with them."""
+    job = make_job(DENSE, devices=8)
+    host = job.framework.host.model_copy(update={"forward_operator_s": 3.0})
+    job = replace(job, framework=job.framework.model_copy(update={"host": host}))
+    job = replace(job, training=replace(job.training, capture=("attn",)))
+    rows = from_layouts([Layout(tp=8, micro_batch=1)])
+    name, block = next((n, b) for n, b in job.model.blocks.items() if b.kind == "layer")
+    moved = [t for t in price_model(job, rows).blocks[name][-1].transfers if t.exchange.pass_ == "forward"]
+    assert collective_launches_s(Sizes(rows, job, block), moved) == pytest.approx([3.0])
 
 
 def test_launches_that_block_add_up_with_the_device(make_job: Any) -> None:

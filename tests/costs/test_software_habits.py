@@ -141,6 +141,54 @@ def test_a_vocabulary_is_padded_where_the_framework_pads_it(make_job: Any) -> No
     assert found[2] / found[1] == pytest.approx(3.0, rel=0.05)
 
 
+def test_ranks_drop_what_an_unpadded_vocabulary_leaves_over(make_job: Any) -> None:
+    """Two ranks of 50,257 tokens have 25,128 columns each, as of 50,256; one rank keeps the odd number."""
+    layouts = [Layout(tp=2, dp=4), Layout(dp=8)]
+    found = {}
+    for vocab in (50256, 50257):
+        job = _with(make_job(DENSE | {"vocab": vocab}, devices=8, seq_len=TOKENS), pads_vocabulary=0)
+        tiled = replace(job.cluster.accelerator, compute_units=100)
+        job = replace(job, cluster=replace(job.cluster, accelerator=tiled))
+        head = next(block for block in job.model.blocks.values() if block.kind == "head")
+        operator = next(o for o in head.operators if o.kind == "einsum")
+        sizes = [Sizes(from_layouts([one]), job, head) for one in layouts]
+        costs = [
+            operator_cost(operator, head, derive(head, Pattern(tp=tp > 1)), one)
+            for one, tp in zip(sizes, (2, 1), strict=True)
+        ]
+        found[vocab] = [float(cost.forward_s[0]) for cost in costs]
+    assert found[50257][0] == found[50256][0]
+    assert found[50257][1] > 2.0 * found[50256][1]
+
+
+@pytest.mark.parametrize(
+    ("tp", "micro_batch", "fused"), [(8, 1, False), (8, 2, True), (4, 1, True), (8, 3, False)]
+)
+def test_a_fused_softmax_takes_matrices_of_scores_by_fours(
+    make_job: Any, tp: int, micro_batch: int, fused: bool
+) -> None:
+    """Of 16 heads each of 8 ranks has 2: one sequence makes two matrices, and the softmax goes to kernels of their own."""
+    job = make_job(DENSE | {"kv_heads": 16}, devices=8, seq_len=TOKENS, framework="megatron-lm")
+    job = replace(job, training=replace(job.training, attention="unfused"))
+    written_out = _with(job, fusions=job.framework.fusions - {"softmax", "causal_softmax"})
+    whole = _with(job, fusions=job.framework.fusions - {"causal_softmax"})
+    block = next(block for block in job.model.blocks.values() if block.kind == "layer")
+    operator = next(o for o in block.operators if o.kind == "attention")
+    rows = from_layouts([Layout(tp=tp, dp=8 // tp, micro_batch=micro_batch)])
+    megatrons, apart, one_kernel = (
+        operator_cost(operator, block, derive(block, Pattern(tp=True)), Sizes(rows, one, block))
+        for one in (job, written_out, whole)
+    )
+    if fused:
+        assert megatrons.forward_s[0] < one_kernel.forward_s[0] < apart.forward_s[0]
+    else:
+        assert megatrons.forward_s[0] == apart.forward_s[0]
+        assert megatrons.input_gradient_s[0] == apart.input_gradient_s[0]
+    more = 0.0 if fused else 4.0
+    assert megatrons.launches_forward[0] - one_kernel.launches_forward[0] == more
+    assert megatrons.launches_backward[0] - one_kernel.launches_backward[0] == more
+
+
 def test_a_triangle_of_scores_is_read_half(make_job: Any) -> None:
     """The fused softmax skips half of the scores, of 2 bytes; backward half of their gradients and of the probabilities."""
     job = make_job(DENSE, devices=8, seq_len=TOKENS, framework="megatron-lm")

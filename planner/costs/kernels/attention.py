@@ -11,6 +11,7 @@ from planner.costs.kernels.memory_bound import memory_bound_seconds
 from planner.costs.kernels.rates import (
     ALIGNED,
     MISALIGNED_SLOWDOWN,
+    BoolArray,
     FloatArray,
     half_precision,
     peak_flops,
@@ -82,7 +83,7 @@ def attention_seconds(
     square: float = 2.0,
     head_dim: float = 128.0,
     dropout: bool = False,
-    fused_softmax: bool = True,
+    fused_softmax: BoolArray | bool = True,
     biased: bool = False,
     triangle: bool = False,
 ) -> FloatArray:
@@ -100,7 +101,7 @@ def attention_seconds(
         square: scores over those that the mask leaves.
         head_dim: width of a head; unfused matmuls over one that is no multiple of 8 leave the tensor cores.
         dropout: whether probabilities are dropped.
-        fused_softmax: whether unfused attention scales, masks and normalises its scores in one kernel.
+        fused_softmax: whether unfused attention scales, masks and normalises its scores in one kernel, by row or for all.
         biased: whether positions add a bias to the scores, which fused kernels make on the way.
         triangle: whether the fused softmax of unfused attention reads only what a causal mask leaves.
     """
@@ -120,11 +121,11 @@ def attention_seconds(
         )
     if head_dim % ALIGNED:
         work = work * MISALIGNED_SLOWDOWN
-    per_score, launches = SCORE_BYTES["dropout" if dropout else "plain"][backward], UNFUSED_LAUNCHES
-    if not fused_softmax:
-        per_score, launches = per_score + EAGER_SOFTMAX_BYTES[backward], launches + EAGER_SOFTMAX_LAUNCHES
-    elif triangle:
-        per_score = per_score - TRIANGLE_BYTES[backward]
+    skipped = TRIANGLE_BYTES[backward] if triangle else 0.0
+    per_score = SCORE_BYTES["dropout" if dropout else "plain"][backward] + np.where(
+        fused_softmax, -skipped, EAGER_SOFTMAX_BYTES[backward]
+    )
+    launches = UNFUSED_LAUNCHES + np.where(fused_softmax, 0.0, EAGER_SOFTMAX_LAUNCHES)
     if biased and not backward:
         per_score, launches = per_score + BIAS_BYTES, launches + 1.0
     moved = memory_bound_seconds(scores * per_score * short, accelerator, launches=launches)

@@ -27,7 +27,10 @@ EAGER_LAUNCHES: Mapping[str, float] = {"norm": 2.0}
 
 
 def memory_bound_seconds(
-    nbytes: FloatArray, accelerator: Accelerator, launches: float = 1.0, operator: str | None = None
+    nbytes: FloatArray,
+    accelerator: Accelerator,
+    launches: FloatArray | float = 1.0,
+    operator: str | None = None,
 ) -> FloatArray:
     """Seconds of kernels that move bytes through HBM: at the achieved bandwidth, and not below the shortest kernels.
 

@@ -9,6 +9,7 @@ from planner.errors import PlannerError
 from planner.hardware.types import Accelerator
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 LOW_PRECISIONS = ("fp8", "mxfp8", "nvfp4", "int8")
 """Precisions of matmuls whose operands are kept in 16 bits and cast before each use."""

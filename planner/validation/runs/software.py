@@ -113,7 +113,7 @@ def framework_of(
     if row.model.padded_vocab is False:
         padded = profile
         profile = shelf.once(
-            ("unpadded", id(padded)), lambda: padded.model_copy(update={"pads_vocabulary": 1})
+            ("unpadded", id(padded)), lambda: padded.model_copy(update={"pads_vocabulary": 0})
         )
     if row.layout.shard_runtime is not None:
         profile = profile.model_copy(update={"shard_runtime": row.layout.shard_runtime})

@@ -94,12 +94,14 @@ def host_work(
 def collective_launches_s(sizes: Sizes, transfers: Iterable[Transfer]) -> FloatArray:
     """Seconds in which the host launches the collectives of a pass, shape (rows,): each call as long as any operator.
 
+    One graph of the iteration launches none. Where cores compute and move messages, a collective's time holds its call.
+
     Args:
         transfers: of the pass; what it repeats of the forward pass is launched as there.
     """
     training, host = sizes.job.training, sizes.job.framework.host
     seconds = np.zeros(len(sizes.layouts))
-    if training.capture is True:
+    if training.capture is True or sizes.job.cluster.accelerator.synchronous:
         return seconds
     captured = {module for scope in _scopes(training) for module in CAPTURED[scope]}
     for transfer in transfers:

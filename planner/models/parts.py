@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from planner.documents.fields import count
 
 LARGEST = 1 << 40
+MOST_LAYERS = 100_000
 
 Size = Annotated[int, Field(gt=0, lt=LARGEST), count()]
 Count = Annotated[int, Field(ge=0, lt=LARGEST), count()]
-Layers = Annotated[int, Field(gt=0, le=100_000), count()]
+Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS), count()]
+MoreLayers = Annotated[int, Field(ge=0, le=MOST_LAYERS), count()]
 
 
 class Moe(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from planner.documents.fields import count
-from planner.models.parts import LARGEST, Count, Encoder, Layers, Mamba2, Mla, Moe, Size, Vision
+from planner.models.parts import LARGEST, Count, Encoder, Layers, Mamba2, Mla, Moe, MoreLayers, Size, Vision
 
 Family = Literal["decoder", "encoder", "encoder_decoder", "vit", "mamba2", "hybrid"]
 LayerKind = Literal["global", "local", "mamba2"]
@@ -98,7 +98,7 @@ class ModelSpec(BaseModel):
     attention_sinks: bool = False
     moe: Moe | None = None
     mla: Mla | None = None
-    mtp_layers: Count = 0
+    mtp_layers: MoreLayers = 0
     encoder: Encoder | None = None
     mamba2: Mamba2 | None = None
     vision: Vision | None = None

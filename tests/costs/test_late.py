@@ -85,6 +85,18 @@ def test_every_call_of_a_collective_is_launched(make_job: Any) -> None:
                 assert collective_launches_s(sizes, moved) == pytest.approx([of_each * calls * seconds])
 
 
+def test_a_core_that_moves_messages_itself_launches_no_collective(make_job: Any) -> None:
+    """Its collectives are timed from the call to the return."""
+    job = make_job(DENSE, devices=8, framework="megatron-core")
+    rows = from_layouts([Layout(tp=8, micro_batch=1)])
+    name, block = next((n, b) for n, b in job.model.blocks.items() if b.kind == "layer")
+    moved = price_model(job, rows).blocks[name][-1].transfers
+    core = replace(job.cluster.accelerator, architecture="cpu")
+    on_cores = replace(job, cluster=replace(job.cluster, accelerator=core))
+    assert collective_launches_s(Sizes(rows, job, block), moved)[0] > 0.0
+    assert collective_launches_s(Sizes(rows, on_cores, block), moved) == pytest.approx([0.0])
+
+
 def test_collectives_inside_a_captured_part_are_not_launched(make_job: Any) -> None:
     """Graphs of attention take one of the two all-reduces of a pass with them."""
     job = make_job(DENSE, devices=8)

@@ -87,6 +87,7 @@ def test_width_of_shared_experts() -> None:
         ({"family": "mamba2", "mamba2": {}, "moe": EXPERTS}, "no layer routes"),
         ({"layers": 0}, "greater than 0"),
         ({"layers": 10**12}, "less than or equal to 100000"),
+        ({"mtp_layers": 10**12}, "less than or equal to 100000"),
         ({"hidden": True}, "found True"),
         ({"hidden": float("nan")}, "not a whole number"),
         ({"hiden": 64}, "Extra inputs are not permitted"),

@@ -13,6 +13,7 @@ from planner.costs.host import collective_launches_s
 from planner.costs.late import late_launches
 from planner.costs.prices import price_model
 from planner.costs.sizes import Sizes
+from planner.costs.transfers import Transfer
 from planner.jobs.types import Job
 from planner.layouts.layout import Layout
 from planner.layouts.layouts import from_layouts
@@ -44,6 +45,18 @@ def test_layer_times_over_micro_batches_round_the_corner() -> None:
     assert max(device[4], host) < 0.8 * MEASURED_MS[4]
 
 
+def _launching(job: Job, layout: Layout) -> tuple[Sizes, tuple[Transfer, ...]]:
+    """Local sizes of a layer and its transfers."""
+    rows = from_layouts([layout])
+    name, block = next((name, block) for name, block in job.model.blocks.items() if block.kind == "layer")
+    return Sizes(rows, job, block), price_model(job, rows).blocks[name][-1].transfers
+
+
+def _with_host(job: Job, **seconds: float) -> Job:
+    host = job.framework.host.model_copy(update=seconds)
+    return replace(job, framework=job.framework.model_copy(update={"host": host}))
+
+
 def _waits(job: Job, tp: int) -> float:
     layout = Layout(tp=tp, dp=8 // tp, micro_batch=1)
     prices = price_model(job, from_layouts([layout]))
@@ -53,14 +66,7 @@ def _waits(job: Job, tp: int) -> float:
 
 def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:
     job = make_job(DENSE, devices=8)
-    slow = job.framework.model_copy(
-        update={
-            "host": job.framework.host.model_copy(
-                update={"forward_operator_s": 0.0, "backward_operator_s": 0.0, "collective_s": 1.0}
-            )
-        }
-    )
-    eager = replace(job, framework=slow)
+    eager = _with_host(job, forward_operator_s=0.0, backward_operator_s=0.0, collective_s=1.0)
     two, eight = _waits(eager, 2), _waits(eager, 8)
     # one doubling against three, by far longer than the kernels; calls per layer are the same
     assert two > 0.0
@@ -69,44 +75,35 @@ def test_collectives_wait_longer_the_more_ranks_meet(make_job: Any) -> None:
     assert _waits(captured, 8) == 0.0
 
 
-def test_every_call_of_a_collective_is_launched(make_job: Any) -> None:
+@pytest.mark.parametrize(("tp", "calls"), [(1, 0), (2, 2), (8, 2)])
+def test_every_call_of_a_collective_is_launched(make_job: Any, tp: int, calls: int) -> None:
     """Two all-reduces a pass, by hand: 2 x forward host time, or backward's; one graph of the iteration launches nothing."""
-    job = make_job(DENSE, devices=8)
-    host = job.framework.host.model_copy(update={"forward_operator_s": 3.0, "backward_operator_s": 5.0})
-    job = replace(job, framework=job.framework.model_copy(update={"host": host}))
-    rows = from_layouts([Layout(tp=tp, dp=8 // tp, micro_batch=1) for tp in (1, 2, 8)])
-    name, block = next((n, b) for n, b in job.model.blocks.items() if b.kind == "layer")
-    for one, of_each in ((job, 1.0), (replace(job, training=replace(job.training, capture=True)), 0.0)):
-        for row, calls in enumerate((0, 2, 2)):
-            price = price_model(one, rows.take(np.array([row]))).blocks[name][-1]
-            sizes = Sizes(rows.take(np.array([row])), one, block)
-            for pass_, seconds in (("forward", 3.0), ("backward", 5.0)):
-                moved = [t for t in price.transfers if t.exchange.pass_ == pass_]
-                assert collective_launches_s(sizes, moved) == pytest.approx([of_each * calls * seconds])
+    job = _with_host(make_job(DENSE, devices=8), forward_operator_s=3.0, backward_operator_s=5.0)
+    captured = replace(job, training=replace(job.training, capture=True))
+    for one, of_each in ((job, 1.0), (captured, 0.0)):
+        sizes, transfers = _launching(one, Layout(tp=tp, dp=8 // tp, micro_batch=1))
+        for pass_, seconds in (("forward", 3.0), ("backward", 5.0)):
+            moved = [transfer for transfer in transfers if transfer.exchange.pass_ == pass_]
+            assert collective_launches_s(sizes, moved) == pytest.approx([of_each * calls * seconds])
+
+
+def test_collectives_inside_a_captured_part_are_not_launched(make_job: Any) -> None:
+    """Graphs of attention take one of the two all-reduces of a pass with them."""
+    job = _with_host(make_job(DENSE, devices=8), forward_operator_s=3.0)
+    job = replace(job, training=replace(job.training, capture=("attn",)))
+    sizes, transfers = _launching(job, Layout(tp=8, micro_batch=1))
+    moved = [transfer for transfer in transfers if transfer.exchange.pass_ == "forward"]
+    assert collective_launches_s(sizes, moved) == pytest.approx([3.0])
 
 
 def test_a_core_that_moves_messages_itself_launches_no_collective(make_job: Any) -> None:
     """Its collectives are timed from the call to the return."""
     job = make_job(DENSE, devices=8, framework="megatron-core")
-    rows = from_layouts([Layout(tp=8, micro_batch=1)])
-    name, block = next((n, b) for n, b in job.model.blocks.items() if b.kind == "layer")
-    moved = price_model(job, rows).blocks[name][-1].transfers
+    sizes, transfers = _launching(job, Layout(tp=8, micro_batch=1))
     core = replace(job.cluster.accelerator, architecture="cpu")
     on_cores = replace(job, cluster=replace(job.cluster, accelerator=core))
-    assert collective_launches_s(Sizes(rows, job, block), moved)[0] > 0.0
-    assert collective_launches_s(Sizes(rows, on_cores, block), moved) == pytest.approx([0.0])
-
-
-def test_collectives_inside_a_captured_part_are_not_launched(make_job: Any) -> None:
-    """Graphs of attention take one of the two all-reduces of a pass with them."""
-    job = make_job(DENSE, devices=8)
-    host = job.framework.host.model_copy(update={"forward_operator_s": 3.0})
-    job = replace(job, framework=job.framework.model_copy(update={"host": host}))
-    job = replace(job, training=replace(job.training, capture=("attn",)))
-    rows = from_layouts([Layout(tp=8, micro_batch=1)])
-    name, block = next((n, b) for n, b in job.model.blocks.items() if b.kind == "layer")
-    moved = [t for t in price_model(job, rows).blocks[name][-1].transfers if t.exchange.pass_ == "forward"]
-    assert collective_launches_s(Sizes(rows, job, block), moved) == pytest.approx([3.0])
+    assert collective_launches_s(sizes, transfers)[0] > 0.0
+    assert collective_launches_s(replace(sizes, job=on_cores), transfers) == pytest.approx([0.0])
 
 
 def test_launches_that_block_add_up_with_the_device(make_job: Any) -> None:
